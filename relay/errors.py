@@ -1,0 +1,54 @@
+"""The exception tree. A refusal of a client and the answer of a remote server are values, not exceptions.
+
+RelayError
+    ConfigurationError   the configuration or the environment cannot be used (exit code 78)
+    TemporaryError       something outside is missing now and may come back (exit code 75)
+        StorageError     the spool or the catalog cannot be written now
+    UsageError           a command was called with arguments that cannot work (exit code 64)
+    CorruptionError      stored data fails its own checks
+    NewerVersionError    stored data was written by a newer release (exit code 78)
+"""
+
+EX_USAGE = 64
+EX_DATAERR = 65
+EX_UNAVAILABLE = 69
+EX_TEMPFAIL = 75
+EX_CONFIG = 78
+
+
+class RelayError(Exception):
+    """Root of every error that Relay raises on purpose; the text is a sentence for the operator."""
+
+    exit_code = 1
+
+
+class ConfigurationError(RelayError):
+    """The configuration or the environment cannot be used; the text names the cause and the fix."""
+
+    exit_code = EX_CONFIG
+
+
+class TemporaryError(RelayError):
+    """Something is missing now and may come back: try again later."""
+
+    exit_code = EX_TEMPFAIL
+
+
+class StorageError(TemporaryError):
+    """The disk refused a write: full, read-only, or failing."""
+
+
+class UsageError(RelayError):
+    """A command was called with arguments that cannot work; nothing was changed."""
+
+    exit_code = EX_USAGE
+
+
+class CorruptionError(RelayError):
+    """Stored data fails its own checks; the text names what and where."""
+
+    exit_code = EX_DATAERR
+
+
+class NewerVersionError(ConfigurationError):
+    """Stored data was written by a newer release of Relay; nothing was changed."""

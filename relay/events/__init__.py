@@ -1,0 +1,1 @@
+"""Event records and the destinations they are published to."""

@@ -1,0 +1,1 @@
+"""Values and state tables that every part speaks in. Imports nothing of ours."""

@@ -1,0 +1,67 @@
+"""The life of a delivery, as a table.
+
+A delivery is *queued* until it is delivered or bounced. An operator may hold, release or delete it. A delivery
+whose message cannot be read back, or that was in flight at three crashes, is *quarantined*: kept, reported, and
+not attempted until an operator releases it. In flight is not a state on disk: after a crash the delivery is
+still queued and is attempted again (at least once, RFC 5321 section 6.1).
+"""
+
+from enum import StrEnum
+
+
+class DeliveryState(StrEnum):
+    """State of a delivery on disk."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    SUPPRESSED = "suppressed"
+    DELETED = "deleted"
+
+
+class Step(StrEnum):
+    """What can happen to a delivery."""
+
+    ACCEPTED_BY_REMOTE = "accepted by remote"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    HOLD = "hold"
+    RELEASE = "release"
+    DELETE = "delete"
+    QUARANTINE = "quarantine"
+
+
+TRANSITIONS: dict[DeliveryState, dict[Step, DeliveryState]] = {
+    DeliveryState.QUEUED: {
+        Step.ACCEPTED_BY_REMOTE: DeliveryState.DELIVERED,
+        Step.DEFERRED: DeliveryState.QUEUED,
+        Step.REFUSED: DeliveryState.BOUNCED,
+        Step.EXPIRED: DeliveryState.BOUNCED,
+        Step.HOLD: DeliveryState.HELD,
+        Step.DELETE: DeliveryState.DELETED,
+        Step.QUARANTINE: DeliveryState.QUARANTINED,
+    },
+    DeliveryState.HELD: {
+        Step.RELEASE: DeliveryState.QUEUED,
+        Step.DELETE: DeliveryState.DELETED,
+        Step.QUARANTINE: DeliveryState.QUARANTINED,
+    },
+    DeliveryState.QUARANTINED: {
+        Step.RELEASE: DeliveryState.QUEUED,
+        Step.DELETE: DeliveryState.DELETED,
+    },
+    DeliveryState.DELIVERED: {},
+    DeliveryState.BOUNCED: {},
+    DeliveryState.SUPPRESSED: {},
+    DeliveryState.DELETED: {},
+}
+
+OPEN_STATES = frozenset(state for state, steps in TRANSITIONS.items() if steps)
+
+
+def after(state: DeliveryState, step: Step) -> DeliveryState | None:
+    """Return the state that `step` leads to, or None where the table has no such way."""
+    return TRANSITIONS[state].get(step)

@@ -1,0 +1,134 @@
+"""The nouns: what was submitted, what was accepted (Message) and what is to be done (Delivery)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from relay.model.content import BodyFacts, Content
+from relay.model.delivery import DeliveryState
+
+RECIPIENT_INDEX_BITS = 16
+RECIPIENTS_HARD_MAX = (1 << RECIPIENT_INDEX_BITS) - 1
+
+
+class Protocol(StrEnum):
+    """The `with` keyword of a Received field (RFC 3848)."""
+
+    SMTP = "SMTP"
+    ESMTP = "ESMTP"
+    ESMTPS = "ESMTPS"
+    ESMTPA = "ESMTPA"
+    ESMTPSA = "ESMTPSA"
+    UTF8SMTP = "UTF8SMTP"
+    UTF8SMTPS = "UTF8SMTPS"
+    UTF8SMTPA = "UTF8SMTPA"
+    UTF8SMTPSA = "UTF8SMTPSA"
+    LOCAL = "LOCAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message a client handed to a door, with its envelope and who sent it; nothing is decided yet.
+
+    `sender` is the MAIL FROM address ("" for the null sender); `principal` the user name that authenticated,
+    or "" on a trusted listener; addresses are as given, with the domain in A-label form, lower case.
+    """
+
+    account: str
+    principal: str
+    sender: str
+    recipients: tuple[str, ...]
+    content: Content
+    facts: BodyFacts
+    protocol: Protocol
+    smtputf8: bool
+    source_address: str
+    helo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that was accepted once; shared by all its deliveries.
+
+    `key` is unique in its shard. `sender` is where reports go, "" for nobody. `mail_json` is the `mail` object
+    of its events (feedback.md section 3), ready to be embedded. Times are milliseconds since 1970.
+    """
+
+    key: int
+    message_id: str
+    account: str
+    sender: str
+    accepted_ms: int
+    expires_ms: int
+    size_bytes: int
+    smtputf8: bool
+    eight_bit: bool
+    mail_json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message for one recipient. `key` is `message.key << 16 | index`; `attempts` counts finished attempts."""
+
+    message: Message
+    index: int
+    recipient: str
+    state: DeliveryState = DeliveryState.QUEUED
+    attempts: int = 0
+    next_ms: int = 0
+    last_reply: str = ""
+    crashes: int = 0
+
+    @property
+    def key(self) -> int:
+        """Number of this delivery, unique in its shard."""
+        return (self.message.key << RECIPIENT_INDEX_BITS) | self.index
+
+    @property
+    def domain(self) -> str:
+        """The recipient's domain, lower case."""
+        return self.recipient.rpartition("@")[2].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A fact for the event log: `payload` is one JSON object without a newline; `event_id` never changes."""
+
+    event_id: str
+    kind: str
+    message_id: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """Everything one accept transaction writes.
+
+    `usage_recipients` is added to the account's usage of the minute of `message.accepted_ms`. Deliveries that
+    start in a final state (suppressed recipients) are recorded and never attempted.
+    """
+
+    message: Message
+    content: Content
+    deliveries: Sequence[Delivery]
+    events: Sequence[NewEvent] = ()
+    usage_recipients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Everything one settle transaction writes: the verdict on one delivery and all its effects.
+
+    `attempt` is the JSON record of the attempt, or None when none was made. `messages` are reports to be sent,
+    accepted in the same transaction. With `dedupe_key`, a second settlement of the same key changes nothing.
+    """
+
+    delivery: Delivery
+    state: DeliveryState
+    attempts: int
+    next_ms: int
+    last_reply: str
+    attempt: bytes | None = None
+    events: Sequence[NewEvent] = ()
+    messages: Sequence[NewMessage] = field(default=())
+    dedupe_key: str = ""

@@ -1,0 +1,59 @@
+"""What one attempt came to: a value, never an exception (house rule: doubt means try again)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The four answers an attempt can have."""
+
+    DELIVERED = "delivered"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+    UNKNOWN = "unknown"  # the link was lost after the final dot: it may have been delivered
+
+
+class Stage(StrEnum):
+    """Where the attempt ended."""
+
+    ROUTE = "route"
+    DNS = "dns"
+    CONNECT = "connect"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    TLS = "tls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    FINAL_DOT = "final dot"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one attempt for one recipient.
+
+    `code` is the SMTP reply code, 0 where no remote replied; `enhanced` is "5.1.1" or "" when none was given;
+    `text` is the reply or our own sentence, one line, at most 1,000 characters, printable. `local` is true when the
+    verdict is ours (DNS, policy, time-out) and not the remote's. Times are milliseconds since 1970.
+    """
+
+    verdict: Verdict
+    stage: Stage
+    code: int
+    enhanced: str
+    text: str
+    local: bool = False
+    remote_host: str = ""
+    remote_address: str = ""
+    source_address: str = ""
+    tls: str = ""
+    started_ms: int = 0
+    finished_ms: int = 0
+    nxdomain: bool = False
+
+    @property
+    def reply(self) -> str:
+        """The reply as one line: code, enhanced code where given, text."""
+        return " ".join(part for part in (str(self.code) if self.code else "", self.enhanced, self.text) if part)

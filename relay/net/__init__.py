@@ -1,0 +1,1 @@
+"""The outside network: DNS, TLS, outgoing connections."""

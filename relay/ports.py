@@ -1,0 +1,348 @@
+"""Every pluggable interface, with its contract in prose. Each port has a shipped fake and a contract test.
+
+Two styles are used on purpose. What is asked for once a message answers through a callback, because a task or
+a future for each message costs more than the work itself. What is asked for rarely is a coroutine.
+Callbacks are always called on the event loop's thread, exactly once, and never from inside the call that took
+them unless the port says so.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from relay.model.account import Account, Identity, SuppressionEntry
+from relay.model.content import Content
+from relay.model.message import Delivery, NewEvent, NewMessage, Settlement, Submission
+from relay.model.outcome import Outcome
+from relay.model.refusal import Accepted, Refusal
+
+
+class Clock(Protocol):
+    """The only source of time. Durations are measured with `monotonic`, never with `now_ms`."""
+
+    def now_ms(self) -> int:
+        """Return wall-clock time in milliseconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never jumps."""
+        ...
+
+
+class Log(Protocol):
+    """Structured log: an event in plain words, and fields. Values are escaped by the adapter, one line each."""
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Tell a developer."""
+        ...
+
+    def info(self, event: str, **fields: object) -> None:
+        """Tell an operator what happened."""
+        ...
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Tell an operator what may need a look."""
+        ...
+
+    def error(self, event: str, **fields: object) -> None:
+        """Tell an operator what needs a hand."""
+        ...
+
+
+class Metrics(Protocol):
+    """Counters and histograms declared in one table; an unknown name is a KeyError in tests."""
+
+    def count(self, name: str, *labels: str, amount: float = 1) -> None:
+        """Add to a counter."""
+        ...
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Put a value into a histogram."""
+        ...
+
+    def gauge(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge of this process; gauges of all processes are added up."""
+        ...
+
+
+# --- the spool -------------------------------------------------------------------------------------------------
+
+Done = Callable[[Exception | None], None]
+
+
+class Spool(Protocol):
+    """One shard of the durable queue, owned by this process for its life.
+
+    `append` and `settle` call back after their transaction was synced to disk (None), or with a StorageError when
+    nothing of it was kept. Keys are given out by `next_key` in memory and never repeat, across restarts too.
+    """
+
+    shard: int
+
+    def next_key(self) -> int:
+        """Return the key for the next message."""
+        ...
+
+    def append(self, message: NewMessage, done: Done) -> None:
+        """Write a message with its deliveries, events and usage, all or nothing."""
+        ...
+
+    def settle(self, settlement: Settlement, done: Done) -> None:
+        """Write the verdict on one delivery with all its effects, all or nothing."""
+        ...
+
+    def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
+        """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`."""
+        ...
+
+    def next_due_ms(self) -> int | None:
+        """Return the earliest `next_ms` of the queued deliveries, None when there are none."""
+        ...
+
+    def content(self, message_key: int) -> Content:
+        """Return the message as accepted. Raise CorruptionError when it is missing or fails its checksum."""
+        ...
+
+    def in_flight(self, slot: int, delivery_key: int) -> None:
+        """Note, cheaply and crash-safe, that connection `slot` works on a delivery (0: on none)."""
+        ...
+
+    def room_bytes(self) -> int:
+        """Return how much may still be written before `limits.disk_free_min` is reached; 0 or less: refuse mail."""
+        ...
+
+
+# --- the catalog -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One DKIM key ready to sign: `algorithm` is rsa-sha256 or ed25519-sha256; `sign` takes the data to be signed."""
+
+    domain: str
+    selector: str
+    algorithm: str
+    sign: Callable[[bytes], bytes]
+
+
+class Directory(Protocol):
+    """The read side of the catalog, from bounded caches.
+
+    `refresh` compares versions with the files on disk (a few microseconds) and drops what changed; call it once
+    before the checks of a request. All other calls are synchronous and answer from what the last refresh saw.
+    """
+
+    def refresh(self) -> bool:
+        """Drop what changed since the last call; say whether anything did."""
+        ...
+
+    def account(self, account_id: str) -> Account | None:
+        """Return the account, None when there is none."""
+        ...
+
+    def principal_account(self, principal: str) -> str | None:
+        """Return the account a user name belongs to while the credential is active, else None."""
+        ...
+
+    def sending_identity(self, account_id: str, address: str) -> Identity | None:
+        """Return the most specific verified identity that covers `address` (IDENT-002, 004 to 006), or None."""
+        ...
+
+    def signing_keys(self, account_id: str, domain: str) -> Sequence[SigningKey]:
+        """Return the active keys of a domain identity, RSA first; empty when it has none."""
+        ...
+
+    def suppressed(self, account_id: str, address: str) -> SuppressionEntry | None:
+        """Return the account's suppression entry for an address, compared without case (SUPP-018)."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Checks SMTP user names and passwords in constant time (CRED-005, CRED-008)."""
+
+    def check(self, username: str, password: str) -> str | Refusal:
+        """Return the account id, or the refusal; unknown users cost the same time as known ones."""
+        ...
+
+
+# --- permits ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to accept `recipients` recipients for an account, once. Give it back or report it spent."""
+
+    lease_id: int
+    account: str
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuthGate:
+    """Whether an address may try to authenticate now: refuse it, or answer after `delay_seconds`."""
+
+    refused: bool
+    delay_seconds: float
+
+
+class Permits(Protocol):
+    """What workers share: rates, quotas, authentication failures. Exact for quotas, never over."""
+
+    def take(self, account: Account, recipients: int, done: Callable[[Lease | Refusal], None]) -> None:
+        """Ask for a lease. Answers RATE_EXCEEDED, QUOTA_EXCEEDED, or TEMPORARY while permits is away.
+
+        An account without limits is granted at once, from inside the call.
+        """
+        ...
+
+    def spent(self, lease: Lease, minute: int) -> None:
+        """Report that the lease's recipients were committed in `minute` (minutes since 1970)."""
+        ...
+
+    def unused(self, lease: Lease) -> None:
+        """Give a lease back: the request failed after it was granted (ERR-010)."""
+        ...
+
+    def auth_gate(self, address: str, username: str) -> AuthGate:
+        """Return what the failure limits say about this address and user, from local knowledge, at once."""
+        ...
+
+    def auth_result(self, address: str, username: str, *, succeeded: bool) -> None:
+        """Report the result of an authentication, to be known by all workers."""
+        ...
+
+
+# --- doors -----------------------------------------------------------------------------------------------------
+
+
+class Intake(Protocol):
+    """What a door asks of the product. `done` may be called from inside the call when the answer is known."""
+
+    def may_start(self, size_bytes: int) -> Refusal | None:
+        """Say whether a transaction of about `size_bytes` may start now (disk, overload); None: yes."""
+        ...
+
+    def account_of(self, principal: str) -> str | None:
+        """Return the account of an authenticated user while its credential is active, else None (CRED-011)."""
+        ...
+
+    def submit(self, submission: Submission, done: Callable[[Accepted | Refusal], None]) -> None:
+        """Accept a message for delivery: answer only after it is synced, or refuse it whole."""
+        ...
+
+    def may_receive(self, recipient: str) -> Refusal | None:
+        """Say whether the `mx` listener takes mail for an address without authentication (SMTP-003)."""
+        ...
+
+    def receive(self, submission: Submission, done: Callable[[Accepted | Refusal], None]) -> None:
+        """Take a message that arrived on the `mx` listener without authentication; `account` is ""."""
+        ...
+
+
+# --- delivery --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One delivery, ready to be attempted. `return_path` is the envelope sender on the wire, "" for the null sender.
+
+    `load` returns the message; it raises CorruptionError when the spool cannot give it back whole.
+    """
+
+    delivery: Delivery
+    return_path: str
+    load: Callable[[], Content]
+
+
+Release = Callable[[], None]
+
+
+class Outbound(Protocol):
+    """Everything between a job and its outcome: route, MX hosts, connections, TLS, dialogue.
+
+    Every enqueued job is answered exactly once through `on_outcome(job, outcome, release)`. The connection goes on
+    with its next message at once, but does not send that message's final dot before `release` was called: that is
+    how a crash repeats at most one message for each open connection.
+    """
+
+    on_outcome: Callable[[Job, Outcome, Release], None]
+
+    def enqueue(self, job: Job) -> None:
+        """Attempt a delivery as soon as its site has room."""
+        ...
+
+    def withdraw(self, delivery_key: int) -> bool:
+        """Take back a job that has not started; False when it is in flight or unknown."""
+        ...
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Start nothing new, wait for what is in flight, close idle connections."""
+        ...
+
+
+class ResolverError(Exception):
+    """DNS gave no answer now: SERVFAIL, time-out, or a malformed reply. Never means that a name does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailHost:
+    """One host of an MX answer."""
+
+    preference: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailHosts:
+    """The MX answer for a domain.
+
+    `nxdomain`: the name does not exist. `null_mx`: RFC 7505. Else `hosts`, which is empty when the domain has
+    neither MX nor address; `implicit` when the domain itself is its only host.
+    """
+
+    hosts: tuple[MailHost, ...] = ()
+    nxdomain: bool = False
+    null_mx: bool = False
+    implicit: bool = False
+
+
+class Resolver(Protocol):
+    """DNS, cached and bounded. Raises ResolverError for answers that may differ later."""
+
+    async def mail_hosts(self, domain: str, *, refresh: bool = False) -> MailHosts:
+        """Return the hosts that take mail for a domain; `refresh` asks past the cache."""
+        ...
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        """Return IPv4 and IPv6 addresses of a host as text; empty when it has none or does not exist."""
+        ...
+
+    async def text(self, name: str) -> Sequence[bytes]:
+        """Return the TXT strings of a name, each joined; empty when there are none."""
+        ...
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class EventSource(Protocol):
+    """The event log of one shard, read by the process that publishes it."""
+
+    shard: int
+
+    def read(self, after: int, limit: int) -> Sequence[tuple[int, NewEvent]]:
+        """Return events with a sequence number above `after`, in order."""
+        ...
+
+
+class EventDestination(Protocol):
+    """A place events are published to, at least once: `publish` returns after they are kept there."""
+
+    name: str
+
+    async def publish(self, events: Iterable[NewEvent]) -> None:
+        """Publish in order; raise TemporaryError to be called again later with the same events."""
+        ...
+
+
+Json = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Processes, configuration, wiring and the command line. Knows everything; nothing imports it."""

@@ -1,0 +1,1 @@
+"""Keys, DKIM signatures and secrets. Pure: no clock, no files."""

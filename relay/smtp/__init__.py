@@ -1,0 +1,1 @@
+"""The SMTP engine, both directions, without I/O: bytes in, bytes and values out."""

@@ -1,0 +1,1 @@
+"""The SMTP door: submission and MX listeners over real sockets."""
