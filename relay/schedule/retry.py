@@ -1,0 +1,66 @@
+"""When a delivery is tried again, and when trying ends (FLOW-008 to 010, decision 3): the only home of it.
+
+A permanent refusal ends at once. Anything else, doubt included, is tried again by a schedule whose last step
+repeats, each wait spread by jitter so that a site that was down is not met by everybody at the same second. The
+last attempt falls on the end of the lifetime; nothing expires without having been attempted at that time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.model.delivery import Step
+from relay.model.message import Delivery
+from relay.model.outcome import Outcome, Verdict
+
+NXDOMAIN_RECHECK_MS = 60_000
+NXDOMAIN_REPLY = "5.1.2 The recipient's domain does not exist in DNS"
+JITTER_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Waits between attempts in milliseconds, the last one repeating; what a missing domain means."""
+
+    waits_ms: Sequence[int]
+    nxdomain_bounces: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an outcome: the step in the delivery's life, and the time of the next attempt."""
+
+    step: Step
+    next_ms: int
+    reply: str
+
+
+def wait_ms(policy: RetryPolicy, attempts: int, jitter: float) -> int:
+    """Return the wait after attempt number `attempts` (from 1); `jitter` is in [0, 1)."""
+    base = policy.waits_ms[min(attempts, len(policy.waits_ms)) - 1]
+    return int(base * (1 - JITTER_SHARE / 2 + JITTER_SHARE * jitter))
+
+
+def decide(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolicy, jitter: float) -> Decision:
+    """Return what an outcome means for a delivery whose `attempts` counts those before it."""
+    if outcome.verdict is Verdict.DELIVERED:
+        return Decision(Step.ACCEPTED_BY_REMOTE, 0, outcome.reply)
+    if outcome.verdict is Verdict.PERMANENT:
+        return Decision(Step.REFUSED, 0, outcome.reply)
+    if outcome.nxdomain and policy.nxdomain_bounces:
+        return _missing_domain(delivery, now_ms)
+    return _later(delivery, outcome, now_ms, policy, jitter)
+
+
+def _missing_domain(delivery: Delivery, now_ms: int) -> Decision:
+    """Ask once more past the cache, then believe it (decision 3)."""
+    if delivery.last_reply == NXDOMAIN_REPLY:
+        return Decision(Step.REFUSED, 0, NXDOMAIN_REPLY)
+    return Decision(Step.DEFERRED, now_ms + NXDOMAIN_RECHECK_MS, NXDOMAIN_REPLY)
+
+
+def _later(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolicy, jitter: float) -> Decision:
+    expires_ms = delivery.message.expires_ms
+    if now_ms >= expires_ms:
+        return Decision(Step.EXPIRED, 0, outcome.reply)
+    next_ms = now_ms + wait_ms(policy, delivery.attempts + 1, jitter)
+    return Decision(Step.DEFERRED, min(next_ms, expires_ms), outcome.reply)
