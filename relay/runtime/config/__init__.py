@@ -1,0 +1,1 @@
+"""The configuration: one typed model, loaded whole, with every fault named by file and line."""

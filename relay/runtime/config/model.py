@@ -1,0 +1,97 @@
+"""The whole configuration as one immutable value. The example file and the reference page are made from it.
+
+A test fails when a setting has no description. Cross-checks between settings are in `consistency`, checks against
+this machine (files, ports, certificates) in `environment`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from relay.runtime.config.incoming import Limits, Listener, Smtp, Tls
+from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
+from relay.runtime.config.section import REQUIRED, Section, setting
+from relay.runtime.config.upkeep import EventDestination, Feedback, History, Logging, RunAs
+from relay.runtime.config.values import Domain, FilePath, Hostname, Kind, Mailbox
+
+WORKERS_MAX = 256  # a shard number has four hex digits, a machine has fewer cores
+
+Region = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"), Kind("region")]
+WorkerCount = Annotated[int, Field(strict=True, ge=1, le=WORKERS_MAX), Kind("number")]
+
+DEFAULT_LISTENERS: tuple[dict[str, Any], ...] = (
+    {"kind": "submission", "address": "127.0.0.1", "port": 2587, "tls": "starttls"},
+    {"kind": "submission", "address": "127.0.0.1", "port": 2465, "tls": "implicit"},
+    {"kind": "mx", "address": "127.0.0.1", "port": 2525},
+    {"kind": "metrics", "address": "127.0.0.1", "port": 9090},
+)
+
+
+class Config(Section):
+    """Everything an operator can set."""
+
+    hostname: Hostname = setting(
+        REQUIRED,
+        "The relay's own name: its EHLO name, and the default for every name derived from it. It should resolve to "
+        "this machine, and this machine's address back to it.",
+        restart=True,
+        shown="relay.example",
+    )
+    data_dir: FilePath = setting(
+        "/var/lib/relay",
+        "Where the queue, the catalog and the keys are kept. The relay makes it private (mode 0700).",
+        restart=True,
+    )
+    region: Region = setting(
+        "local-1", "The region that API clients name, and that SMTP passwords are derived for.", restart=True
+    )
+    workers: Literal["auto"] | WorkerCount = setting(
+        "auto", "Worker processes; `auto` is one for each core.", restart=True
+    )
+    run_as: RunAs | None = setting(
+        None, "The user and group to become after the ports are open, when root starts the relay.", restart=True
+    )
+    listeners: tuple[Listener, ...] = setting(
+        DEFAULT_LISTENERS, "Where clients connect, one entry for each address and port.", min_length=1, max_length=100
+    )
+    tls: Tls = setting({}, "The certificate that listeners show.")
+    limits: Limits = setting({}, "Bounds on what clients can ask for.")
+    smtp: Smtp = setting({}, "How the SMTP dialogue of the listeners behaves.")
+    contact: Mailbox = setting(
+        "",
+        "Who reads mail for postmaster@ and abuse@ of the relay's own domains.",
+        shown="postmaster@ the hostname",
+    )
+    headers: Headers = setting({}, "What happens to headers that the submitter wrote.")
+    dkim: Dkim = setting({}, "How messages are signed.")
+    dns: Dns = setting({}, "How names are looked up.")
+    delivery: Delivery = setting({}, "How mail leaves.")
+    routes: tuple[Route, ...] = setting(
+        (), "Domains whose mail goes to a given host instead of their mail exchangers.", max_length=10_000
+    )
+    bounce_domain: Domain = setting(
+        "",
+        "The domain of return paths. Its MX must be this relay, or bounces are lost.",
+        shown="bounce. before the hostname",
+    )
+    feedback: Feedback = setting({}, "Bounces and complaints that come back.")
+    events: tuple[EventDestination, ...] = setting((), "Places that events are published to.", max_length=100)
+    history: History = setting({}, "Records of finished messages, without their bodies.")
+    logging: Logging = setting({}, "What the relay says on standard error.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_from_hostname(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("hostname"), str):
+            return data
+        name = data["hostname"].strip().rstrip(".")
+        return {"contact": f"postmaster@{name}", "bounce_domain": f"bounce.{name}", **data}
+
+    def worker_count(self, cores: int) -> int:
+        """Return how many workers to run on a machine with so many cores."""
+        return max(1, min(cores, WORKERS_MAX)) if self.workers == "auto" else self.workers
+
+    def event_file(self, destination: EventDestination) -> Path:
+        """Return where a file destination writes."""
+        return self.data_dir / destination.path

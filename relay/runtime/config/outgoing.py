@@ -1,0 +1,147 @@
+"""Settings of what goes out: DNS, delivery, routes, signatures, headers."""
+
+from typing import Literal
+
+from pydantic import SecretStr
+
+from relay.runtime.config.section import REQUIRED, Section, setting
+from relay.runtime.config.values import (
+    Address,
+    DomainPattern,
+    Duration,
+    FilePath,
+    Flag,
+    Nameserver,
+    Number,
+    Port,
+    Smarthost,
+    Text,
+)
+
+
+class Headers(Section):
+    """What happens to headers that the submitter wrote."""
+
+    message_id: Literal["keep", "replace"] = setting(
+        "keep", "`keep` a well-formed Message-ID, so that threads stay whole, or `replace` every one."
+    )
+    date: Literal["keep", "replace"] = setting(
+        "keep", "`keep` a well-formed Date, or `replace` it with the time of acceptance."
+    )
+
+
+class Dkim(Section):
+    """How messages are signed."""
+
+    ed25519: Flag = setting(
+        False, "Adds a second signature, Ed25519 (RFC 8463), for identities that have such a key."
+    )
+    relay_signature: Literal["auto", "always", "never"] = setting(
+        "auto", "When the relay signs with its own domain: `auto` only where no identity signs."
+    )
+
+
+class Dns(Section):
+    """How names are looked up."""
+
+    nameservers: tuple[Nameserver, ...] = setting(
+        (),
+        "Addresses of the name servers to ask, with a port when it is not 53.",
+        shown="those of /etc/resolv.conf",
+        max_length=16,
+    )
+    timeout: Duration = setting(
+        "5s", "How long one question may take, repeats included; then there is no answer for now.", ge=0.05, le=60.0
+    )
+    nxdomain: Literal["bounce", "retry"] = setting(
+        "bounce", "What becomes of mail for a domain that does not exist, when a second look says the same."
+    )
+    nxdomain_recheck: Duration = setting(
+        "60s", "How long to wait before the second look at a domain that does not exist.", ge=0.0, le=86400.0
+    )
+    cache_entries_max: Number = setting(10_000, "Answers each worker remembers.", ge=0, le=10_000_000)
+
+
+class DeliveryTimeouts(Section):
+    """How long to wait for a remote server, stage by stage (RFC 5321 section 4.5.3.2)."""
+
+    connect: Duration = setting("30s", "The connection to be made.", ge=0.1, le=3600.0)
+    tls: Duration = setting("60s", "The TLS handshake.", ge=0.1, le=3600.0)
+    greeting: Duration = setting("5m", "The 220 greeting.", ge=0.1, le=3600.0)
+    ehlo: Duration = setting("5m", "The reply to EHLO, HELO, STARTTLS or AUTH.", ge=0.1, le=3600.0)
+    mail: Duration = setting("5m", "The reply to MAIL.", ge=0.1, le=3600.0)
+    rcpt: Duration = setting("5m", "The reply to RCPT.", ge=0.1, le=3600.0)
+    data: Duration = setting("2m", "The reply to DATA.", ge=0.1, le=3600.0)
+    data_block: Duration = setting("3m", "Each block of the message to be taken.", ge=0.1, le=3600.0)
+    data_end: Duration = setting(
+        "10m", "The reply after the final dot; cutting it short sends messages twice.", ge=0.1, le=3600.0
+    )
+    quit: Duration = setting("5s", "The reply to QUIT, after which nothing is lost.", ge=0.1, le=3600.0)
+
+
+class Delivery(Section):
+    """How mail leaves."""
+
+    port: Port = setting(25, "The port of mail exchangers.", ge=1)
+    source_addresses: tuple[Address, ...] = setting(
+        (),
+        "Addresses of this machine to connect from.",
+        shown="what the system chooses",
+        max_length=1000,
+    )
+    lifetime: Duration = setting(
+        "14h", "How long delivery is tried before the message bounces.", ge=1.0, le=30 * 86400.0
+    )
+    retry: tuple[Duration, ...] = setting(
+        ("1m", "5m", "15m", "30m", "1h"),
+        "How long to wait after each failed attempt; the last one repeats.",
+        min_length=1,
+        max_length=100,
+    )
+    retry_jitter_percent: Number = setting(
+        20, "By how much a wait is randomly longer or shorter, so that retries do not come in waves.", ge=0, le=50
+    )
+    allow_private_destinations: Flag = setting(
+        False,
+        "Delivers to mail exchangers with loopback, private or link-local addresses, or the relay's own. Routes may "
+        "always name such hosts.",
+    )
+    connections_per_site: Number = setting(
+        20, "Connections at a time to one destination, over all workers.", ge=1, le=10_000
+    )
+    connections_max: Number = setting(500, "Connections of one worker to all destinations.", ge=1, le=100_000)
+    messages_per_connection: Number = setting(100, "Messages after which a connection is closed.", ge=1, le=1_000_000)
+    connection_idle: Duration = setting(
+        "5s", "How long a connection without work is kept for the next message.", ge=0.0, le=300.0
+    )
+    hosts_per_attempt: Number = setting(5, "Mail exchangers tried in one attempt.", ge=1, le=100)
+    starttls: Literal["opportunistic", "require", "none"] = setting(
+        "opportunistic",
+        "TLS to mail exchangers: `opportunistic` uses it where it works, `require` waits and bounces without it.",
+    )
+    starttls_failure_memory: Duration = setting(
+        "1h", "How long a host whose TLS failed is spared another try, when TLS is not required.", ge=0.0, le=86400.0
+    )
+    ipv6: Flag = setting(True, "Uses IPv6 addresses of mail exchangers.")
+    prefer_ipv6: Flag = setting(False, "Tries IPv6 before IPv4 where a host has both.")
+    timeouts: DeliveryTimeouts = setting({}, "How long to wait for a remote server, stage by stage.")
+
+
+class Route(Section):
+    """Where mail for a domain goes, instead of its mail exchangers."""
+
+    domain: DomainPattern = setting(
+        REQUIRED, "A recipient domain, `*.example` for every name below it, or `*` for all. The closest match counts."
+    )
+    smarthost: Smarthost = setting(REQUIRED, "The host and port that takes the mail; the port defaults to 25.")
+    username: Text = setting("", "The user name to log in with.")
+    password: SecretStr = setting(SecretStr(""), "The password to log in with; a file keeps it out of this one.")
+    password_file: FilePath | None = setting(None, "A file with the password in its first line, mode 0600.")
+    tls: Literal["none", "opportunistic", "require"] = setting(
+        "opportunistic", "TLS to this host; `require` also checks its certificate."
+    )
+    return_path: Literal["own", "original"] = setting(
+        "own",
+        "`own` gives each recipient a return path of the relay, so that bounces are matched; `original` keeps the "
+        "submitter's, for hosts that judge by it, and sends several recipients at once.",
+    )

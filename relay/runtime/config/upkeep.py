@@ -1,0 +1,61 @@
+"""Settings of what runs beside the mail: events, records, logs, the user it all runs as."""
+
+from typing import Literal
+
+from relay.runtime.config.section import REQUIRED, Section, setting
+from relay.runtime.config.values import Duration, Name, Number, RelativePath, Size
+
+EventType = Literal[
+    "Send",
+    "Delivery",
+    "DeliveryDelay",
+    "Bounce",
+    "Complaint",
+    "Reject",
+    "Open",
+    "Click",
+    "Rendering Failure",
+    "Subscription",
+]
+
+
+class EventDestination(Section):
+    """A place that events are published to, at least once each."""
+
+    name: Name = setting(REQUIRED, "A name, unique among the destinations; its place in the log is kept under it.")
+    type: Literal["file"] = setting("file", "`file`: one JSON object a line.")
+    path: RelativePath = setting(REQUIRED, "The file; a relative path starts from `data_dir`.")
+    types: Literal["all"] | tuple[EventType, ...] = setting("all", "Which events: `all`, or a list of their types.")
+    rotate_bytes: Size = setting("100MB", "Size at which the file is renamed and a new one begun.", ge=4096)
+    keep: Number = setting(10, "Renamed files that are kept.", ge=0, le=10_000)
+
+
+class Feedback(Section):
+    """Bounces and complaints that come back."""
+
+    retention: Duration = setting(
+        "30d", "How long a bounce or complaint can still be matched to its message.", ge=3600.0, le=366 * 86400.0
+    )
+
+
+class History(Section):
+    """Records of finished messages, without their bodies, for `relay trace`."""
+
+    retention: Duration = setting("14d", "How long they are kept.", ge=3600.0, le=3660 * 86400.0)
+    size_max: Size = setting("10GB", "Size of all of them at which the oldest days are dropped.", ge=1 << 20)
+
+
+class Logging(Section):
+    """What the relay says on standard error."""
+
+    format: Literal["auto", "json", "console"] = setting(
+        "auto", "`json`: one object a line. `console`: for people. `auto`: console on a terminal, else json."
+    )
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "The least severity that is written.")
+
+
+class RunAs(Section):
+    """The user that the relay becomes when root starts it."""
+
+    user: Name = setting(REQUIRED, "A user of this machine.")
+    group: Name = setting(REQUIRED, "A group of this machine.")
