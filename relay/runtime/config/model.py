@@ -7,18 +7,29 @@ this machine (files, ports, certificates) in `environment`.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from relay.runtime.config.incoming import Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.upkeep import EventDestination, Feedback, History, Logging, RunAs
-from relay.runtime.config.values import Domain, FilePath, Hostname, Kind, Mailbox
+from relay.runtime.config.values import Domain, FilePath, Hostname, Kind, Mailbox, parse_hostname, shown
 
 WORKERS_MAX = 256  # a shard number has four hex digits, a machine has fewer cores
 
 Region = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"), Kind("region")]
-WorkerCount = Annotated[int, Field(strict=True, ge=1, le=WORKERS_MAX), Kind("number")]
+
+
+def parse_workers(value: Any) -> int | str:
+    """Return a number of workers, or `auto`."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= WORKERS_MAX:
+        raise ValueError(f"must be `auto` or a number from 1 to {WORKERS_MAX}, not {shown(value)}")
+    return value
+
+
+Workers = Annotated[Literal["auto"] | int, BeforeValidator(parse_workers), Kind("auto, or a number")]
 
 DEFAULT_LISTENERS: tuple[dict[str, Any], ...] = (
     {"kind": "submission", "address": "127.0.0.1", "port": 2587, "tls": "starttls"},
@@ -46,9 +57,7 @@ class Config(Section):
     region: Region = setting(
         "local-1", "The region that API clients name, and that SMTP passwords are derived for.", restart=True
     )
-    workers: Literal["auto"] | WorkerCount = setting(
-        "auto", "Worker processes; `auto` is one for each core.", restart=True
-    )
+    workers: Workers = setting("auto", "Worker processes; `auto` is one for each core.", restart=True)
     run_as: RunAs | None = setting(
         None, "The user and group to become after the ports are open, when root starts the relay.", restart=True
     )
@@ -83,10 +92,14 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _derive_from_hostname(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("hostname"), str):
+        if not isinstance(data, dict):
             return data
-        name = data["hostname"].strip().rstrip(".")
-        return {"contact": f"postmaster@{name}", "bounce_domain": f"bounce.{name}", **data}
+        try:
+            name = parse_hostname(data.get("hostname"))
+        except ValueError:
+            name = "hostname.invalid"  # never used: the host name itself is refused
+        given = {key: value for key, value in data.items() if value is not None}
+        return {"contact": f"postmaster@{name}", "bounce_domain": f"bounce.{name}", **given}
 
     def worker_count(self, cores: int) -> int:
         """Return how many workers to run on a machine with so many cores."""

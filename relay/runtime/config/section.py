@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 REQUIRED = ...
 
@@ -11,6 +11,14 @@ class Section(BaseModel):
     """A group of settings: immutable, without unknown keys, its defaults read like values from the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, regex_engine="python-re")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, data: Any) -> Any:
+        """Read a known key without a value (`limits:` and nothing below it) as if it were not there."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
 
 def setting(default: Any, about: str, *, restart: bool = False, shown: str = "", **limits: Any) -> Any:

@@ -1,11 +1,14 @@
 """Settings of what runs beside the mail: events, records, logs, the user it all runs as."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from relay.runtime.config.section import REQUIRED, Section, setting
-from relay.runtime.config.values import Duration, Name, Number, RelativePath, Size
+from relay.runtime.config.suggest import nearest
+from relay.runtime.config.values import Duration, Kind, Name, Number, RelativePath, Size, shown
 
-EventType = Literal[
+EVENT_TYPES = (
     "Send",
     "Delivery",
     "DeliveryDelay",
@@ -16,7 +19,25 @@ EventType = Literal[
     "Click",
     "Rendering Failure",
     "Subscription",
-]
+)
+ALL = "all"
+
+
+def parse_event_types(value: Any) -> tuple[str, ...]:
+    """Return event types; `all` is every one."""
+    if value == ALL:
+        return EVENT_TYPES
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(f"must be `all` or a list such as [Send, Bounce], not {shown(value)}")
+    for item in value:
+        if item not in EVENT_TYPES:
+            meant = nearest(str(item), EVENT_TYPES)
+            hint = f"; did you mean `{meant}`?" if meant else f"; there are {', '.join(EVENT_TYPES)}"
+            raise ValueError(f"has no event type {shown(item)}{hint}")
+    return tuple(dict.fromkeys(value))
+
+
+EventTypes = Annotated[tuple[str, ...], BeforeValidator(parse_event_types), Kind("all, or a list")]
 
 
 class EventDestination(Section):
@@ -25,7 +46,7 @@ class EventDestination(Section):
     name: Name = setting(REQUIRED, "A name, unique among the destinations; its place in the log is kept under it.")
     type: Literal["file"] = setting("file", "`file`: one JSON object a line.")
     path: RelativePath = setting(REQUIRED, "The file; a relative path starts from `data_dir`.")
-    types: Literal["all"] | tuple[EventType, ...] = setting("all", "Which events: `all`, or a list of their types.")
+    types: EventTypes = setting("all", "Which events: `all`, or a list of their types, such as [Delivery, Bounce].")
     rotate_bytes: Size = setting("100MB", "Size at which the file is renamed and a new one begun.", ge=4096)
     keep: Number = setting(10, "Renamed files that are kept.", ge=0, le=10_000)
 

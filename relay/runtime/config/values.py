@@ -188,9 +188,16 @@ def parse_relative_path(value: Any) -> Path:
     return Path(value)
 
 
+def _plain_type(value: Any) -> type:
+    return next((kind for kind in (dict, list) if isinstance(value, kind)), type(value))
+
+
 def shown(value: Any) -> str:
     """Return a value as an error shows it: quoted, escaped, and never long."""
-    text = repr(value) if isinstance(value, (str, int, float, bool)) else f"a {type(value).__name__}"
+    if isinstance(value, (str, int, float)):
+        text = str(value).lower() if isinstance(value, bool) else repr(value)
+    else:
+        text = {dict: "a mapping", list: "a list", type(None): "nothing"}.get(_plain_type(value), "another value")
     return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 3] + "..."
 
 

@@ -1,0 +1,162 @@
+"""What settings must not contradict: pure checks across a whole configuration.
+
+Each check yields faults; none reads a file, a clock or the network.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+
+from relay.runtime.config.faults import Fault
+from relay.runtime.config.incoming import SMTP_KINDS, Listener
+from relay.runtime.config.model import Config
+from relay.runtime.config.values import format_duration
+
+# A return path is a token of at most 64 octets at the bounce domain, and a path has at most 254 between its
+# brackets (RFC 5321 section 4.5.3.1.3).
+BOUNCE_DOMAIN_OCTETS_MAX = 254 - 64 - 1
+RETRY_SECONDS_MIN = 0.1
+
+
+def faults(config: Config) -> list[Fault]:
+    """Return every contradiction."""
+    return [fault for check in _CHECKS for fault in check(config)]
+
+
+def _listeners(config: Config) -> Iterator[Fault]:
+    for index, listener in enumerate(config.listeners):
+        for check in _LISTENER_CHECKS:
+            for key, text in check(listener):
+                yield Fault(("listeners", index, key), text)
+
+
+def _tls_fits_kind(listener: Listener) -> Iterator[tuple[str, str]]:
+    if listener.tls == "starttls" and listener.kind not in SMTP_KINDS:
+        yield "tls", f"starttls is SMTP's; a {listener.kind} listener takes `implicit` or `none`"
+
+
+def _passwords_need_tls(listener: Listener) -> Iterator[tuple[str, str]]:
+    if listener.tls != "none" or listener.loopback:
+        return
+    if listener.kind == "submission" and listener.trust is None:
+        yield (
+            "tls",
+            "`none` would carry passwords in clear; use `starttls`, `implicit`, a loopback address or `trust`",
+        )
+    if listener.kind == "console":
+        yield "tls", "`none` would carry passwords in clear; use `implicit` or a loopback address"
+
+
+def _trust_fits_kind(listener: Listener) -> Iterator[tuple[str, str]]:
+    if listener.trust is None:
+        return
+    if listener.kind != "submission":
+        yield "trust", f"belongs to a submission listener, not to `{listener.kind}`"
+    for network in listener.trust.networks:
+        if ipaddress.ip_network(network).prefixlen == 0:
+            yield (
+                "trust",
+                f"{network} is everybody, which makes an open relay; name the networks of your own machines",
+            )
+
+
+def _metrics_stay_home(listener: Listener) -> Iterator[tuple[str, str]]:
+    if listener.kind == "metrics" and not listener.loopback and not listener.allow_remote:
+        text = (
+            f"{listener.address} can be reached from outside and metrics ask for no password; use 127.0.0.1, or add "
+            "`allow_remote: true` when a firewall guards it"
+        )
+        yield "address", text
+    if listener.allow_remote and listener.kind != "metrics":
+        yield "allow_remote", f"belongs to a metrics listener, not to `{listener.kind}`"
+
+
+_LISTENER_CHECKS: tuple[Callable[[Listener], Iterable[tuple[str, str]]], ...] = (
+    _tls_fits_kind,
+    _passwords_need_tls,
+    _trust_fits_kind,
+    _metrics_stay_home,
+)
+
+
+def _listeners_apart(config: Config) -> Iterator[Fault]:
+    for (first, one), (second, other) in combinations(enumerate(config.listeners), 2):
+        if one.port and one.port == other.port and _addresses_overlap(one.address, other.address):
+            text = f"{other.address}:{other.port} is taken by listeners[{first}] ({one.address}); choose another port"
+            yield Fault(("listeners", second, "port"), text)
+
+
+def _addresses_overlap(one: str, other: str) -> bool:
+    a, b = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    return a == b or (a.version == b.version and (a.is_unspecified or b.is_unspecified))
+
+
+def _bounce_domain(config: Config) -> Iterator[Fault]:
+    if len(config.bounce_domain) > BOUNCE_DOMAIN_OCTETS_MAX:
+        yield Fault(
+            ("bounce_domain",), f"must have at most {BOUNCE_DOMAIN_OCTETS_MAX} characters, for return paths to fit"
+        )
+
+
+def _retries(config: Config) -> Iterator[Fault]:
+    for index, wait in enumerate(config.delivery.retry):
+        if wait < RETRY_SECONDS_MIN:
+            yield Fault(("delivery", "retry", index), f"must be at least {format_duration(RETRY_SECONDS_MIN)}")
+
+
+def _routes(config: Config) -> Iterator[Fault]:
+    seen: dict[str, int] = {}
+    for index, route in enumerate(config.routes):
+        if route.domain in seen:
+            yield Fault(
+                ("routes", index, "domain"), f"`{route.domain}` has a route already, routes[{seen[route.domain]}]"
+            )
+        seen.setdefault(route.domain, index)
+        password = bool(route.password.get_secret_value())
+        if password and route.password_file:
+            yield Fault(("routes", index, "password_file"), "is given beside `password`; keep one of them")
+        if route.username and not (password or route.password_file):
+            yield Fault(("routes", index, "username"), "needs `password` or `password_file`")
+        if (password or route.password_file) and not route.username:
+            key = "password" if password else "password_file"
+            yield Fault(("routes", index, key), "needs `username`")
+        if route.username and route.tls != "require" and not _is_loopback(route.smarthost.host):
+            yield Fault(("routes", index, "tls"), "must be `require` with a password, or it could travel in clear")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _events(config: Config) -> Iterator[Fault]:
+    names: set[str] = set()
+    paths: set[str] = set()
+    for index, destination in enumerate(config.events):
+        if destination.name in names:
+            yield Fault(("events", index, "name"), f"`{destination.name}` is taken by another destination")
+        file = str(config.event_file(destination))
+        if file in paths:
+            yield Fault(("events", index, "path"), f"{file} is written by another destination already")
+        names.add(destination.name)
+        paths.add(file)
+
+
+def _auth_limits(config: Config) -> Iterator[Fault]:
+    limits = config.limits.auth
+    if limits.failures_per_day < limits.failures_per_minute:
+        text = f"must not be below failures_per_minute ({limits.failures_per_minute})"
+        yield Fault(("limits", "auth", "failures_per_day"), text)
+
+
+_CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
+    _listeners,
+    _listeners_apart,
+    _bounce_domain,
+    _retries,
+    _routes,
+    _events,
+    _auth_limits,
+)
