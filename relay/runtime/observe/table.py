@@ -1,0 +1,159 @@
+"""Every metric of the product, in one table: the code counts by these names, the reference page is made from it.
+
+Names are those Prometheus sees. Label values come from fixed sets (reasons, outcomes, states, TLS versions); where
+one could be chosen by a client, `SERIES_MAX` folds what is too much into the value `other`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+SERIES_MAX = 500  # label combinations of one metric in one process
+OTHER = "other"
+
+
+class Kind(StrEnum):
+    """How a metric moves."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Combine(StrEnum):
+    """How the gauges of several processes become one."""
+
+    SUM = "sum"
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric: its labels in order, what it means, and for histograms the upper bounds of the buckets."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    about: str
+    buckets: tuple[float, ...] = ()
+    combine: Combine = Combine.SUM
+
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0)
+_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+_BYTES = (1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 67108864.0)
+
+
+def _counter(name: str, about: str, *labels: str) -> Family:
+    return Family(name, Kind.COUNTER, labels, about)
+
+
+def _gauge(name: str, about: str, *labels: str, combine: Combine = Combine.SUM) -> Family:
+    return Family(name, Kind.GAUGE, labels, about, combine=combine)
+
+
+def _histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Family:
+    return Family(name, Kind.HISTOGRAM, labels, about, buckets)
+
+
+FAMILIES: tuple[Family, ...] = (
+    # doors
+    _counter("relay_sessions_total", "SMTP sessions that began, by listener kind.", "listener"),
+    _gauge("relay_sessions_open", "SMTP sessions open now, by listener kind.", "listener"),
+    _counter(
+        "relay_sessions_refused_total",
+        "Connections that were closed before a session began: `connections` or `address` (limits), `disk`, `drain`.",
+        "reason",
+    ),
+    _counter(
+        "relay_sessions_ended_total",
+        "Sessions by their end: `quit`, `lost`, `idle`, `deadline`, `rate`, `errors`, `junk`, `drain`, `protocol`.",
+        "cause",
+    ),
+    _counter("relay_tls_sessions_total", "Sessions of clients that began TLS, by version.", "version"),
+    _counter("relay_tls_failures_total", "TLS handshakes with clients that failed."),
+    _counter(
+        "relay_auth_total", "Authentications by result: `succeeded`, `failed`, `temporary`, `refused`.", "result"
+    ),
+    # acceptance
+    _counter("relay_messages_accepted_total", "Messages answered with 250, by listener kind.", "listener"),
+    _counter("relay_messages_accepted_bytes_total", "Size of the accepted messages, in bytes."),
+    _counter("relay_recipients_accepted_total", "Recipients of the accepted messages."),
+    _counter(
+        "relay_messages_refused_total",
+        "Requests refused before anything was queued, by reason (the last column of the table of refusals).",
+        "reason",
+    ),
+    _counter("relay_recipients_suppressed_total", "Recipients that were not contacted: suppressed addresses."),
+    _histogram("relay_accept_seconds", "From the end of the data to the reply.", _FAST),
+    _histogram("relay_message_bytes", "Size of accepted messages, in bytes.", _BYTES),
+    # the spool
+    _histogram("relay_commit_group_messages", "Writes that shared one commit.", _SIZES),
+    _histogram("relay_commit_seconds", "One commit with its sync.", _FAST),
+    _histogram("relay_sync_seconds", "One sync to disk.", _FAST),
+    _counter("relay_storage_failures_total", "Commits that failed and were rolled back."),
+    _gauge("relay_queue_deliveries", "Deliveries on disk, by state.", "state"),
+    _gauge("relay_queue_due", "Queued deliveries whose time has come."),
+    _gauge("relay_queue_bytes", "Size of the spool on disk, in bytes."),
+    _gauge("relay_queue_oldest_seconds", "Age of the oldest queued delivery, since acceptance.", combine=Combine.MAX),
+    _gauge(
+        "relay_queue_oldest_due_seconds",
+        "How long the longest-waiting due delivery has been due without an attempt.",
+        combine=Combine.MAX,
+    ),
+    _counter("relay_quarantined_total", "Deliveries quarantined, by cause: `crashes`, `corrupt`.", "cause"),
+    # delivery
+    _counter(
+        "relay_attempts_total",
+        "Finished attempts by verdict (`delivered`, `temporary`, `permanent`, `unknown`) and last stage.",
+        "verdict",
+        "stage",
+    ),
+    _counter("relay_deliveries_total", "Deliveries that ended, by final state.", "state"),
+    _counter(
+        "relay_delivery_tls_total",
+        "Messages given to remote servers, by the TLS version of the connection or `none`.",
+        "version",
+    ),
+    _gauge("relay_deliveries_in_flight", "Deliveries being attempted now."),
+    _gauge("relay_connections_out_open", "Connections to remote servers open now."),
+    _counter("relay_connections_out_total", "Connections made to remote servers, by result.", "result"),
+    _counter("relay_connections_out_reused_total", "Messages that went over a connection already open."),
+    _histogram("relay_attempt_seconds", "One attempt, from its start to the verdict.", _SLOW),
+    _histogram("relay_delivery_seconds", "From acceptance to delivery.", _SLOW),
+    _counter(
+        "relay_dns_queries_total", "Questions to name servers by result: `answer`, `none`, `failure`.", "result"
+    ),
+    _counter("relay_dns_cache_hits_total", "Questions answered from the cache."),
+    # feedback
+    _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`.", "kind"),
+    _counter(
+        "relay_reports_dropped_total", "Reports not written: `null_sender`, `rate`, `no_address`, `loop`.", "cause"
+    ),
+    _counter("relay_feedback_total", "Bounces that came back, by what became of them.", "result"),
+    # events
+    _counter("relay_events_total", "Events written to the log, by type.", "type"),
+    _counter("relay_events_published_total", "Events published, by destination.", "destination"),
+    _counter("relay_events_failures_total", "Publications that failed and are tried again.", "destination"),
+    _gauge("relay_events_backlog", "Events not yet published, by destination.", "destination"),
+    # permits
+    _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
+    _gauge("relay_permits_leases", "Leases granted and neither spent nor returned."),
+    _gauge("relay_permits_up", "1 while permits answers."),
+    # processes
+    _gauge("relay_build_info", "1, with the version in its label.", "version", combine=Combine.MAX),
+    _gauge("relay_process_up", "1 while a process is ready, 0 else.", "process"),
+    _counter("relay_process_restarts_total", "Times a process was started again.", "process"),
+    _gauge("relay_process_heartbeat_seconds", "Time since the event loop of a process last turned.", "process"),
+    _gauge("relay_process_sessions", "Open sessions of a process.", "process"),
+    _gauge("relay_connections_limit", "`limits.connections_max`.", combine=Combine.MAX),
+    _gauge("relay_stress_mode", "1 while over 80 % of the connections are in use.", combine=Combine.MAX),
+    _gauge("relay_draining", "1 while the relay drains.", combine=Combine.MAX),
+    _histogram("relay_loop_lag_seconds", "How late timers of a process fire.", _FAST),
+    _gauge(
+        "relay_certificate_expires_seconds", "When the certificate ends, in seconds since 1970.", combine=Combine.MAX
+    ),
+    _counter("relay_log_lines_dropped_total", "Log lines that a stalled reader left no room for."),
+)
+
+BY_NAME: dict[str, Family] = {family.name: family for family in FAMILIES}
