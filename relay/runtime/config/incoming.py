@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import (
@@ -49,7 +49,9 @@ class Tls(Section):
         "tls/cert.pem", "The certificate with its chain, PEM. A reload reads it again, without losing a session."
     )
     key: FilePath = setting("tls/key.pem", "Its private key, PEM, readable by nobody but the relay (mode 0600).")
-    minimum_version: Literal["1.2", "1.3"] = setting("1.2", "The oldest TLS version that clients may use.")
+    minimum_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(str)] = setting(
+        "1.2", "The oldest TLS version that clients may use."
+    )
 
 
 class Trust(Section):

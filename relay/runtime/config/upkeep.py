@@ -79,4 +79,4 @@ class RunAs(Section):
     """The user that the relay becomes when root starts it."""
 
     user: Name = setting(REQUIRED, "A user of this machine.")
-    group: Name = setting(REQUIRED, "A group of this machine.")
+    group: Name | None = setting(None, "A group of this machine.", shown="the user's own group")

@@ -1,0 +1,162 @@
+"""Checks of a configuration against this machine: certificates, directories, users, ports.
+
+They change nothing. An error keeps the relay from working; a warning asks for a look. `relay check`, the start and
+every reload use them.
+"""
+
+import errno
+import os
+import pwd
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from relay.errors import ConfigurationError
+from relay.runtime.config.certificate import certificate_findings
+from relay.runtime.config.faults import Finding, Severity, dotted
+from relay.runtime.config.faults import Path as KeyPath
+from relay.runtime.config.incoming import Listener
+from relay.runtime.config.load import Loaded
+from relay.runtime.config.values import shown
+
+_SERVED_KINDS = ("submission", "mx", "metrics")
+_Found = Iterator[tuple[Severity, KeyPath, str]]
+
+
+def check(loaded: Loaded, *, now_ms: int, ports: bool = True) -> list[Finding]:
+    """Return what this machine has against a configuration.
+
+    `ports`: also try every port; leave it out while this relay holds them itself.
+    """
+    found = [
+        *_names(loaded),
+        *certificate_findings(loaded.config, now_ms),
+        *_run_as(loaded),
+        *_data_dir(loaded),
+        *_password_files(loaded),
+        *_source_addresses(loaded),
+        *_served(loaded),
+    ]
+    if ports:
+        found += _ports(loaded)
+    file = str(loaded.file)
+    return [Finding(severity, file, loaded.line(path), dotted(path), text) for severity, path, text in found]
+
+
+def refuse_errors(findings: list[Finding]) -> None:
+    """Raise ConfigurationError with every error among the findings."""
+    errors = [str(finding) for finding in findings if finding.severity == "error"]
+    if errors:
+        raise ConfigurationError("\n".join(errors))
+
+
+def _names(loaded: Loaded) -> _Found:
+    config = loaded.config
+    if "." not in config.hostname:
+        text = "has no dot; mail servers on the internet want a full name such as relay.example"
+        yield "warning", ("hostname",), text
+    if not config.dns.nameservers and not Path("/etc/resolv.conf").is_file():
+        yield "warning", ("dns", "nameservers"), "is empty and there is no /etc/resolv.conf; no name will be found"
+
+
+def _run_as(loaded: Loaded) -> _Found:
+    run_as = loaded.config.run_as
+    if run_as is None:
+        if os.geteuid() == 0:
+            yield "warning", ("run_as",), "is not set and root runs the relay; name an ordinary user"
+        return
+    try:
+        user = pwd.getpwnam(run_as.user)
+    except KeyError:
+        text = f"does not exist: {shown(run_as.user)}; create it with `useradd --system {run_as.user}`"
+        yield "error", ("run_as", "user"), text
+        return
+    if os.geteuid() not in (0, user.pw_uid):
+        text = f"is {run_as.user}, but you are another user and not root; start the relay as root or as {run_as.user}"
+        yield "error", ("run_as", "user"), text
+
+
+def _data_dir(loaded: Loaded) -> _Found:
+    path = loaded.config.data_dir
+    place = next((parent for parent in (path, *path.parents) if parent.exists()), Path("/"))
+    if not place.is_dir():
+        yield "error", ("data_dir",), f"cannot be used: {place} is not a directory"
+        return
+    if not os.access(place, os.W_OK | os.X_OK):
+        yield "error", ("data_dir",), f"cannot be written: {place} does not let this user write"
+        return
+    if place == path and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        text = f"can be read by other users; `chmod 700 {path}` keeps mail and keys private"
+        yield "warning", ("data_dir",), text
+    free = shutil.disk_usage(place).free
+    if free < loaded.config.limits.disk_free_min:
+        text = f"has {free >> 20} MiB free, less than limits.disk_free_min; no mail would be accepted"
+        yield "warning", ("data_dir",), text
+
+
+def _password_files(loaded: Loaded) -> _Found:
+    for index, route in enumerate(loaded.config.routes):
+        if route.password_file is None:
+            continue
+        path: KeyPath = ("routes", index, "password_file")
+        try:
+            mode = route.password_file.stat().st_mode
+        except OSError as error:
+            yield "error", path, f"cannot be read: {route.password_file}: {error.strerror}"
+            continue
+        if not stat.S_ISREG(mode) or not os.access(route.password_file, os.R_OK):
+            yield "error", path, f"cannot be read: {route.password_file}"
+        elif mode & stat.S_IROTH:
+            text = f"{route.password_file} can be read by everybody; `chmod 600 {route.password_file}`"
+            yield "error", path, text
+
+
+def _source_addresses(loaded: Loaded) -> _Found:
+    for index, address in enumerate(loaded.config.delivery.source_addresses):
+        failure = _bind_failure(address, 0)
+        if failure:
+            path: KeyPath = ("delivery", "source_addresses", index)
+            yield "error", path, f"{address} is not an address of this machine"
+
+
+def _served(loaded: Loaded) -> _Found:
+    for index, listener in enumerate(loaded.config.listeners):
+        if listener.kind not in _SERVED_KINDS:
+            yield "warning", ("listeners", index, "kind"), f"`{listener.kind}` is not served by this release"
+
+
+def _ports(loaded: Loaded) -> _Found:
+    for index, listener in enumerate(loaded.config.listeners):
+        failure = _bind_failure(listener.address, listener.port)
+        if failure:
+            key = "address" if failure == errno.EADDRNOTAVAIL else "port"
+            yield "error", ("listeners", index, key), port_sentence(listener, failure)
+
+
+def port_sentence(listener: Listener, failure: int) -> str:
+    """Return what to say when a listener's port cannot be had; `failure` is an errno."""
+    place = f"[{listener.address}]" if ":" in listener.address else listener.address
+    place = f"{place}:{listener.port}"
+    if failure == errno.EADDRINUSE:
+        return f"{place} is in use by another program; stop that, or choose another port"
+    if failure in (errno.EACCES, errno.EPERM):
+        return f"{place} may only be opened by root or with CAP_NET_BIND_SERVICE; use a port above 1023, or the unit"
+    if failure == errno.EADDRNOTAVAIL:
+        return f"{listener.address} is not an address of this machine"
+    return f"{place} cannot be opened: {os.strerror(failure)}"
+
+
+def _bind_failure(address: str, port: int) -> int:
+    """Return the errno of binding, 0 when it works."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    return 0
