@@ -309,6 +309,14 @@ class MailHosts:
 class Resolver(Protocol):
     """DNS, cached and bounded. Raises ResolverError for answers that may differ later."""
 
+    def known_mail_hosts(self, domain: str) -> MailHosts | None:
+        """Return what the cache holds, at once, the same object while it holds it; None: ask."""
+        ...
+
+    def known_addresses(self, host: str) -> Sequence[str] | None:
+        """Return what the cache holds, at once; None: ask."""
+        ...
+
     async def mail_hosts(self, domain: str, *, refresh: bool = False) -> MailHosts:
         """Return the hosts that take mail for a domain; `refresh` asks past the cache."""
         ...
@@ -319,6 +327,99 @@ class Resolver(Protocol):
 
     async def text(self, name: str) -> Sequence[bytes]:
         """Return the TXT strings of a name, each joined; empty when there are none."""
+        ...
+
+
+# --- connections -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How to connect. `server_name` goes into the TLS handshake, "" for none.
+
+    `tls_verified` refuses a certificate that is not for `server_name` or not trusted, and TLS before 1.2.
+    """
+
+    connect_timeout_seconds: float
+    source_address: str = ""
+    server_name: str = ""
+    tls_verified: bool = False
+
+
+class LinkUser(Protocol):
+    """Whoever asked for a connection. After `link_failed` or `link_lost` nothing more is called."""
+
+    def link_opened(self, link: "Link") -> None:
+        """The connection is made."""
+        ...
+
+    def link_failed(self, text: str) -> None:
+        """It could not be made."""
+        ...
+
+    def link_data(self, data: bytes) -> None:
+        """Bytes came, decrypted where TLS is on."""
+        ...
+
+    def link_tls_started(self, version: str) -> None:
+        """The handshake is done; bytes that came in clear before it were dropped."""
+        ...
+
+    def link_tls_failed(self, text: str) -> None:
+        """The handshake failed; the link is of no more use."""
+        ...
+
+    def link_progress(self) -> None:
+        """A part of a streamed message was taken by the network."""
+        ...
+
+    def link_content_written(self) -> None:
+        """A streamed message was handed to the network whole, with its final dot."""
+        ...
+
+    def link_content_failed(self, text: str) -> None:
+        """A streamed message could not be read whole; its final dot was not written."""
+        ...
+
+    def link_lost(self, text: str) -> None:
+        """The connection is gone."""
+        ...
+
+
+class Link(Protocol):
+    """An open connection. None of its methods call back before they return."""
+
+    @property
+    def source_address(self) -> str:
+        """The address it was made from."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        ...
+
+    def write_content(self, content: Content) -> None:
+        """Stream a message as SMTP data, dot-stuffed and with its final dot, never whole in memory."""
+        ...
+
+    def start_tls(self) -> None:
+        """Begin a TLS handshake."""
+        ...
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+
+class Connector(Protocol):
+    """Makes connections. Calls back from the event loop, never from inside `connect`."""
+
+    def connect(self, address: str, port: int, options: LinkOptions, user: LinkUser) -> Callable[[], None]:
+        """Begin to connect to an IP address; return what cancels it (after which nothing is called back)."""
         ...
 
 

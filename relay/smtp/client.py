@@ -1,0 +1,678 @@
+"""One SMTP connection as a client, without I/O: bytes in, bytes out, time as an argument.
+
+Owns the dialogue of one connection: greeting, EHLO (HELO when that is refused), STARTTLS, AUTH, then any number of
+transactions. Promises: commands are pipelined where the host offers it; `transaction_done` may call `send` again,
+which continues in the same turn; the final dot of a transaction is not sent before every hold was released;
+`session_ready` or `session_failed` is called once, `transaction_done` once for each `send` that returned None, and
+`session_over` once after a session that was ready can carry nothing more. Never raises on what a remote sends.
+
+Steps are a queue of expected replies; with PIPELINING several are expected at once, without it one.
+This module is one idea and therefore longer than most.
+"""
+
+import base64
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum, IntEnum
+from typing import Protocol
+
+from relay.model.content import BodyFile, Content
+from relay.model.outcome import Stage, Verdict
+from relay.smtp.client_answer import Answer, Fault, from_reply, local_failure, local_refusal
+from relay.smtp.client_body import END, stuffed
+from relay.smtp.client_envelope import Downgrade, Transaction, Unfit, fit, mail_command, rcpt_command
+from relay.smtp.client_extensions import Extensions, first_word, parse
+from relay.smtp.client_reply import Reply, ReplyError, ReplyReader
+
+NEVER = math.inf
+_OK, _MORE, _FAILED = 2, 3, 5
+_GREETING = 220
+_CLOSING = 421
+_TOO_MUCH = 552
+_MISUNDERSTOOD = frozenset({500, 502, 503})  # what hosts say to commands they lost their place in
+
+
+class TlsUse(Enum):
+    """Whether a session uses STARTTLS."""
+
+    NEVER = "never"
+    WHEN_OFFERED = "when offered"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait at each stage: RFC 5321 section 4.5.3.2. `gate` is the wait for our own release."""
+
+    greeting: float = 300.0
+    ehlo: float = 300.0
+    tls: float = 60.0
+    auth: float = 300.0
+    mail: float = 300.0
+    rcpt: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
+    final_dot: float = 600.0
+    reset: float = 60.0
+    gate: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How to talk to one host. `own_names`: names that only we have, empty where a loop is not looked for."""
+
+    helo_name: str
+    tls: TlsUse = TlsUse.WHEN_OFFERED
+    extended: bool = True  # False: HELO only
+    pipelining: bool = True
+    username: str = ""
+    password: str = field(default="", repr=False)
+    clear_auth: bool = False
+    own_names: frozenset[str] = frozenset()
+    timeouts: Timeouts = Timeouts()
+    downgrade: Downgrade | None = None
+
+
+class Wire(Protocol):
+    """What carries the bytes. None of these call back before they return."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        ...
+
+    def write_content(self, content: Content) -> None:
+        """Stream a message whose body is a file, stuffed and with its final dot.
+
+        Ends in `content_written` or `content_failed`.
+        """
+        ...
+
+    def start_tls(self) -> None:
+        """Begin a handshake; ends in `tls_started` or `tls_failed`. Bytes received earlier are dropped."""
+        ...
+
+    def close(self) -> None:
+        """Send what was written, then close. `lost` may follow and is ignored."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once without sending what is still buffered."""
+        ...
+
+
+class ClientUser(Protocol):
+    """Whoever has mail to send."""
+
+    def session_ready(self) -> None:
+        """The session can take its first transaction."""
+        ...
+
+    def session_failed(self, answer: Answer) -> None:
+        """The session never became ready; it is closed."""
+        ...
+
+    def transaction_done(self, transaction: Transaction, answers: list[Answer]) -> None:
+        """A transaction ended: one answer for each recipient. When `client.open`, `send` may be called here."""
+        ...
+
+    def session_over(self) -> None:
+        """The session was ready and is closed now; no transaction is under way."""
+        ...
+
+
+class Step(IntEnum):
+    """A reply that is expected; the number is the row in `_STEPS`."""
+
+    GREETING = 0
+    EHLO = 1
+    HELO = 2
+    STARTTLS = 3
+    HANDSHAKE = 4
+    AUTH = 5
+    AUTH_USER = 6
+    AUTH_PASSWORD = 7
+    RESET = 8
+    MAIL = 9
+    RCPT = 10
+    DATA = 11
+    FINAL_DOT = 12
+
+
+_STEPS: tuple[tuple[Stage, str], ...] = (  # stage of the outcome, time-out
+    (Stage.GREETING, "greeting"),
+    (Stage.EHLO, "ehlo"),
+    (Stage.EHLO, "ehlo"),
+    (Stage.TLS, "tls"),
+    (Stage.TLS, "tls"),
+    (Stage.AUTH, "auth"),
+    (Stage.AUTH, "auth"),
+    (Stage.AUTH, "auth"),
+    (Stage.MAIL, "reset"),
+    (Stage.MAIL, "mail"),
+    (Stage.RCPT, "rcpt"),
+    (Stage.DATA, "data"),
+    (Stage.FINAL_DOT, "final_dot"),
+)
+
+
+class Client:
+    """The state of one connection. `deadline` is compared with the same clock that `now` comes from."""
+
+    __slots__ = (
+        "_answers",
+        "_deadline_of",
+        "_expected",
+        "_held",
+        "_next_recipient",
+        "_options",
+        "_parked",
+        "_pipelined",
+        "_reader",
+        "_ready",
+        "_reset_needed",
+        "_streaming",
+        "_tls_active",
+        "_todo",
+        "_transaction",
+        "_user",
+        "_wire",
+        "deadline",
+        "extensions",
+        "open",
+        "transactions",
+    )
+
+    def __init__(self, wire: Wire, user: ClientUser, options: ClientOptions, now: float) -> None:
+        self._wire = wire
+        self._user = user
+        self._options = options
+        self._reader = ReplyReader()
+        self._deadline_of: tuple[float, ...] = tuple(getattr(options.timeouts, name) for _, name in _STEPS)
+        self._expected: deque[Step] = deque((Step.GREETING,))
+        self._todo: deque[tuple[Step, bytes]] = deque()
+        self._transaction: Transaction | None = None
+        self._answers: list[Answer | None] = []
+        self._next_recipient = 0
+        self._held = 0
+        self._parked = False
+        self._pipelined = False
+        self._ready = False
+        self._reset_needed = False
+        self._streaming = False
+        self._tls_active = False
+        self.open = True
+        self.transactions = 0
+        self.extensions = Extensions()
+        self.deadline = now + options.timeouts.greeting
+
+    # --- what the owner of the connection calls ---
+
+    @property
+    def idle(self) -> bool:
+        """True when the session is ready and no transaction is under way."""
+        return self.open and self._ready and self._transaction is None
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take bytes from the wire."""
+        if not self.open or (self._expected and self._expected[0] is Step.HANDSHAKE):
+            return  # bytes in clear between STARTTLS and the handshake are nobody's
+        self._reader.feed(data)
+        try:
+            while self.open and (reply := self._reader.next()) is not None:
+                self._take(reply, now)
+        except ReplyError as error:
+            self._break_off(f"Host sent something that is not SMTP: {error}", "4.5.0")
+
+    def send(self, transaction: Transaction, now: float) -> Answer | None:
+        """Start a transaction; only when `idle`. Return the refusal when this host can never take it, else None.
+
+        `transaction_done` follows only after None, and never from inside the call.
+        """
+        assert self.idle
+        fitted = fit(transaction, self.extensions, self._options.downgrade)
+        if isinstance(fitted, Unfit):
+            return local_refusal(Stage.LOCAL, fitted.enhanced, fitted.text)
+        self._transaction = fitted
+        self._answers = [None] * len(fitted.recipients)
+        self._next_recipient = 0
+        self._issue(fitted, now)
+        return None
+
+    def hold(self) -> None:
+        """Keep back the next final dot until `release` was called as often as `hold`."""
+        self._held += 1
+
+    def release(self, now: float) -> None:
+        """Take back one hold."""
+        self._held -= 1
+        if self._held == 0 and self._parked:
+            self._parked = False
+            self._send_content(now)
+
+    def tls_started(self, now: float) -> None:
+        """The handshake succeeded: everything learnt before is forgotten (RFC 3207 section 4.2)."""
+        if not self.open:
+            return
+        self._reader.clear()
+        self._expected.clear()
+        self._tls_active = True
+        self.extensions = Extensions()
+        self._command(Step.EHLO, f"EHLO {self._options.helo_name}\r\n".encode(), now)
+
+    def tls_failed(self, text: str) -> None:
+        """The handshake failed."""
+        self._fail_session(local_failure(Stage.TLS, "4.7.5", f"TLS failed: {text}", Fault.TLS))
+
+    def content_progress(self, now: float) -> None:
+        """A part of a streamed message has left."""
+        if self._streaming:
+            self.deadline = now + self._options.timeouts.block
+
+    def content_written(self, now: float) -> None:
+        """A streamed message has left whole, with its final dot."""
+        self._streaming = False
+        if self.open:
+            self.deadline = now + self._options.timeouts.final_dot
+
+    def content_failed(self, text: str) -> None:
+        """A streamed message cannot be read; its final dot is never sent."""
+        if self.open and self._transaction is not None:
+            self._wire.abort()
+            self._end_open(local_failure(Stage.LOCAL, "4.3.0", text, Fault.NONE))
+
+    def lost(self, text: str) -> None:
+        """The link is gone."""
+        if self.open:
+            self._broken(f"Connection lost {self._where()}: {text}", "4.4.2")
+
+    def expire(self, now: float) -> None:
+        """Give up when the deadline has passed."""
+        if self.open and now >= self.deadline:
+            self._wire.abort()
+            self._broken(f"Timed out {self._where()}", "4.4.2")
+
+    def quit(self) -> None:
+        """End an idle session politely; nothing waits for the reply."""
+        if not self.open:
+            return
+        self.open = False
+        self.deadline = NEVER
+        self._wire.write(b"QUIT\r\n")
+        self._wire.close()
+
+    # --- replies ---
+
+    def _take(self, reply: Reply, now: float) -> None:
+        if not self._expected:
+            self._unasked(reply)
+            return
+        step = self._expected.popleft()
+        if reply.code == _CLOSING and step is not Step.GREETING:
+            self._closing(reply, step)
+            return
+        _HANDLERS[step](self, reply, now)
+
+    def _unasked(self, reply: Reply) -> None:
+        """A reply to nothing: a 421 before it closes an idle link, or a host out of step."""
+        if self._transaction is not None:  # parked before its final dot
+            text = f"Host gave up before the message was sent: {reply.code} {reply.text}"[:1000]
+            self._close_with(local_failure(Stage.DATA, "4.4.2", text))
+            return
+        self.open = False
+        self.deadline = NEVER
+        self._wire.close()
+        self._user.session_over()
+
+    def _closing(self, reply: Reply, step: Step) -> None:
+        """421 may answer any command (RFC 5321 section 3.8): the message is untouched, the link is useless."""
+        self._close_with(from_reply(reply, _STEPS[step][0], Fault.LINK))
+
+    def _unexpected(self, reply: Reply, _now: float) -> None:
+        """A reply in clear during the handshake; `receive` lets none through."""
+        self._out_of_step(reply, Step.HANDSHAKE)
+
+    def _command(self, step: Step, line: bytes, now: float) -> None:
+        self._expected.append(step)
+        self.deadline = now + self._deadline_of[step]
+        self._wire.write(line)
+
+    def _out_of_step(self, reply: Reply, step: Step) -> None:
+        text = f"Host answered {step.name} with {reply.code} {reply.text}"[:1000]
+        self._close_with(local_failure(_STEPS[step][0], "4.5.0", text))
+
+    # --- setting the session up ---
+
+    def _on_greeting(self, reply: Reply, now: float) -> None:
+        if reply.code == _GREETING:
+            if self._is_us(reply):
+                return
+            if self._options.extended:
+                self._command(Step.EHLO, f"EHLO {self._options.helo_name}\r\n".encode(), now)
+            else:
+                self._command(Step.HELO, f"HELO {self._options.helo_name}\r\n".encode(), now)
+            return
+        if reply.code // 100 in (2, 3):
+            self._out_of_step(reply, Step.GREETING)
+            return
+        self._close_with(from_reply(reply, Stage.GREETING, Fault.LINK))
+
+    def _on_ehlo(self, reply: Reply, now: float) -> None:
+        kind = reply.code // 100
+        if kind == _OK:
+            if self._is_us(reply):
+                return
+            self.extensions = parse(reply)
+            self._after_ehlo(now)
+        elif kind == _FAILED:
+            self._command(Step.HELO, f"HELO {self._options.helo_name}\r\n".encode(), now)
+        elif kind == _MORE:
+            self._out_of_step(reply, Step.EHLO)
+        else:
+            self._close_with(from_reply(reply, Stage.EHLO, Fault.LINK))
+
+    def _on_helo(self, reply: Reply, now: float) -> None:
+        if reply.code // 100 == _OK:
+            if not self._is_us(reply):
+                self._after_ehlo(now)
+        elif reply.code // 100 == _MORE:
+            self._out_of_step(reply, Step.HELO)
+        else:
+            self._close_with(from_reply(reply, Stage.EHLO, Fault.LINK))
+
+    def _is_us(self, reply: Reply) -> bool:
+        if first_word(reply) not in self._options.own_names:
+            return False
+        self._close_with(local_refusal(Stage.EHLO, "5.4.6", "Mail loops back to this host", Fault.LOOP))
+        return True
+
+    def _after_ehlo(self, now: float) -> None:
+        use = self._options.tls
+        if self._tls_active or use is TlsUse.NEVER:
+            self._authenticate(now)
+        elif self.extensions.starttls:
+            self._command(Step.STARTTLS, b"STARTTLS\r\n", now)
+        elif use is TlsUse.REQUIRED:
+            self._close_with(local_failure(Stage.TLS, "4.7.4", "TLS is required and the host does not offer it"))
+        else:
+            self._authenticate(now)
+
+    def _on_starttls(self, reply: Reply, now: float) -> None:
+        if reply.code != _GREETING:
+            text = f"STARTTLS refused: {reply.code} {reply.text}"[:1000]
+            self._close_with(local_failure(Stage.TLS, "4.7.5", text, Fault.TLS))
+            return
+        self._reader.clear()  # whatever came behind the 220 was injected in clear (RFC 3207 section 6)
+        self._expected.append(Step.HANDSHAKE)
+        self.deadline = now + self._options.timeouts.tls
+        self._wire.start_tls()
+
+    def _authenticate(self, now: float) -> None:
+        options = self._options
+        if not options.username:
+            self._become_ready()
+            return
+        if not (self._tls_active or options.clear_auth):
+            self._close_with(local_failure(Stage.AUTH, "4.7.0", "Credentials are not sent without TLS"))
+        elif "PLAIN" in self.extensions.auth:
+            token = base64.b64encode(f"\0{options.username}\0{options.password}".encode())
+            self._command(Step.AUTH_PASSWORD, b"AUTH PLAIN " + token + b"\r\n", now)
+        elif "LOGIN" in self.extensions.auth:
+            self._command(Step.AUTH, b"AUTH LOGIN\r\n", now)
+        else:
+            self._close_with(local_failure(Stage.AUTH, "4.7.0", "Host offers neither AUTH PLAIN nor AUTH LOGIN"))
+
+    def _on_auth(self, reply: Reply, now: float) -> None:
+        self._challenge(reply, Step.AUTH_USER, self._options.username, now)
+
+    def _on_auth_user(self, reply: Reply, now: float) -> None:
+        self._challenge(reply, Step.AUTH_PASSWORD, self._options.password, now)
+
+    def _challenge(self, reply: Reply, then: Step, secret: str, now: float) -> None:
+        if reply.code // 100 != _MORE:
+            self._auth_refused(reply)
+            return
+        self._command(then, base64.b64encode(secret.encode()) + b"\r\n", now)
+
+    def _on_auth_password(self, reply: Reply, _now: float) -> None:
+        if reply.code // 100 == _OK:
+            self._become_ready()
+            return
+        self._auth_refused(reply)
+
+    def _auth_refused(self, reply: Reply) -> None:
+        """A wrong password is the operator's to mend: mail waits for that and does not bounce."""
+        text = f"Host refused our credentials: {reply.code} {reply.text}"[:1000]
+        self._close_with(local_failure(Stage.AUTH, "4.7.8", text))
+
+    def _become_ready(self) -> None:
+        self._ready = True
+        self.deadline = NEVER
+        self._user.session_ready()
+
+    # --- transactions ---
+
+    def _issue(self, transaction: Transaction, now: float) -> None:
+        mail = mail_command(transaction, self.extensions)
+        recipients = transaction.recipients
+        expected = self._expected
+        self._pipelined = self.extensions.pipelining and self._options.pipelining
+        if not self._pipelined:
+            if self._reset_needed:
+                self._todo.append((Step.RESET, b"RSET\r\n"))
+            self._todo.append((Step.MAIL, mail))
+            self._todo.extend((Step.RCPT, rcpt_command(recipient)) for recipient in recipients)
+            self._reset_needed = False
+            self._next_command(now)
+            return
+        parts = [mail, *map(rcpt_command, recipients), b"DATA\r\n"]
+        if self._reset_needed:
+            self._reset_needed = False
+            parts.insert(0, b"RSET\r\n")
+            expected.append(Step.RESET)
+        expected.append(Step.MAIL)
+        expected.extend([Step.RCPT] * len(recipients))
+        expected.append(Step.DATA)
+        self.deadline = now + self._options.timeouts.mail
+        self._wire.write(b"".join(parts))
+
+    def _next_command(self, now: float) -> None:
+        if self._pipelined:
+            self.deadline = now + self._deadline_of[self._expected[0]]
+            return
+        if self._todo:
+            self._command(*self._todo.popleft(), now)
+        elif None in self._answers:
+            self._command(Step.DATA, b"DATA\r\n", now)
+        else:
+            self._reset_needed = True
+            self._finish()
+
+    def _on_reset(self, reply: Reply, now: float) -> None:
+        if reply.code // 100 != _OK:
+            self._out_of_step(reply, Step.RESET)
+            return
+        self._next_command(now)
+
+    def _on_mail(self, reply: Reply, now: float) -> None:
+        if reply.code // 100 == _OK:
+            self._next_command(now)
+        elif self._lied(reply):
+            self._close_with(from_reply(reply, Stage.MAIL, Fault.PIPELINE))
+        elif reply.code // 100 == _MORE:
+            self._out_of_step(reply, Step.MAIL)
+        else:
+            self._answers = [from_reply(reply, Stage.MAIL)] * len(self._answers)
+            self._todo.clear()
+            self._next_command(now)
+
+    def _on_rcpt(self, reply: Reply, now: float) -> None:
+        index = self._next_recipient
+        self._next_recipient += 1
+        kind = reply.code // 100
+        if kind != _OK and self._answers[index] is None:
+            if self._lied(reply):
+                self._close_with(from_reply(reply, Stage.RCPT, Fault.PIPELINE))
+                return
+            if kind == _MORE:
+                self._out_of_step(reply, Step.RCPT)
+                return
+            self._answers[index] = self._refused_recipient(reply, index)
+        self._next_command(now)
+
+    def _refused_recipient(self, reply: Reply, index: int) -> Answer:
+        """Too many recipients is 452, or 552 from old hosts (RFC 5321 section 4.5.3.1.10): the rest goes again."""
+        answer = from_reply(reply, Stage.RCPT)
+        if reply.code not in (_TOO_MUCH, 452) or None not in self._answers[:index]:
+            return answer
+        return replace(answer, verdict=Verdict.TEMPORARY, fault=Fault.CROWDED)
+
+    def _lied(self, reply: Reply) -> bool:
+        return self._pipelined and reply.code in _MISUNDERSTOOD
+
+    def _on_data(self, reply: Reply, now: float) -> None:
+        kind = reply.code // 100
+        wanted = None in self._answers
+        if kind == _MORE:
+            if not wanted:  # RFC 2920 section 3.1: all were refused, so there is nothing to send
+                self._command(Step.FINAL_DOT, END, now)
+            elif self._held:
+                self._parked = True
+                self.deadline = now + self._options.timeouts.gate
+            else:
+                self._send_content(now)
+            return
+        if kind == _OK or (wanted and self._lied(reply)):
+            if wanted:
+                fault = Fault.PIPELINE if kind != _OK else Fault.LINK
+                text = f"Host answered DATA with {reply.code} {reply.text}"[:1000]
+                self._close_with(local_failure(Stage.DATA, "4.5.0", text, fault))
+                return
+            kind = _FAILED
+        self._reset_needed = True
+        self._fill(from_reply(reply, Stage.DATA))
+        self._finish()
+
+    def _send_content(self, now: float) -> None:
+        transaction = self._transaction
+        assert transaction is not None
+        if self._reader.pending:  # an answer from before the question must not become the answer to the message
+            self._close_with(local_failure(Stage.DATA, "4.5.0", "Host answered the message before it was sent"))
+            return
+        content = transaction.content
+        self._expected.append(Step.FINAL_DOT)
+        if isinstance(content.body, BodyFile):
+            self._streaming = True
+            self.deadline = now + self._options.timeouts.block
+            self._wire.write_content(content)
+            return
+        self.deadline = now + self._options.timeouts.final_dot
+        self._wire.write(stuffed(content.head, content.body))
+
+    def _on_final_dot(self, reply: Reply, _now: float) -> None:
+        if self._streaming:  # the host did not wait for the end: no answer of its can mean that it has the message
+            self._wire.abort()
+            kind = reply.code // 100
+            text = f"Host answered in the middle of the message: {reply.code} {reply.text}"[:1000]
+            early = from_reply(reply, Stage.DATA) if kind == _FAILED else local_failure(Stage.DATA, "4.5.0", text)
+            self._end_open(early)
+            return
+        if reply.code // 100 == _MORE:
+            self._out_of_step(reply, Step.FINAL_DOT)
+            return
+        self._fill(from_reply(reply, Stage.FINAL_DOT))
+        self._finish()
+
+    def _fill(self, answer: Answer) -> None:
+        self._answers = [answer if known is None else known for known in self._answers]
+
+    def _finish(self) -> None:
+        """Hand the answers over; the user may send the next transaction from inside."""
+        transaction = self._transaction
+        assert transaction is not None
+        answers = [answer for answer in self._answers if answer is not None]
+        self._transaction = None
+        self._answers = []
+        self.transactions += 1
+        self.deadline = NEVER
+        self._user.transaction_done(transaction, answers)
+
+    # --- ends ---
+
+    def _where(self) -> str:
+        if self._parked:
+            return "before the message was sent"
+        if self._streaming:
+            return "while the message was sent"
+        step = self._expected[0] if self._expected else None
+        if step is None:
+            return "while idle"
+        return _WHERE.get(step, f"while waiting for the reply to {step.name}")
+
+    def _break_off(self, text: str, enhanced: str) -> None:
+        self._wire.close()
+        self._broken(text, enhanced)
+
+    def _broken(self, text: str, enhanced: str) -> None:
+        step = self._expected[0] if self._expected else Step.DATA
+        answer = local_failure(_STEPS[step][0], enhanced, text[:1000], self._fault_of(step))
+        if step is Step.FINAL_DOT and not self._streaming and None in self._answers:
+            # Everything has left, the reply has not come: nobody can know (RFC 5321 section 6.1).
+            answer = Answer(Verdict.UNKNOWN, Stage.FINAL_DOT, 0, enhanced, text[:1000], local=True)
+        self._end_open(answer)
+
+    def _fault_of(self, step: Step) -> Fault:
+        if step is Step.EHLO and not self._tls_active and self._options.extended:
+            return Fault.EHLO
+        if step in (Step.STARTTLS, Step.HANDSHAKE):
+            return Fault.TLS
+        if self._pipelined and step in (Step.RCPT, Step.DATA) and self._expected:
+            return Fault.PIPELINE
+        return Fault.LINK
+
+    def _close_with(self, answer: Answer) -> None:
+        self._wire.close()
+        self._end_open(answer)
+
+    def _fail_session(self, answer: Answer) -> None:
+        if self.open:
+            self._close_with(answer)
+
+    def _end_open(self, answer: Answer) -> None:
+        """The session is over; tell whoever waits for it."""
+        self.open = False
+        self.deadline = NEVER
+        self._streaming = False
+        self._parked = False
+        self._expected.clear()
+        if not self._ready:
+            self._user.session_failed(answer)
+            return
+        if self._transaction is not None:
+            self._fill(answer)
+            self._finish()
+        self._user.session_over()
+
+
+_HANDLERS: tuple[Callable[[Client, Reply, float], None], ...] = (
+    Client._on_greeting,  # noqa: SLF001 - its own table
+    Client._on_ehlo,  # noqa: SLF001 - its own table
+    Client._on_helo,  # noqa: SLF001 - its own table
+    Client._on_starttls,  # noqa: SLF001 - its own table
+    Client._unexpected,  # noqa: SLF001 - its own table
+    Client._on_auth,  # noqa: SLF001 - its own table
+    Client._on_auth_user,  # noqa: SLF001 - its own table
+    Client._on_auth_password,  # noqa: SLF001 - its own table
+    Client._on_reset,  # noqa: SLF001 - its own table
+    Client._on_mail,  # noqa: SLF001 - its own table
+    Client._on_rcpt,  # noqa: SLF001 - its own table
+    Client._on_data,  # noqa: SLF001 - its own table
+    Client._on_final_dot,  # noqa: SLF001 - its own table
+)
+
+_WHERE = {
+    Step.GREETING: "while waiting for the greeting",
+    Step.HANDSHAKE: "during the TLS handshake",
+    Step.FINAL_DOT: "after the message was sent, before its reply",
+}
