@@ -12,17 +12,20 @@ from relay.model.delivery import Step
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Verdict
 
-NXDOMAIN_RECHECK_MS = 60_000
 NXDOMAIN_REPLY = "5.1.2 The recipient's domain does not exist in DNS"
-JITTER_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Waits between attempts in milliseconds, the last one repeating; what a missing domain means."""
+    """Waits between attempts in milliseconds, the last one repeating; what a missing domain means.
+
+    `jitter_share` is how much a wait may be longer or shorter: 0.2 is from a tenth less to a tenth more.
+    """
 
     waits_ms: Sequence[int]
+    jitter_share: float = 0.2
     nxdomain_bounces: bool = True
+    nxdomain_recheck_ms: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Decision:
 def wait_ms(policy: RetryPolicy, attempts: int, jitter: float) -> int:
     """Return the wait after attempt number `attempts` (from 1); `jitter` is in [0, 1)."""
     base = policy.waits_ms[min(attempts, len(policy.waits_ms)) - 1]
-    return int(base * (1 - JITTER_SHARE / 2 + JITTER_SHARE * jitter))
+    return int(base * (1 + policy.jitter_share * (jitter - 0.5)))
 
 
 def decide(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolicy, jitter: float) -> Decision:
@@ -47,15 +50,15 @@ def decide(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolic
     if outcome.verdict is Verdict.PERMANENT:
         return Decision(Step.REFUSED, 0, outcome.reply)
     if outcome.nxdomain and policy.nxdomain_bounces:
-        return _missing_domain(delivery, now_ms)
+        return _missing_domain(delivery, now_ms, policy)
     return _later(delivery, outcome, now_ms, policy, jitter)
 
 
-def _missing_domain(delivery: Delivery, now_ms: int) -> Decision:
+def _missing_domain(delivery: Delivery, now_ms: int, policy: RetryPolicy) -> Decision:
     """Ask once more past the cache, then believe it (decision 3)."""
     if delivery.last_reply == NXDOMAIN_REPLY:
         return Decision(Step.REFUSED, 0, NXDOMAIN_REPLY)
-    return Decision(Step.DEFERRED, now_ms + NXDOMAIN_RECHECK_MS, NXDOMAIN_REPLY)
+    return Decision(Step.DEFERRED, now_ms + policy.nxdomain_recheck_ms, NXDOMAIN_REPLY)
 
 
 def _later(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolicy, jitter: float) -> Decision:
