@@ -1,0 +1,95 @@
+"""The catalog: accounts, credentials, identities, DKIM keys and suppression lists, as commands write them.
+
+`catalog.db` and `suppression.db` in the data directory. Every function is one transaction that is synced when it
+returns, and is seen by running workers at their next request. Several commands may write at a time; they wait for
+each other for ten seconds. Workers read through `relay.store.directory`.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from relay.errors import ConfigurationError, CorruptionError
+from relay.signing.secrets import MASTER_KEY_BYTES, Sealer
+from relay.store.catalog_accounts import Accounts
+from relay.store.catalog_credentials import Credentials
+from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
+from relay.store.catalog_identities import Identities
+from relay.store.catalog_tables import Tables
+from relay.store.suppression import SuppressionLists
+
+CATALOG_FILE = "catalog.db"
+SUPPRESSION_FILE = "suppression.db"
+
+_KEY_CHECK = "key check"
+
+
+class Catalog:
+    """The catalog, open for writing. Close it, or use it as a context manager."""
+
+    def __init__(self, tables: Tables, suppression: SuppressionLists) -> None:
+        self._tables = tables
+        self.accounts = Accounts(tables)
+        self.credentials = Credentials(tables)
+        self.identities = Identities(tables)
+        self.suppression = suppression
+
+    def close(self) -> None:
+        """Close both files."""
+        self._tables.connection.close()
+        self.suppression.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_catalog(
+    data_dir: str | os.PathLike[str], master_key: bytes, *, now_ms: Callable[[], int] | None = None
+) -> Catalog:
+    """Open the catalog of a data directory, made when it is not there yet.
+
+    Raise ConfigurationError when it cannot be opened or the master key is not the one it was written with,
+    NewerVersionError when a newer release wrote it, TemporaryError when another command holds it for too long.
+    """
+    if len(master_key) != MASTER_KEY_BYTES:
+        msg = f"The master key must have {MASTER_KEY_BYTES} bytes."
+        raise ConfigurationError(msg)
+    queries = load_queries("catalog.sql")
+    path = Path(data_dir) / CATALOG_FILE
+    sealer = Sealer(master_key)
+    clock = now_ms or _wall_clock_ms
+    connection = open_for_writing(path, queries)
+    try:
+        with translated(path):
+            check_key(connection, path, queries, sealer)
+        lists = SuppressionLists(Path(data_dir) / SUPPRESSION_FILE, clock)
+    except BaseException:
+        connection.close()
+        raise
+    return Catalog(Tables(connection, path, queries, sealer, master_key, clock), lists)
+
+
+def check_key(connection: sqlite3.Connection, path: Path, queries: Queries, sealer: Sealer) -> None:
+    """Raise ConfigurationError when the catalog was written with another master key; remember the first key."""
+    row = connection.execute(queries["get_key_check"]).fetchone()
+    if row is None:
+        connection.execute(queries["put_key_check"], {"sealed": sealer.seal(b"relay", _KEY_CHECK)})
+        row = connection.execute(queries["get_key_check"]).fetchone()
+    try:
+        sealer.open(row[0], _KEY_CHECK)
+    except CorruptionError:
+        msg = f"{path} was written with another master key; restore keys/master.key from the same backup as it."
+        raise ConfigurationError(msg) from None
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,121 @@
+"""Accounts of the catalog: 12 digits, a state, limits, a contact."""
+
+import math
+import re
+
+from relay.errors import UsageError
+from relay.model.account import UNLIMITED, Account, AccountState
+from relay.store.catalog_tables import Row, Tables
+
+DEFAULT_ACCOUNT = "000000000001"
+SANDBOX_DAILY_QUOTA = 200  # SBX-001
+SANDBOX_SEND_RATE = 1.0
+QUOTA_MAX = 10**12
+CONTACT_MAX_CHARACTERS = 320
+
+_ACCOUNT_ID = re.compile(r"[0-9]{12}\Z")
+
+
+class Accounts:
+    """Reads and changes accounts. Unknown ids and values that cannot work raise UsageError."""
+
+    __slots__ = ("_tables",)
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def create(
+        self,
+        account_id: str,
+        *,
+        sandbox: bool = False,
+        daily_quota: int | None = None,
+        send_rate: float | None = None,
+        contact: str = "",
+    ) -> Account:
+        """Add an account. Without limits given a sandbox account gets 200 a day and 1 a second, others none."""
+        if not _ACCOUNT_ID.match(account_id):
+            raise UsageError(f"An account id has 12 digits, not {account_id!r}.")
+        quota = daily_quota if daily_quota is not None else SANDBOX_DAILY_QUOTA if sandbox else UNLIMITED
+        rate = send_rate if send_rate is not None else SANDBOX_SEND_RATE if sandbox else UNLIMITED
+        values = {
+            "id": account_id,
+            "sandbox": int(sandbox),
+            "daily_quota": _checked_quota(quota),
+            "send_rate": _checked_rate(rate),
+            "contact": _checked_contact(contact),
+            "created_ms": self._tables.now_ms(),
+        }
+        with self._tables.writing(account_id):
+            if not self._tables.run("create_account", values):
+                raise UsageError(f"Account {account_id} exists already.")
+        return self.require(account_id)
+
+    def get(self, account_id: str) -> Account | None:
+        """Return an account, None when there is none."""
+        row = self._tables.row("get_account", {"id": account_id})
+        return account_of(row) if row else None
+
+    def require(self, account_id: str) -> Account:
+        """Return an account that must exist."""
+        account = self.get(account_id)
+        if account is None:
+            raise UsageError(f"There is no account {account_id}.")
+        return account
+
+    def list(self) -> list[Account]:
+        """Return all accounts, by id."""
+        return [account_of(row) for row in self._tables.rows("list_accounts", {})]
+
+    def set_quota(
+        self, account_id: str, *, daily_quota: int | None = None, send_rate: float | None = None
+    ) -> Account:
+        """Change the limits that are given: recipients in 24 hours, recipients a second; -1 is unlimited."""
+        return self._change(
+            account_id,
+            "set_limits",
+            daily_quota=None if daily_quota is None else _checked_quota(daily_quota),
+            send_rate=None if send_rate is None else _checked_rate(send_rate),
+        )
+
+    def set_state(self, account_id: str, state: AccountState) -> Account:
+        """Enable, pause or close an account; it holds from the next request on."""
+        return self._change(account_id, "set_state", state=str(AccountState(state)))
+
+    def set_sandbox(self, account_id: str, *, sandbox: bool) -> Account:
+        """Move an account into or out of the sandbox; limits stay as they are."""
+        return self._change(account_id, "set_sandbox", sandbox=int(sandbox))
+
+    def set_contact(self, account_id: str, contact: str) -> Account:
+        """Change where an account's own mail goes."""
+        return self._change(account_id, "set_contact", contact=_checked_contact(contact))
+
+    def _change(self, account_id: str, query: str, **values: object) -> Account:
+        with self._tables.writing(account_id):
+            if not self._tables.run(query, {"id": account_id, **values}):
+                raise UsageError(f"There is no account {account_id}.")
+        return self.require(account_id)
+
+
+def account_of(row: Row) -> Account:
+    """Return the account of a row of `get_account`."""
+    account_id, state, sandbox, daily_quota, send_rate, contact = row
+    return Account(account_id, AccountState(state), bool(sandbox), daily_quota, send_rate, contact)
+
+
+def _checked_quota(quota: int) -> int:
+    if quota != UNLIMITED and not 0 <= quota <= QUOTA_MAX:
+        raise UsageError(f"A daily quota is -1 (unlimited) or 0 to {QUOTA_MAX}, not {quota}.")
+    return quota
+
+
+def _checked_rate(rate: float) -> float:
+    if rate != UNLIMITED and not (math.isfinite(rate) and 0 <= rate <= QUOTA_MAX):
+        raise UsageError(f"A sending rate is -1 (unlimited) or a number from 0 on, not {rate}.")
+    return float(rate)
+
+
+def _checked_contact(contact: str) -> str:
+    if len(contact) > CONTACT_MAX_CHARACTERS or not contact.isprintable():
+        raise UsageError(f"A contact is an address of at most {CONTACT_MAX_CHARACTERS} printable characters.")
+    return contact

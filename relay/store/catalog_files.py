@@ -1,0 +1,153 @@
+"""The two files that commands write while workers read them: opening, migrations, transactions, change log.
+
+Writers use one immediate transaction for each change and wait for each other; readers never wait (WAL). Every
+transaction notes the accounts it touched in the `change` table of its file, so that a reader that sees a new
+`PRAGMA data_version` drops only what belongs to them. A connection must not be carried across a fork.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from relay.errors import ConfigurationError, CorruptionError, NewerVersionError, StorageError, TemporaryError
+
+BUSY_TIMEOUT_SECONDS = 10.0
+CHANGES_KEPT = 10_000
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+Queries = dict[str, str]
+
+
+def load_queries(file_name: str) -> Queries:
+    """Return the statements of a `.sql` file of this package, by name."""
+    text = resources.files("relay.store").joinpath(file_name).read_text(encoding="utf-8")
+    parts = _NAME.split(text)
+    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+
+
+def open_for_writing(path: Path, queries: Queries) -> sqlite3.Connection:
+    """Open a file, made when it does not exist (mode 0600, directory 0700), and bring it up to date.
+
+    Raise NewerVersionError when a newer release wrote it, ConfigurationError when it cannot be opened at all,
+    TemporaryError when another command holds it for too long.
+    """
+    try:
+        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
+    except OSError as error:
+        raise ConfigurationError(f"Cannot open {path}: {error.strerror}. Check the owner and mode of it.") from error
+    with translated(path):
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        try:
+            _migrate(connection, path, queries)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_for_reading(path: Path, queries: Queries) -> sqlite3.Connection:
+    """Open an existing file for short reads. Raise StorageError when it is not there or cannot be read."""
+    with reading(path):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=0.2,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA query_only = 1")
+            connection.execute("PRAGMA cache_size = -4096")
+            _require_version(connection, path, queries)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, with a sentence for the operator."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BUSY:
+            msg = f"{path} is in use by another command; try again."
+            raise TemporaryError(msg) from error
+        if code in _BROKEN:
+            raise CorruptionError(f"{path} is damaged ({error}); restore it from your backup.") from error
+        raise StorageError(f"{path} cannot be written: {error}.") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into a StorageError: what cannot be read now may come back."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be read: {error}.") from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path, queries: Queries, account: str) -> Iterator[None]:
+    """Run one write transaction on behalf of an account, and note the change; all or nothing, synced."""
+    with translated(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute(queries["note_change"], {"account": account})
+            connection.execute(queries["prune_changes"], {"keep": CHANGES_KEPT})
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _newest(queries: Queries) -> int:
+    return sum(1 for name in queries if name.startswith("migration_"))
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _require_version(connection: sqlite3.Connection, path: Path, queries: Queries) -> None:
+    version = _version(connection)
+    if version > _newest(queries):
+        raise NewerVersionError(f"{path} was written by a newer release of Relay; nothing was changed.")
+    if version < _newest(queries):
+        raise StorageError(f"{path} has not been brought up to date yet.")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, queries: Queries) -> None:
+    newest = _newest(queries)
+    if _version(connection) > newest:
+        raise NewerVersionError(f"{path} was written by a newer release of Relay; nothing was changed.")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = 1")
+    if _version(connection) == newest:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(_version(connection) + 1, newest + 1):
+            for statement in queries[f"migration_{number}"].split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

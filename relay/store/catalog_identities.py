@@ -1,0 +1,213 @@
+"""Identities of the catalog: domains and addresses an account may send from, and the keys that sign for domains."""
+
+import re
+import secrets
+import string
+from dataclasses import dataclass
+
+from relay.errors import UsageError
+from relay.mail.address import BadAddress, normal_domain, parse_mailbox
+from relay.model.account import Identity, IdentityKind
+from relay.store import catalog_keys as keys
+from relay.store.catalog_tables import Row, Tables
+
+RSA = "rsa-sha256"
+ED25519 = "ed25519-sha256"
+PAGE_SIZE_MAX = 1000
+
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")  # DKIM-007
+
+
+@dataclass(frozen=True, slots=True)
+class DnsRecord:
+    """A record to publish: a whole name without a final dot, a type, and the value as one string."""
+
+    name: str
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKey:
+    """A signing key as lists show it; the private half is never returned (DKIM-019)."""
+
+    selector: str
+    algorithm: str
+    public_txt: str
+    state: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityDetails:
+    """An identity, its keys, the records that make them known, and a warning for the operator or ""."""
+
+    identity: Identity
+    keys: tuple[DkimKey, ...] = ()
+    warning: str = ""
+
+    @property
+    def records(self) -> tuple[DnsRecord, ...]:
+        """The TXT records to publish (DKIM-002)."""
+        name = self.identity.name
+        return tuple(DnsRecord(f"{key.selector}._domainkey.{name}", "TXT", key.public_txt) for key in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityPage:
+    """Some identities, and the `after` of the next page, "" when this was the last."""
+
+    identities: list[Identity]
+    after: str
+
+
+class Identities:
+    """Makes, lists, verifies and deletes identities. Unknown names raise UsageError."""
+
+    __slots__ = ("_tables",)
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def create(self, account: str, name: str, *, ed25519: bool = False) -> IdentityDetails:
+        """Add a domain (with an RSA-2048 key, and an Ed25519 key when asked for) or an address, not verified yet.
+
+        A domain may be given in U-labels. Raise UsageError for names that cannot be (IDENT-007) and for second ones.
+        """
+        kept, kind = canonical_name(name)
+        self._tables.require_account(account)
+        pairs = _new_keys(ed25519=ed25519) if kind is IdentityKind.DOMAIN else []
+        values = {"account": account, "name": kept, "kind": str(kind), "created_ms": self._tables.now_ms()}
+        with self._tables.writing(account):
+            if not self._tables.run("create_identity", values):
+                raise UsageError(f"Identity {kept} of account {account} exists already.")
+            for algorithm, pem in pairs:
+                self._add_key(account, kept, algorithm, pem, _new_selector())
+        return self.require(account, kept)
+
+    def add_key(self, account: str, domain: str, *, algorithm: str = RSA, selector: str = "") -> IdentityDetails:
+        """Add a new signing key to a domain identity; publish its record at once, for it signs from now on."""
+        details = self.require(account, domain)
+        if details.identity.kind is not IdentityKind.DOMAIN:
+            raise UsageError(f"{details.identity.name} is an address; keys belong to domains.")
+        if selector and not _SELECTOR.match(selector):
+            raise UsageError(f"A selector has 1 to 63 letters, digits and inner hyphens, not {selector!r}.")
+        pem = keys.generate_ed25519() if algorithm == ED25519 else keys.generate_rsa()
+        with self._tables.writing(account):
+            self._add_key(account, details.identity.name, algorithm, pem, selector or _new_selector())
+        return self.require(account, domain)
+
+    def delete_key(self, account: str, domain: str, selector: str) -> IdentityDetails:
+        """Remove a signing key; take its record out of DNS a week later, when mail in transit has arrived."""
+        details = self.require(account, domain)
+        values = {"account": account, "domain": details.identity.name, "selector": selector}
+        with self._tables.writing(account):
+            if not self._tables.run("delete_dkim_key", values):
+                raise UsageError(f"{details.identity.name} has no key with the selector {selector}.")
+        return self.require(account, domain)
+
+    def get(self, account: str, name: str) -> IdentityDetails | None:
+        """Return an identity with its keys, None when the account has none of this name."""
+        kept, kind = canonical_name(name)
+        row = self._tables.row("get_identity", {"account": account, "name": kept})
+        if row is None:
+            return None
+        rows = self._tables.rows("list_dkim_keys", {"account": account, "domain": kept})
+        warning = _warning(kept) if kind is IdentityKind.DOMAIN else ""
+        return IdentityDetails(identity_of(row), tuple(DkimKey(*key[:5]) for key in rows), warning)
+
+    def require(self, account: str, name: str) -> IdentityDetails:
+        """Return an identity that must exist."""
+        details = self.get(account, name)
+        if details is None:
+            raise UsageError(f"Account {account} has no identity {name}.")
+        return details
+
+    def list(self, account: str, *, after: str = "", limit: int = PAGE_SIZE_MAX) -> IdentityPage:
+        """Return up to `limit` identities of an account (at most 1,000) that follow `after`, by name."""
+        self._tables.require_account(account)
+        size = max(1, min(limit, PAGE_SIZE_MAX))
+        rows = self._tables.rows("list_identities", {"account": account, "after": after, "limit": size})
+        return IdentityPage([identity_of(row) for row in rows], rows[-1][1] if len(rows) == size else "")
+
+    def set_verified(self, account: str, name: str, *, verified: bool = True) -> IdentityDetails:
+        """Mark an identity as verified or not; it holds from the next request on."""
+        kept, _ = canonical_name(name)
+        with self._tables.writing(account):
+            if not self._tables.run("verify_identity", {"account": account, "name": kept, "verified": int(verified)}):
+                raise UsageError(f"Account {account} has no identity {name}.")
+        return self.require(account, kept)
+
+    def delete(self, account: str, name: str) -> None:
+        """Remove an identity with its keys; sending from it fails from the next request on (IDENT-022)."""
+        kept, _ = canonical_name(name)
+        with self._tables.writing(account):
+            if not self._tables.run("delete_identity", {"account": account, "name": kept}):
+                raise UsageError(f"Account {account} has no identity {name}.")
+
+    def _add_key(self, account: str, domain: str, algorithm: str, pem: bytes, selector: str) -> None:
+        values = {
+            "account": account,
+            "domain": domain,
+            "selector": selector,
+            "algorithm": algorithm,
+            "sealed": self._tables.sealer.seal(pem, owner_of(account, domain, selector)),
+            "public_txt": keys.public_txt(pem),
+            "created_ms": self._tables.now_ms(),
+        }
+        if not self._tables.run("create_dkim_key", values):
+            raise UsageError(f"{domain} has a key with the selector {selector} already.")
+
+
+def canonical_name(name: str) -> tuple[str, IdentityKind]:
+    """Return the form an identity is kept in and what it is; addresses keep their case (IDENT-005).
+
+    Raise UsageError for labels over 63 or names over 255 octets (IDENT-007), and for what is neither.
+    """
+    if "@" in name:
+        return _canonical_address(name), IdentityKind.ADDRESS
+    domain = normal_domain(name)
+    if isinstance(domain, BadAddress) or "." not in domain:
+        msg = (
+            f"{name[:80]!r} is not a domain name: labels have 1 to 63 letters, digits and inner hyphens, "
+            "there are at least two, and no final dot."
+        )
+        raise UsageError(msg)
+    return domain, IdentityKind.DOMAIN
+
+
+def _canonical_address(name: str) -> str:
+    parsed = parse_mailbox(name, smtputf8=True)
+    if isinstance(parsed, BadAddress):
+        raise UsageError(f"{name[:80]!r} is not an email address: {parsed.text}.")
+    domain = name.rpartition("@")[2]
+    return f"{parsed.local}@{domain}" if domain.isascii() else str(parsed)
+
+
+def identity_of(row: Row) -> Identity:
+    """Return the identity of a row of `get_identity`."""
+    account, name, kind, verified, created_ms = row[:5]
+    return Identity(account, name, IdentityKind(kind), bool(verified), created_ms)
+
+
+def owner_of(account: str, domain: str, selector: str) -> str:
+    """Return what a sealed private key belongs to."""
+    return f"dkim {account} {domain} {selector}"
+
+
+def _new_keys(*, ed25519: bool) -> list[tuple[str, bytes]]:
+    pairs = [(RSA, keys.generate_rsa())]
+    return [*pairs, (ED25519, keys.generate_ed25519())] if ed25519 else pairs
+
+
+def _new_selector() -> str:
+    """Return a selector that was never used, so that no resolver remembers an older key under its name."""
+    return "r" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(11))
+
+
+def _warning(domain: str) -> str:
+    """Return what an operator may have overlooked (IDENT-008)."""
+    parent = domain.removeprefix("www.")
+    if parent == domain or "." not in parent:
+        return ""
+    return f"{domain} covers only addresses under www.; most senders mean {parent}."

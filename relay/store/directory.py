@@ -1,0 +1,240 @@
+"""The read side of the catalog for a worker: bounded caches in front of two files (port `Directory`).
+
+A cached value belongs to a *view* of its account. When the change log names an account its view is dropped, and
+with it, without a search, everything that was cached under it. What costs memory is bounded by the constants
+below, whatever the catalog holds. Open it after the fork that makes the worker. Every call may raise StorageError
+when the files cannot be read; the caller then answers TEMPORARY.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relay.errors import CorruptionError, StorageError
+from relay.model.account import Account, AccountState, Identity, IdentityKind, SuppressionEntry
+from relay.policy.identity import covering_addresses, covering_domains, split_address
+from relay.policy.suppression import fold
+from relay.ports import SigningKey
+from relay.signing.secrets import Sealer
+from relay.store import catalog_keys as keys
+from relay.store.catalog import CATALOG_FILE, SUPPRESSION_FILE
+from relay.store.catalog_accounts import account_of
+from relay.store.catalog_credentials import CredentialKind
+from relay.store.catalog_identities import identity_of, owner_of
+from relay.store.directory_cache import Cache
+from relay.store.directory_file import ReadFile
+
+ACCOUNTS_MAX = 4096
+PRINCIPALS_MAX = 8192
+IDENTITIES_MAX = 8192
+SIGNING_DOMAINS_MAX = 1024
+SUPPRESSED_MAX = 16_384
+NAME_MAX_CHARACTERS = 512
+
+
+@dataclass(slots=True, eq=False)
+class _View:
+    """What is known of an account since it last changed; compared by identity."""
+
+    account: Account | None
+    has_addresses: bool
+
+
+@dataclass(slots=True, eq=False)
+class _ListView:
+    """What is known of an account's suppression list since it last changed."""
+
+    any: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCredential:
+    """A credential as the authenticator needs it: an active one with its sealed secret or verifier."""
+
+    username: str
+    kind: CredentialKind
+    account: str
+    protected: bytes
+
+
+class CatalogDirectory:
+    """Answers what the pipeline asks of the catalog."""
+
+    def __init__(self, data_dir: str | os.PathLike[str], master_key: bytes) -> None:
+        self._sealer = Sealer(master_key)
+        self._views: Cache[str, _View] = Cache(ACCOUNTS_MAX)
+        self._lists: Cache[str, _ListView] = Cache(ACCOUNTS_MAX)
+        self._principals: Cache[str, tuple[StoredCredential | None]] = Cache(PRINCIPALS_MAX)
+        self._unknown: Cache[str, tuple[StoredCredential | None]] = Cache(PRINCIPALS_MAX)
+        self._covering: Cache[tuple[str, str], tuple[_View, Identity | None]] = Cache(IDENTITIES_MAX)
+        self._domains: Cache[tuple[str, str], tuple[_View, Identity | None]] = Cache(IDENTITIES_MAX)
+        self._signing: Cache[tuple[str, str], tuple[_View, tuple[SigningKey, ...]]] = Cache(SIGNING_DOMAINS_MAX)
+        self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
+        self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
+        self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
+
+    def refresh(self) -> bool:
+        """Drop what changed since the last call; say whether anything did."""
+        changed = self._catalog.refresh()
+        return self._suppression.refresh() or changed
+
+    def close(self) -> None:
+        """Close both files."""
+        self._catalog.close()
+        self._suppression.close()
+
+    def account(self, account_id: str) -> Account | None:
+        """Return the account, None when there is none."""
+        return self._view(account_id).account
+
+    def principal_account(self, principal: str) -> str | None:
+        """Return the account a user name belongs to while the credential is active, else None (CRED-011).
+
+        A closed account has no active credentials (SMTP-011).
+        """
+        credential = self.credential(principal)
+        if credential is None:
+            return None
+        account = self.account(credential.account)
+        return credential.account if account is not None and account.state is not AccountState.CLOSED else None
+
+    def credential(self, username: str) -> StoredCredential | None:
+        """Return an active credential, None when there is none."""
+        cached = self._principals.get(username) or self._unknown.get(username)
+        if cached is not None:
+            return cached[0]
+        credential = self._read_credential(username)
+        (self._principals if credential else self._unknown).put(username[:NAME_MAX_CHARACTERS], (credential,))
+        return credential
+
+    def sending_identity(self, account_id: str, address: str) -> Identity | None:
+        """Return the most specific verified identity that covers `address` (IDENT-002, 004 to 006), or None."""
+        view = self._view(account_id)
+        parts = split_address(address)
+        if parts is None:
+            return None
+        identity = self._address_identity(view, account_id, address) if view.has_addresses else None
+        domain_identity = self._domain_identity(view, account_id, parts[1])
+        if identity is None:
+            return domain_identity
+        return replace(identity, dkim_domain=domain_identity.dkim_domain if domain_identity else "")
+
+    def signing_keys(self, account_id: str, domain: str) -> Sequence[SigningKey]:
+        """Return the active keys of a domain identity, RSA first; empty when it has none.
+
+        Raise StorageError when a stored key does not open: unsigned mail would be worse than late mail.
+        """
+        view = self._view(account_id)
+        cached = self._signing.get((account_id, domain))
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        found = self._read_signing_keys(account_id, domain)
+        self._signing.put((account_id, domain), (view, found))
+        return found
+
+    def suppressed(self, account_id: str, address: str) -> SuppressionEntry | None:
+        """Return the account's suppression entry for an address, compared without case (SUPP-018)."""
+        view = self._list_view(account_id)
+        if not view.any:
+            return None
+        key = (account_id, fold(address))
+        cached = self._suppressed.get(key)
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        entry = self._read_suppressed(*key)
+        self._suppressed.put(key, (view, entry))
+        return entry
+
+    def _view(self, account_id: str) -> _View:
+        view = self._views.get(account_id)
+        if view is None:
+            rows = self._catalog.rows("get_account", {"id": account_id})
+            has_addresses = bool(self._catalog.rows("has_addresses", {"account": account_id})[0][0])
+            view = _View(account_of(rows[0]) if rows else None, has_addresses)
+            self._views.put(account_id, view)
+        return view
+
+    def _list_view(self, account_id: str) -> _ListView:
+        view = self._lists.get(account_id)
+        if view is None:
+            view = _ListView(bool(self._suppression.rows("any", {"account": account_id})[0][0]))
+            self._lists.put(account_id, view)
+        return view
+
+    def _address_identity(self, view: _View, account_id: str, address: str) -> Identity | None:
+        cached = self._covering.get((account_id, address))
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        found = self._read_covering(account_id, covering_addresses(address), IdentityKind.ADDRESS)
+        identity = found[0][0] if found else None
+        self._covering.put((account_id, address), (view, identity))
+        return identity
+
+    def _domain_identity(self, view: _View, account_id: str, domain: str) -> Identity | None:
+        cached = self._domains.get((account_id, domain))
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        found = self._read_covering(account_id, covering_domains(domain), IdentityKind.DOMAIN)
+        identity = None
+        if found:
+            # The most specific one gives settings, the most specific one with keys signs (DKIM-012).
+            signs = next((candidate.name for candidate, has_keys in found if has_keys), "")
+            identity = replace(found[0][0], dkim_domain=signs)
+        self._domains.put((account_id, domain), (view, identity))
+        return identity
+
+    def _read_covering(
+        self, account_id: str, names: Sequence[str], kind: IdentityKind
+    ) -> list[tuple[Identity, bool]]:
+        """Return the verified identities among `names`, in the order of `names`, and whether each has keys."""
+        values = {"account": account_id, "names": json.dumps(names), "kind": str(kind)}
+        rows = {row[1]: row for row in self._catalog.rows("covering_identities", values)}
+        return [(identity_of(rows[name]), bool(rows[name][5])) for name in names if name in rows]
+
+    def _read_signing_keys(self, account_id: str, domain: str) -> tuple[SigningKey, ...]:
+        rows = self._catalog.rows("list_dkim_keys", {"account": account_id, "domain": domain})
+        try:
+            return tuple(
+                SigningKey(
+                    domain,
+                    selector,
+                    algorithm,
+                    keys.load_signer(self._sealer.open(sealed, owner_of(account_id, domain, selector))),
+                )
+                for selector, algorithm, _, state, _, sealed in rows
+                if state == "active"
+            )
+        except (CorruptionError, ValueError) as error:
+            raise StorageError(f"A signing key of {domain} cannot be used: {error}") from error
+
+    def _read_credential(self, username: str) -> StoredCredential | None:
+        known = username if username.isascii() and len(username) <= NAME_MAX_CHARACTERS else ""
+        rows = self._catalog.rows("get_credential", {"username": known})
+        if not rows or rows[0][5] is not None:
+            return None
+        name, kind, account, _, _, _, protected = rows[0]
+        return StoredCredential(name, CredentialKind(kind), account, protected)
+
+    def _read_suppressed(self, account_id: str, folded: str) -> SuppressionEntry | None:
+        if any("\ud800" <= char <= "\udfff" for char in folded):
+            return None  # no such text can be stored
+        rows = self._suppression.rows("get", {"account": account_id, "folded": folded})
+        return SuppressionEntry(*rows[0]) if rows else None
+
+    def _catalog_changed(self, accounts: set[str] | None) -> None:
+        self._unknown.clear()
+        self._principals.clear()
+        if accounts is None:
+            self._views.clear()
+            return
+        for account in accounts:
+            self._views.drop(account)
+
+    def _suppression_changed(self, accounts: set[str] | None) -> None:
+        if accounts is None:
+            self._lists.clear()
+            return
+        for account in accounts:
+            self._lists.drop(account)
