@@ -1,0 +1,334 @@
+"""Shape: what becomes of a submitted message before it is signed.
+
+Adds Received, and Date, Message-ID and MIME fields where they are missing; removes Bcc, Return-Path, Bounces-to,
+every X-SES-* control field and Authentication-Results forged in our name; joins repeated To and Cc. All other
+fields pass in order, byte for byte. A body is not looked at unless its longest line is over 998 octets; then it is
+re-encoded part by part, or the message is refused.
+
+Nothing is decided here about who may send: the authors found are for the identity check.
+"""
+
+import re
+from dataclasses import dataclass
+
+from relay.mail.address import ILLEGAL, Address, BadAddress
+from relay.mail.addresslist import Mailbox, parse_from, parse_list
+from relay.mail.encode import Goal, Unconvertible, convert
+from relay.mail.headers import (
+    LINE_MAX_BYTES,
+    RECEIVED_MAX,
+    SINGLE_FIELDS,
+    Field,
+    join_head,
+    parse_head,
+    refuse_duplicates,
+)
+from relay.mail.scan import scan_body
+from relay.mail.trace import format_date, is_date, is_message_id, message_id_field, received_field
+from relay.model.content import BodyFacts, BodyFile
+from relay.model.message import Submission
+from relay.model.refusal import Reason, Refusal
+
+X_SES = b"x-ses-"
+_DROPPED = frozenset((b"bcc", b"return-path", b"bounces-to"))
+_LISTS = {b"to": "To", b"cc": "Cc", b"bcc": "Bcc"}
+_RESULTS = frozenset((b"authentication-results", b"arc-authentication-results"))
+_SIGNATURES = frozenset((b"dkim-signature", b"arc-seal", b"arc-message-signature"))
+_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
+TAGS_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRules:
+    """What configuration says about shaping.
+
+    `received_client` shows the client's address and HELO name in Received; `replace_date` and `replace_message_id`
+    overwrite the submitter's (both off: decisions 10 and 23).
+    """
+
+    hostname: str
+    received_client: bool = False
+    replace_date: bool = False
+    replace_message_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What X-SES-* control fields of the submitter say, "" where they are missing (HDR-012 to 016)."""
+
+    configuration_set: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    source_arn: str = ""
+    from_arn: str = ""
+    return_path_arn: str = ""
+    list_management: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A message ready to be signed.
+
+    `fields` joined are its head (`head` adds the end). `author` is the first From mailbox, which selects identity
+    settings and DKIM; every address of `authors`, and `sender` when given, must pass the identity check (HDR-011),
+    as must `return_path` (the submitter's Return-Path field). `submitted` are the fields as they came.
+    """
+
+    fields: list[Field]
+    body: bytes | BodyFile
+    facts: BodyFacts
+    authors: tuple[Mailbox, ...]
+    sender: Mailbox | None
+    return_path: Address | None
+    controls: Controls
+    submitted: list[Field]
+
+    @property
+    def author(self) -> Address:
+        """The address whose identity signs."""
+        return self.authors[0].address
+
+    @property
+    def head(self) -> bytes:
+        """The header section with the empty line that ends it."""
+        return join_head(self.fields)
+
+
+NO_CONTROLS = Controls()
+
+
+def needs_helper(submission: Submission) -> bool:
+    """Say whether the body must go through `relay.mail.reencode` (goal short-lines) before `shape`: it is a file."""
+    return submission.facts.longest_line_bytes > LINE_MAX_BYTES and isinstance(submission.content.body, BodyFile)
+
+
+def shape(submission: Submission, rules: ShapeRules, message_id: str, now_ms: int) -> Shaped | Refusal:
+    """Return the message as it will be signed and sent, or why it is refused.
+
+    Call it on a body in a file only when `needs_helper` is false.
+    """
+    smtputf8 = submission.smtputf8
+    submitted = parse_head(submission.content.head, smtputf8=smtputf8)
+    if isinstance(submitted, Refusal):
+        return submitted
+    keys = [key for key, _ in submitted]
+    index = dict(zip(reversed(keys), reversed(submitted), strict=True))  # the first one of each name
+    refusal = _check_structure(keys, index)
+    if refusal is not None:
+        return refusal
+    authors = _authors(index, smtputf8=smtputf8)
+    if isinstance(authors, Refusal):
+        return authors
+    refusal = _check_lists(submitted, keys, smtputf8=smtputf8)
+    if refusal is not None:
+        return refusal
+    return_path = _return_path(index, smtputf8=smtputf8)
+    if isinstance(return_path, Refusal):
+        return return_path
+    kept = _kept(submitted, keys, index, rules)
+    fields = [*_added(submission, index, rules, message_id, now_ms), *kept]
+    body, facts = submission.content.body, submission.facts
+    if facts.longest_line_bytes > LINE_MAX_BYTES and isinstance(body, bytes):
+        converted = convert(fields, body, Goal.SHORT_LINES)
+        if isinstance(converted, Unconvertible):
+            return Refusal(Reason.LINE_TOO_LONG, f"Line is longer than 998 octets, and {converted.text}.")
+        fields, body = converted
+        facts = scan_body(body)
+    controls = _controls(index) if any(key.startswith(X_SES) for key in index) else NO_CONTROLS
+    sender = authors.sender
+    return Shaped(fields, body, facts, authors.mailboxes, sender, return_path, controls, submitted)
+
+
+# --- checks ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Authors:
+    mailboxes: tuple[Mailbox, ...]
+    sender: Mailbox | None
+
+
+def _check_structure(keys: list[bytes], index: dict[bytes, Field]) -> Refusal | None:
+    if len(index) != len(keys):
+        refusal = refuse_duplicates(keys)
+        if refusal is not None:
+            return refusal
+        if keys.count(b"received") >= RECEIVED_MAX:
+            return Refusal(Reason.LOOP)  # FLOW-020
+    if b"from" not in index:
+        return Refusal(Reason.MISSING_FROM)
+    return None
+
+
+def _authors(index: dict[bytes, Field], *, smtputf8: bool) -> _Authors | Refusal:
+    """Read From and Sender strictly; several authors need a Sender (HDR-011)."""
+    value = index[b"from"].value
+    if not value:
+        return Refusal(Reason.EMPTY_HEADER, "From")
+    mailboxes = parse_from(value.decode(), smtputf8=smtputf8)
+    if isinstance(mailboxes, BadAddress):
+        return Refusal(Reason.BAD_HEADER, mailboxes.text)
+    field = index.get(b"sender")
+    if field is None:
+        if len(mailboxes) > 1:
+            return Refusal(Reason.BAD_HEADER, "From has several addresses and there is no Sender.")
+        return _Authors(mailboxes, None)
+    senders = parse_from(field.value.decode(), smtputf8=smtputf8)
+    if isinstance(senders, BadAddress):
+        return Refusal(Reason.BAD_HEADER, senders.text)
+    if len(senders) != 1:
+        return Refusal(Reason.BAD_HEADER, "Sender has several addresses.")
+    return _Authors(mailboxes, senders[0])
+
+
+def _check_lists(submitted: list[Field], keys: list[bytes], *, smtputf8: bool) -> Refusal | None:
+    """Refuse empty To and Cc (HDR-009) and addresses with faults (HDR-010)."""
+    for position, key in enumerate(keys):
+        if key not in _LISTS:
+            continue
+        value = submitted[position].value
+        if not value:
+            if key == b"bcc":
+                continue  # it is removed, and many clients leave it empty
+            return Refusal(Reason.EMPTY_HEADER, _LISTS[key])
+        found = parse_list(value.decode(), smtputf8=smtputf8)
+        if isinstance(found, BadAddress):
+            return Refusal(Reason.BAD_HEADER, found.text)
+    return None
+
+
+def _return_path(index: dict[bytes, Field], *, smtputf8: bool) -> Address | Refusal | None:
+    """Read the submitter's Return-Path (HDR-007); `<>` and an empty one name nobody."""
+    field = index.get(b"return-path")
+    if field is None or field.value in (b"", b"<>"):
+        return None
+    found = parse_from(field.value.decode(), smtputf8=smtputf8)
+    if isinstance(found, BadAddress):
+        return Refusal(Reason.BAD_HEADER, found.text)
+    return found[0].address if len(found) == 1 else Refusal(Reason.BAD_HEADER, ILLEGAL)
+
+
+# --- changes ---------------------------------------------------------------------------------------------------
+
+
+def _added(
+    submission: Submission, index: dict[bytes, Field], rules: ShapeRules, message_id: str, now_ms: int
+) -> list[Field]:
+    """Return the fields to put on top: Received always, the others where missing or to be replaced."""
+    client = (submission.helo, submission.source_address) if rules.received_client else None
+    received = received_field(message_id, rules.hostname, submission.protocol, now_ms, client=client)
+    added = [Field(b"received", received)]
+    if _lacks_date(index, rules):
+        added.append(Field(b"date", f"Date: {format_date(now_ms)}\r\n".encode()))
+    if _lacks_message_id(index, rules):
+        added.append(Field(b"message-id", message_id_field(message_id, rules.hostname)))
+    # Somebody else's signature may cover the absence of these (RFC 6376 section 5.4.2).
+    if (b"mime-version" not in index or b"content-type" not in index) and not _SIGNATURES.intersection(index):
+        added.extend(_mime_fields(submission, index))
+    return added
+
+
+def _lacks_date(index: dict[bytes, Field], rules: ShapeRules) -> bool:
+    field = index.get(b"date")
+    return field is None or rules.replace_date or not is_date(field.value)
+
+
+def _lacks_message_id(index: dict[bytes, Field], rules: ShapeRules) -> bool:
+    field = index.get(b"message-id")
+    return field is None or rules.replace_message_id or not is_message_id(field.value)
+
+
+def _mime_fields(submission: Submission, index: dict[bytes, Field]) -> list[Field]:
+    """Fill in MIME fields (MIME-006); a body with 8-bit bytes is labelled as what it is (MIME-010)."""
+    fields = [] if b"mime-version" in index else [Field(b"mime-version", b"MIME-Version: 1.0\r\n")]
+    if b"content-type" in index:
+        return fields
+    charset, encoding = "us-ascii", "7bit"
+    if submission.facts.eight_bit:
+        charset, encoding = _charset(submission.content.body), "8bit"
+    fields.append(Field(b"content-type", f"Content-Type: text/plain; charset={charset}\r\n".encode()))
+    if b"content-transfer-encoding" not in index:
+        label = f"Content-Transfer-Encoding: {encoding}\r\n".encode()
+        fields.append(Field(b"content-transfer-encoding", label))
+    return fields
+
+
+def _charset(body: bytes | BodyFile) -> str:
+    if isinstance(body, BodyFile):
+        return "unknown-8bit"  # RFC 1428 section 3
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return "unknown-8bit"
+    return "utf-8"
+
+
+def _kept(submitted: list[Field], keys: list[bytes], index: dict[bytes, Field], rules: ShapeRules) -> list[Field]:
+    """Return the submitter's fields that stay, in order."""
+    dropped = {key for key in index if key in _DROPPED or key.startswith(X_SES)}
+    if b"date" in index and _lacks_date(index, rules):
+        dropped.add(b"date")
+    if b"message-id" in index and _lacks_message_id(index, rules):
+        dropped.add(b"message-id")
+    fields = [field for field in submitted if field.key not in dropped] if dropped else submitted
+    if not _RESULTS.isdisjoint(index):
+        fields = [field for field in fields if field.key not in _RESULTS or not _forged(field, rules.hostname)]
+    if len(index) != len(keys):
+        fields = _merge_lists(fields, keys)
+    return fields
+
+
+def _forged(field: Field, hostname: str) -> bool:
+    """Say whether an Authentication-Results field claims to be ours (RFC 8601 section 5).
+
+    The name may hide behind comments and instance numbers, so it is looked for in everything before the results.
+    """
+    claim = b";".join(field.value.lower().split(b";")[:2])
+    return hostname.lower().encode() in claim
+
+
+def _merge_lists(fields: list[Field], keys: list[bytes]) -> list[Field]:
+    """Join repeated To and Cc fields into the first one of each (HDR-004)."""
+    for key, name in _LISTS.items():
+        if keys.count(key) < 2:  # noqa: PLR2004 - a pair
+            continue
+        values = [field.raw[len(key) + 1 :].strip(b" \t\r\n") for field in fields if field.key == key]
+        if not values:
+            continue
+        joined = Field(key, name.encode() + b": " + b",\r\n\t".join(values) + b"\r\n")
+        first = next(position for position, field in enumerate(fields) if field.key == key)
+        rest = [field for field in fields[first:] if field.key != key]
+        fields = [*fields[:first], joined, *rest]
+    return fields
+
+
+# --- control fields --------------------------------------------------------------------------------------------
+
+
+def _controls(index: dict[bytes, Field]) -> Controls:
+    """Read control fields; of a repeated one only the first counts (HDR-016)."""
+
+    def text(name: bytes) -> str:
+        field = index.get(X_SES + name)
+        return "" if field is None else field.value.decode("utf-8", "replace")
+
+    return Controls(
+        configuration_set=text(b"configuration-set"),
+        tags=parse_tags(text(b"message-tags")),
+        source_arn=text(b"source-arn"),
+        from_arn=text(b"from-arn"),
+        return_path_arn=text(b"return-path-arn"),
+        list_management=text(b"list-management-options"),
+    )
+
+
+def parse_tags(text: str) -> tuple[tuple[str, str], ...]:
+    """Return `name1=value1, name2=value2` as pairs; what is no tag is left out (HDR-013, TAG-001)."""
+    tags: list[tuple[str, str]] = []
+    for item in text.split(",", TAGS_MAX)[:TAGS_MAX]:
+        name, _, value = (part.strip() for part in item.partition("="))
+        if _TAG.match(name) and _TAG.match(value):
+            tags.append((name, value))
+    return tuple(tags)
+
+
+assert SINGLE_FIELDS.keys() >= {b"from", b"sender", b"date", b"message-id", b"mime-version", b"content-type"}
