@@ -11,6 +11,7 @@ address in angle brackets. To and Cc may hold groups, comments and empty element
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.mail.address import ATEXT, ILLEGAL, MISSING_DOMAIN, Address, BadAddress, parse_mailbox
 from relay.mail.words import decode_words
@@ -19,6 +20,7 @@ COMMENT_DEPTH_MAX = 50
 MAILBOXES_MAX = 10_000
 AUTHORS_MAX = 50
 AUTHOR_FIELD_MAX_CHARS = 10_000
+CACHED_MAX_CHARS = 256  # applications send with few authors; longer values are not worth their memory
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _FOLD = re.compile(r"\r\n(?=[ \t])")
@@ -30,6 +32,10 @@ _TOKEN = re.compile(
 )
 _COMMENT_PART = re.compile(r"[()]|\\.")
 _QUOTED_PAIR = re.compile(r"\\(.)")
+# What nearly all fields hold: plain words or a plain quoted name, then a mailbox in angle brackets.
+_USUAL = re.compile(
+    rf"""(?:"([^"\\<>@=\x00-\x1f\x7f]*+)"|([ .{ATEXT.replace("=", "")}]*+))[ ]?<([^<>"\s@]++@[^<>"\s@]++)>\Z"""
+)
 _BETWEEN = re.compile(r"[\s<>\"'(),;:]++")
 
 
@@ -58,8 +64,19 @@ class _Element:
 
 def parse_from(value: str, *, smtputf8: bool = False) -> tuple[Mailbox, ...] | BadAddress:
     """Return the mailboxes of a From or Sender field, or the HDR-010 text of what is wrong with it."""
+    if len(value) <= CACHED_MAX_CHARS:
+        return _parse_short_from(value, smtputf8)
     if len(value) > AUTHOR_FIELD_MAX_CHARS:
         return BadAddress(ILLEGAL)
+    return _parse_authors(value, smtputf8=smtputf8)
+
+
+@lru_cache(maxsize=2048)
+def _parse_short_from(value: str, smtputf8: bool) -> tuple[Mailbox, ...] | BadAddress:  # noqa: FBT001 - cache keys are positional
+    return _parse_authors(value, smtputf8=smtputf8)
+
+
+def _parse_authors(value: str, *, smtputf8: bool) -> tuple[Mailbox, ...] | BadAddress:
     found = _parse(value, smtputf8=smtputf8, author=True)
     if not isinstance(found, BadAddress) and not 0 < len(found) <= AUTHORS_MAX:
         return BadAddress(ILLEGAL)
@@ -81,6 +98,12 @@ def _parse(value: str, *, smtputf8: bool, author: bool) -> tuple[Mailbox, ...] |
             return (Mailbox(single, ""),)
     elif not smtputf8:
         return BadAddress(ILLEGAL)
+    usual = _USUAL.match(value)
+    if usual is not None:
+        quoted, words, mailbox = usual.groups()
+        address = parse_mailbox(mailbox, smtputf8=smtputf8)
+        if isinstance(address, Address) and not address.local.startswith("=?"):
+            return (Mailbox(address, quoted if words is None else words.strip()),)
     if _CONTROL.search(value):
         return BadAddress(ILLEGAL)
     return _read_elements(value, smtputf8=smtputf8, author=author)

@@ -34,6 +34,7 @@ _DROPPED = frozenset((b"bcc", b"return-path", b"bounces-to"))
 _LISTS = {b"to": "To", b"cc": "Cc", b"bcc": "Bcc"}
 _RESULTS = frozenset((b"authentication-results", b"arc-authentication-results"))
 _SIGNATURES = frozenset((b"dkim-signature", b"arc-seal", b"arc-message-signature"))
+_NOTHING: frozenset[bytes] = frozenset()
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
 TAGS_MAX = 50
 
@@ -111,21 +112,24 @@ def shape(submission: Submission, rules: ShapeRules, message_id: str, now_ms: in
     if isinstance(submitted, Refusal):
         return submitted
     keys = [key for key, _ in submitted]
-    index = dict(zip(reversed(keys), reversed(submitted), strict=True))  # the first one of each name
+    index = dict(zip(reversed(keys), reversed(submitted), strict=True))  # the first field of each name
     refusal = _check_structure(keys, index)
     if refusal is not None:
         return refusal
     authors = _authors(index, smtputf8=smtputf8)
     if isinstance(authors, Refusal):
         return authors
-    refusal = _check_lists(submitted, keys, smtputf8=smtputf8)
+    unique = len(index) == len(keys)
+    lists = [field for field in (index.values() if unique else submitted) if field.key in _LISTS]
+    refusal = _check_lists(lists, smtputf8=smtputf8)
     if refusal is not None:
         return refusal
     return_path = _return_path(index, smtputf8=smtputf8)
     if isinstance(return_path, Refusal):
         return return_path
-    kept = _kept(submitted, keys, index, rules)
-    fields = [*_added(submission, index, rules, message_id, now_ms), *kept]
+    stale = _stale(index, rules)
+    kept = _kept(submitted, keys, index, stale, rules.hostname)
+    fields = [*_added(submission, index, stale, rules, message_id, now_ms), *kept]
     body, facts = submission.content.body, submission.facts
     if facts.longest_line_bytes > LINE_MAX_BYTES and isinstance(body, bytes):
         converted = convert(fields, body, Goal.SHORT_LINES)
@@ -133,7 +137,7 @@ def shape(submission: Submission, rules: ShapeRules, message_id: str, now_ms: in
             return Refusal(Reason.LINE_TOO_LONG, f"Line is longer than 998 octets, and {converted.text}.")
         fields, body = converted
         facts = scan_body(body)
-    controls = _controls(index) if any(key.startswith(X_SES) for key in index) else NO_CONTROLS
+    controls = _controls(index) if X_SES in b"\n".join(index) else NO_CONTROLS
     sender = authors.sender
     return Shaped(fields, body, facts, authors.mailboxes, sender, return_path, controls, submitted)
 
@@ -180,12 +184,10 @@ def _authors(index: dict[bytes, Field], *, smtputf8: bool) -> _Authors | Refusal
     return _Authors(mailboxes, senders[0])
 
 
-def _check_lists(submitted: list[Field], keys: list[bytes], *, smtputf8: bool) -> Refusal | None:
+def _check_lists(lists: list[Field], *, smtputf8: bool) -> Refusal | None:
     """Refuse empty To and Cc (HDR-009) and addresses with faults (HDR-010)."""
-    for position, key in enumerate(keys):
-        if key not in _LISTS:
-            continue
-        value = submitted[position].value
+    for field in lists:
+        key, value = field.key, field.value
         if not value:
             if key == b"bcc":
                 continue  # it is removed, and many clients leave it empty
@@ -210,16 +212,21 @@ def _return_path(index: dict[bytes, Field], *, smtputf8: bool) -> Address | Refu
 # --- changes ---------------------------------------------------------------------------------------------------
 
 
-def _added(
-    submission: Submission, index: dict[bytes, Field], rules: ShapeRules, message_id: str, now_ms: int
+def _added(  # noqa: PLR0917 - what four fields are made of
+    submission: Submission,
+    index: dict[bytes, Field],
+    stale: frozenset[bytes],
+    rules: ShapeRules,
+    message_id: str,
+    now_ms: int,
 ) -> list[Field]:
     """Return the fields to put on top: Received always, the others where missing or to be replaced."""
     client = (submission.helo, submission.source_address) if rules.received_client else None
     received = received_field(message_id, rules.hostname, submission.protocol, now_ms, client=client)
     added = [Field(b"received", received)]
-    if _lacks_date(index, rules):
+    if b"date" in stale:
         added.append(Field(b"date", f"Date: {format_date(now_ms)}\r\n".encode()))
-    if _lacks_message_id(index, rules):
+    if b"message-id" in stale:
         added.append(Field(b"message-id", message_id_field(message_id, rules.hostname)))
     # Somebody else's signature may cover the absence of these (RFC 6376 section 5.4.2).
     if (b"mime-version" not in index or b"content-type" not in index) and not _SIGNATURES.intersection(index):
@@ -227,14 +234,15 @@ def _added(
     return added
 
 
-def _lacks_date(index: dict[bytes, Field], rules: ShapeRules) -> bool:
-    field = index.get(b"date")
-    return field is None or rules.replace_date or not is_date(field.value)
-
-
-def _lacks_message_id(index: dict[bytes, Field], rules: ShapeRules) -> bool:
-    field = index.get(b"message-id")
-    return field is None or rules.replace_message_id or not is_message_id(field.value)
+def _stale(index: dict[bytes, Field], rules: ShapeRules) -> frozenset[bytes]:
+    """Return which of Date and Message-ID the relay writes: missing, malformed, or replaced by rule (decision 10)."""
+    date, identifier = index.get(b"date"), index.get(b"message-id")
+    stale: list[bytes] = []
+    if date is None or rules.replace_date or not is_date(date.value):
+        stale.append(b"date")
+    if identifier is None or rules.replace_message_id or not is_message_id(identifier.value):
+        stale.append(b"message-id")
+    return frozenset(stale) if stale else _NOTHING
 
 
 def _mime_fields(submission: Submission, index: dict[bytes, Field]) -> list[Field]:
@@ -262,16 +270,16 @@ def _charset(body: bytes | BodyFile) -> str:
     return "utf-8"
 
 
-def _kept(submitted: list[Field], keys: list[bytes], index: dict[bytes, Field], rules: ShapeRules) -> list[Field]:
+def _kept(
+    submitted: list[Field], keys: list[bytes], index: dict[bytes, Field], stale: frozenset[bytes], hostname: str
+) -> list[Field]:
     """Return the submitter's fields that stay, in order."""
-    dropped = {key for key in index if key in _DROPPED or key.startswith(X_SES)}
-    if b"date" in index and _lacks_date(index, rules):
-        dropped.add(b"date")
-    if b"message-id" in index and _lacks_message_id(index, rules):
-        dropped.add(b"message-id")
+    dropped = (_DROPPED | stale) & index.keys()
+    if X_SES in b"\n".join(index):  # cheaper than a look at each name
+        dropped |= {key for key in index if key.startswith(X_SES)}
     fields = [field for field in submitted if field.key not in dropped] if dropped else submitted
     if not _RESULTS.isdisjoint(index):
-        fields = [field for field in fields if field.key not in _RESULTS or not _forged(field, rules.hostname)]
+        fields = [field for field in fields if field.key not in _RESULTS or not _forged(field, hostname)]
     if len(index) != len(keys):
         fields = _merge_lists(fields, keys)
     return fields

@@ -17,7 +17,7 @@ LINE_MAX_BYTES = 998  # RFC 5322 section 2.1.1, without CRLF
 RECEIVED_MAX = 100  # RFC 5321 section 6.3
 
 # One line break inside a field is folding; "^" keeps the search anchored, so that it stays linear.
-_FIELD = re.compile(rb"^([!-9;-~]++):((?:[^\r\n]*+\r\n)(?:[ \t][^\r\n]*+\r\n)*+)", re.MULTILINE)
+_FIELD = re.compile(rb"^(([!-9;-~]++):[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)", re.MULTILINE)
 _NAME = re.compile(rb"[!-9;-~]++\Z")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 
@@ -36,6 +36,9 @@ SINGLE_FIELDS: dict[bytes, str] = {
         " User-Agent VBR-Info"
     ).split()
 }
+
+
+_new = tuple.__new__
 
 
 class Field(NamedTuple):
@@ -69,12 +72,12 @@ def parse_head(head: bytes, *, smtputf8: bool = False) -> list[Field] | Refusal:
     if b"\0" in head:
         return Refusal(Reason.BAD_HEADER, "Header field contains NUL.")
     found = _FIELD.findall(head)
-    size = sum([len(name) + len(rest) for name, rest in found]) + len(found)
-    if size != len(head) - 2 or not head.endswith(b"\r\n"):
+    if sum([len(raw) for raw, _ in found]) != len(head) - 2 or not head.endswith(b"\r\n"):
         return _diagnose(head)
     if len(found) > FIELDS_MAX:
         return Refusal(Reason.BAD_HEADER, f"Header section has more than {FIELDS_MAX} fields.")
-    fields = [Field(name.lower(), name + b":" + rest) for name, rest in found]
+    # tuple.__new__ is three times as fast as Field(): this runs for every field of every message.
+    fields = [_new(Field, (name.lower(), raw)) for raw, name in found]
     if len(head) > LINE_MAX_BYTES and max(map(len, head.split(b"\r\n"))) > LINE_MAX_BYTES:
         return _refold(fields)
     return fields
