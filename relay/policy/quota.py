@@ -11,12 +11,13 @@ that jumps therefore forgives nothing; it only matters for what is read from dis
 rounding is to the strict side and less than a minute and a half.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 WINDOW_SECONDS = 86_400
 MINUTE_SECONDS = 60
 WINDOW_MINUTES = WINDOW_SECONDS // MINUTE_SECONDS
+_UNREPORTED = -1  # stands for the minute of expired leases
 
 MinuteCounts = Mapping[int, int]
 """Recipients committed, by minutes since 1970."""
@@ -74,10 +75,34 @@ class QuotaWindow:
     def commit(self, shard: int, minute: int, recipients: int, now: float) -> None:
         """Turn a held lease into a count of `minute`."""
         self.give_back(shard, recipients)
-        self.add(shard, minute, recipients, now + WINDOW_SECONDS)
+        self.note(shard, minute, recipients, now)
 
-    def add(self, shard: int, minute: int, recipients: int, expires: float) -> None:
-        """Count recipients that were not held."""
+    def note(self, shard: int, minute: int, recipients: int, now: float) -> None:
+        """Count recipients that were committed just now and not held."""
+        self._add(shard, minute, recipients, now + WINDOW_SECONDS)
+
+    def expire_lease(self, shard: int, recipients: int, now: float) -> None:
+        """Count a lease that nobody reported, until its shard announces what became of it."""
+        self.commit(shard, _UNREPORTED, recipients, now)
+
+    def announce(self, shard: int, counts: MinuteCounts, held: int, now: float, now_ms: int) -> None:
+        """Take over what a shard says: its committed recipients by minute and the sum of its open leases.
+
+        Leases known so far, open or expired, are forgotten: each is now announced as held or counted, or it will
+        never be committed. Counts known so far are never lowered: what is missing was committed without a report.
+        """
+        self._total += held - self._held.get(shard, 0)
+        self._held[shard] = held
+        unreported = self._counts.pop((shard, _UNREPORTED), None)
+        if unreported is not None:
+            self._total -= unreported.recipients
+        for minute, recipients in counts.items():
+            known = self._counts.get((shard, minute))
+            missing = recipients - (known.recipients if known else 0)
+            if missing > 0:
+                self._add(shard, minute, missing, now + _remaining_seconds(minute, now_ms))
+
+    def _add(self, shard: int, minute: int, recipients: int, expires: float) -> None:
         count = self._counts.get((shard, minute))
         if count is None:
             count = self._counts[shard, minute] = _Count(0, expires)
@@ -85,20 +110,6 @@ class QuotaWindow:
         count.expires = max(count.expires, expires)
         self._expiry = min(self._expiry, expires)
         self._total += recipients
-
-    def announce(self, shard: int, counts: MinuteCounts, held: int, now: float, now_ms: int) -> None:
-        """Take over what a shard says: its committed recipients by minute and the sum of its open leases.
-
-        Open leases known so far are forgotten, for each is now either announced or will never be committed. Counts
-        known so far are never lowered: the difference is what the shard had committed without a report.
-        """
-        self._total += held - self._held.get(shard, 0)
-        self._held[shard] = held
-        for minute, recipients in counts.items():
-            known = self._counts.get((shard, minute))
-            missing = recipients - (known.recipients if known else 0)
-            if missing > 0:
-                self.add(shard, minute, missing, now + _remaining_seconds(minute, now_ms))
 
     def _expire(self, now: float) -> None:
         for key in [key for key, count in self._counts.items() if count.expires <= now]:
@@ -110,9 +121,3 @@ def _remaining_seconds(minute: int, now_ms: int) -> float:
     """Return how long a minute still counts: until 24 hours after its end; a minute to come counts from now on."""
     end_age = now_ms / 1000 - (minute + 1) * MINUTE_SECONDS
     return max(0.0, WINDOW_SECONDS - max(0.0, end_age))
-
-
-def merge(into: dict[int, int], counts: Iterable[tuple[int, int]]) -> None:
-    """Add (minute, recipients) pairs to a mapping."""
-    for minute, recipients in counts:
-        into[minute] = into.get(minute, 0) + recipients

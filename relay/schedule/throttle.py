@@ -17,6 +17,7 @@ from relay.ports import AuthGate
 
 MINUTE_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
+TIMES_MAX = 1000
 _EPSILON = 1e-9
 
 
@@ -55,7 +56,7 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class FailureLimits:
-    """Limits of authentication failures; the table sizes bound memory, about 1 KB for each entry at worst."""
+    """Limits of authentication failures; a number above 1,000 is no limit. The table sizes bound memory."""
 
     minute_max: int = 10
     day_max: int = 50
@@ -149,8 +150,8 @@ class AuthFailures:
 
     def __init__(self, limits: FailureLimits = _DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._by_address = _Failures(limits.entries_max, limits.delay_from, limits.day_max)
-        self._by_user = _Failures(limits.entries_max, limits.delay_from, limits.delay_from)
+        self._by_address = _Failures(limits.entries_max, limits.delay_from, min(limits.day_max, TIMES_MAX))
+        self._by_user = _Failures(limits.entries_max, limits.delay_from, min(limits.delay_from, TIMES_MAX))
         self._successes = _Successes()
         self._networks: dict[str, str] = {}
 

@@ -1,0 +1,370 @@
+"""A worker's side of permits (port `Permits`).
+
+What the worker committed (the *tally*) and what it was granted and has not reported (the *open* leases) are kept
+here, each recipient in exactly one of the two. On every connection both are announced, so that permits knows the
+truth again whatever either side missed. Requests wait for two seconds at most, also while permits is away; then the
+answer is TEMPORARY. All notes of one turn of the loop leave in one write. Authentication failures are decided from
+a table of the worker's own, which permits keeps equal to those of the others.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from relay.model.account import Account
+from relay.model.refusal import Reason, Refusal
+from relay.policy.leases import Usage
+from relay.policy.quota import WINDOW_SECONDS, first_minute
+from relay.ports import AuthGate, Clock, Lease
+from relay.runtime.permits.protocol import BUFFERED_MAX_BYTES, Lines, Note, ProtocolError, clean, encode
+from relay.schedule.throttle import AuthFailures, FailureLimits
+
+WAIT_SECONDS = 2.0
+PENDING_MAX = 10_000
+REPORT_SECONDS = 1.0
+RECONNECT_MIN_SECONDS = 0.05
+RECONNECT_MAX_SECONDS = 1.0
+
+_REFUSALS = {"rate": Refusal(Reason.RATE_EXCEEDED), "quota": Refusal(Reason.QUOTA_EXCEEDED)}
+_AWAY = Refusal(Reason.TEMPORARY)
+
+Answer = Callable[[Lease | Refusal], None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request without an answer yet."""
+
+    account: Account
+    recipients: int
+    done: Answer
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Tallied:
+    """Recipients committed in one minute; `stamp` is the monotonic time of the last addition."""
+
+    recipients: int
+    stamp: float
+
+
+class PermitsClient:
+    """Asks permits on behalf of one worker. `usage_since(first_minute)` reads the usage of its shard.
+
+    Call `start` on the loop before the first message is accepted: the tally begins with what the shard has then.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        shard: int,
+        usage_since: Callable[[int], Usage],
+        clock: Clock,
+        *,
+        failures: FailureLimits | None = None,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._path = path
+        self._shard = shard
+        self._usage_since = usage_since
+        self._clock = clock
+        self._wait_seconds = wait_seconds
+        self._failures = AuthFailures(failures or FailureLimits())
+        self._tally: dict[str, dict[int, _Tallied]] = {}
+        self._open: dict[int, Lease] = {}
+        self._pending: dict[int, _Pending] = {}
+        self._unreported: dict[tuple[str, int], int] = {}
+        self._queries: dict[int, asyncio.Future[int]] = {}
+        self._last_id = 0
+        self._out: list[Note] = []
+        self._link: _Link | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._report_timer: asyncio.TimerHandle | None = None
+        self._connector: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """True while permits is there and knows what this worker announced."""
+        return self._link is not None
+
+    async def start(self) -> None:
+        """Read the shard's usage and begin to connect; does not wait for permits."""
+        now = self._clock.monotonic()
+        for account, minutes in self._usage_since(first_minute(self._clock.now_ms())).items():
+            self._tally[account] = {minute: _Tallied(count, now) for minute, count in minutes.items()}
+        self._connector = asyncio.create_task(self._connect())
+
+    async def close(self) -> None:
+        """Send what is to be reported, refuse what waits, and disconnect."""
+        self._closed = True
+        self._report()
+        self._flush()
+        for timer in (self._timer, self._report_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._connector is not None:
+            self._connector.cancel()
+            await asyncio.gather(self._connector, return_exceptions=True)
+        if self._link is not None:
+            self._link.close()
+        pending, self._pending = self._pending, {}
+        for request in pending.values():
+            request.done(_AWAY)
+
+    def take(self, account: Account, recipients: int, done: Answer) -> None:
+        """Ask for a lease; an account without limits is granted at once, from inside the call."""
+        if not account.limited:
+            done(Lease(0, account.account_id, recipients))
+            return
+        if len(self._pending) >= PENDING_MAX or self._closed:
+            asyncio.get_running_loop().call_soon(done, _AWAY)
+            return
+        self._last_id += 1
+        self._pending[self._last_id] = request = _Pending(
+            account, recipients, done, self._clock.monotonic() + self._wait_seconds
+        )
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._wait_seconds, self._give_up)
+        if self._link is not None:
+            if self._unreported:
+                self._report()  # what it sent without limits must count before what it asks for now
+            self._send(_take_note(self._last_id, request))
+
+    def spent(self, lease: Lease, minute: int) -> None:
+        """Report that the lease's recipients were committed in `minute` (minutes since 1970)."""
+        self._count(lease.account, minute, lease.recipients)
+        if lease.lease_id == 0:
+            self._report_later(lease, minute)
+        elif self._open.pop(lease.lease_id, None) is not None:
+            self._send(["spent", lease.lease_id, minute])
+
+    def unused(self, lease: Lease) -> None:
+        """Give a lease back."""
+        if self._open.pop(lease.lease_id, None) is not None:
+            self._send(["unused", lease.lease_id])
+
+    def auth_gate(self, address: str, username: str) -> AuthGate:
+        """Return what the failure limits say about this address and user, from local knowledge, at once."""
+        return self._failures.gate(address, username, self._clock.monotonic())
+
+    def auth_result(self, address: str, username: str, *, succeeded: bool) -> None:
+        """Report the result of an authentication, to be known by all workers."""
+        now = self._clock.monotonic()
+        if not succeeded:
+            self._failures.failed(address, username, now)
+            self._send(["failed", clean(address), clean(username)])
+        elif self._failures.succeeded(address, username, now):
+            self._send(["succeeded", clean(address), clean(username)])
+
+    async def used(self, account: str) -> int | None:
+        """Return the recipients that count for an account now, all workers together; None while permits is away."""
+        if self._link is None:
+            return None
+        self._report()
+        self._last_id = query_id = self._last_id + 1
+        future = self._queries[query_id] = asyncio.get_running_loop().create_future()
+        self._send(["query", query_id, account])
+        try:
+            return await asyncio.wait_for(future, self._wait_seconds)
+        except (TimeoutError, ConnectionError):
+            return None
+        finally:
+            self._queries.pop(query_id, None)
+
+    # --- the connection ----------------------------------------------------------------------------------------
+
+    def joined(self, link: "_Link") -> None:
+        """Announce everything on a new connection, then ask again for what waits."""
+        self._link = link
+        self._out = []
+        link.write([["hello", self._shard]])
+        self._forget_old()
+        for account, minutes in self._tally.items():
+            flat = [number for minute, tallied in minutes.items() for number in (minute, tallied.recipients)]
+            link.write([["usage", account, flat]])
+        link.write([["held", lease.lease_id, lease.account, lease.recipients] for lease in self._open.values()])
+        link.write([["announced"]])
+        self._unreported = {}
+        link.write([_take_note(lease_id, request) for lease_id, request in self._pending.items()])
+
+    def left(self, link: "_Link") -> None:
+        """Connect again."""
+        if self._link is not link:
+            return
+        self._link = None
+        self._out = []
+        for future in self._queries.values():
+            if not future.done():
+                future.set_exception(ConnectionError())
+        if not self._closed:
+            self._connector = asyncio.create_task(self._connect())
+
+    def handle(self, note: Note) -> None:
+        """Act on a note of permits."""
+        match note:
+            case ["granted", int() as lease_id]:
+                self._granted(lease_id)
+            case ["refused", int() as lease_id, str() as limit]:
+                request = self._pending.pop(lease_id, None)
+                if request is not None:
+                    request.done(_REFUSALS[limit])
+            case ["failed", str() as address, str() as username]:
+                self._failures.failed(address, username, self._clock.monotonic())
+            case ["succeeded", str() as address, str() as username]:
+                self._failures.succeeded(address, username, self._clock.monotonic())
+            case ["recalled", str() as kind, str() as address, str() as username, int() | float() as age]:
+                self._failures.restore(kind, address, username, age, self._clock.monotonic())
+            case ["used", int() as query_id, int() as count]:
+                if query_id in self._queries and not self._queries[query_id].done():
+                    self._queries[query_id].set_result(count)
+            case _:
+                raise ProtocolError(str(note))
+
+    def _granted(self, lease_id: int) -> None:
+        request = self._pending.pop(lease_id, None)
+        if request is None:
+            self._send(["unused", lease_id])  # nobody waits any more
+            return
+        lease = self._open[lease_id] = Lease(lease_id, request.account.account_id, request.recipients)
+        request.done(lease)
+
+    def _give_up(self) -> None:
+        """Refuse what waited too long; requests wait equally long, so the first ones are the oldest."""
+        self._timer = None
+        now = self._clock.monotonic()
+        while self._pending:
+            lease_id, request = next(iter(self._pending.items()))
+            if request.deadline > now:
+                delay = request.deadline - now
+                self._timer = asyncio.get_running_loop().call_later(delay, self._give_up)
+                return
+            del self._pending[lease_id]
+            request.done(_AWAY)
+
+    def _send(self, note: Note) -> None:
+        if self._link is None:
+            return  # the next announcement says it
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(note)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self._link is not None and out:
+            self._link.write(out)
+
+    def _report_later(self, lease: Lease, minute: int) -> None:
+        if self._link is None:
+            return
+        key = (lease.account, minute)
+        self._unreported[key] = self._unreported.get(key, 0) + lease.recipients
+        if self._report_timer is None:
+            self._report_timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
+
+    def _report(self) -> None:
+        if self._report_timer is not None:
+            self._report_timer.cancel()
+            self._report_timer = None
+        unreported, self._unreported = self._unreported, {}
+        for (account, minute), recipients in unreported.items():
+            self._send(["add", account, minute, recipients])
+
+    def _count(self, account: str, minute: int, recipients: int) -> None:
+        minutes = self._tally.setdefault(account, {})
+        now = self._clock.monotonic()
+        tallied = minutes.get(minute)
+        if tallied is not None:
+            tallied.recipients += recipients
+            tallied.stamp = now
+            return
+        minutes[minute] = _Tallied(recipients, now)
+        # Once a minute and account, the oldest go; the clock that never jumps says which are old.
+        while (oldest := next(iter(minutes))) != minute and minutes[oldest].stamp < now - WINDOW_SECONDS - 60:
+            del minutes[oldest]
+
+    def _forget_old(self) -> None:
+        start = self._clock.monotonic() - WINDOW_SECONDS - 60
+        for account in list(self._tally):
+            kept = {minute: tallied for minute, tallied in self._tally[account].items() if tallied.stamp >= start}
+            if kept:
+                self._tally[account] = kept
+            else:
+                del self._tally[account]
+
+    async def _connect(self) -> None:
+        """Try until a connection stands; it counts as one when permits greets."""
+        delay = RECONNECT_MIN_SECONDS
+        loop = asyncio.get_running_loop()
+        while not self._closed:
+            link = _Link(self)
+            try:
+                await loop.create_unix_connection(lambda link=link: link, self._path)  # type: ignore[misc]
+                await link.settled.wait()
+                if link.greeted:
+                    return
+            except OSError:
+                pass
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 spreads reconnects, keeps no secret
+            delay = min(delay * 2, RECONNECT_MAX_SECONDS)
+
+
+class _Link(asyncio.Protocol):
+    """One connection to permits; `settled` is set when it was `greeted` or lost."""
+
+    def __init__(self, client: PermitsClient) -> None:
+        self.settled = asyncio.Event()
+        self._client = client
+        self._lines = Lines()
+        self.greeted = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio calls it so
+        self._client.left(self)
+        self.settled.set()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for note in self._lines.feed(data):
+                if self.greeted:
+                    self._client.handle(note)
+                else:
+                    self._greet(note)
+        except (ProtocolError, KeyError):
+            self.abort()
+
+    def write(self, notes: list[Note]) -> None:
+        """Send notes now; a peer that does not read is left."""
+        if self._transport is None or self._transport.is_closing() or not notes:
+            return
+        self._transport.write(encode(notes))
+        if self._transport.get_write_buffer_size() > BUFFERED_MAX_BYTES and self.settled.is_set():
+            self._transport.abort()
+
+    def close(self) -> None:
+        """End the connection, after what was written has left."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _greet(self, note: Note) -> None:
+        if note[0] != "hello":
+            raise ProtocolError(str(note))
+        self.greeted = True
+        self._client.joined(self)
+        self.settled.set()
+
+
+def _take_note(lease_id: int, request: _Pending) -> Note:
+    account = request.account
+    return ["take", lease_id, account.account_id, request.recipients, account.daily_quota, account.send_rate]

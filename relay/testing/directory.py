@@ -1,0 +1,106 @@
+"""A directory and an authenticator in memory, by the same rules as the ones on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from relay.model.account import UNLIMITED, Account, AccountState, Identity, IdentityKind, SuppressionEntry
+from relay.model.refusal import Reason, Refusal
+from relay.policy.identity import covering_addresses, covering_domains, split_address
+from relay.policy.suppression import SuppressionReason, fold
+from relay.ports import SigningKey
+
+
+@dataclass(slots=True)
+class MemoryDirectory:
+    """Directory for tests: fill the mappings, or use the `add_*` functions. Keys are those of the port's arguments."""
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+    principals: dict[str, str] = field(default_factory=dict)
+    identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[SigningKey, ...]] = field(default_factory=dict)
+    suppression: dict[tuple[str, str], SuppressionEntry] = field(default_factory=dict)
+    changed: bool = False
+
+    def add_account(
+        self,
+        account_id: str = "000000000001",
+        *,
+        state: AccountState = AccountState.ENABLED,
+        daily_quota: int = UNLIMITED,
+        send_rate: float = UNLIMITED,
+    ) -> Account:
+        """Add an account, or replace it."""
+        account = Account(account_id, state, sandbox=False, daily_quota=daily_quota, send_rate=send_rate)
+        self.accounts[account_id] = account
+        self.changed = True
+        return account
+
+    def add_identity(self, account: str, name: str, *keys: SigningKey, verified: bool = True) -> Identity:
+        """Add a domain, or an address when the name has an `@`; keys belong to domains."""
+        kind = IdentityKind.ADDRESS if "@" in name else IdentityKind.DOMAIN
+        identity = Identity(account, name, kind, verified, created_ms=0)
+        self.identities[account, name] = identity
+        if keys:
+            self.keys[account, name] = keys
+        self.changed = True
+        return identity
+
+    def add_suppressed(self, account: str, address: str, reason: str = SuppressionReason.BOUNCE) -> None:
+        """Put an address on a list."""
+        self.suppression[account, fold(address)] = SuppressionEntry(account, address, str(reason), updated_ms=0)
+        self.changed = True
+
+    def refresh(self) -> bool:
+        """Say whether something was added since the last call."""
+        changed, self.changed = self.changed, False
+        return changed
+
+    def account(self, account_id: str) -> Account | None:
+        """Return the account, None when there is none."""
+        return self.accounts.get(account_id)
+
+    def principal_account(self, principal: str) -> str | None:
+        """Return the account of a user name, None when there is none or the account is closed."""
+        account = self.accounts.get(self.principals.get(principal, ""))
+        return account.account_id if account is not None and account.state is not AccountState.CLOSED else None
+
+    def sending_identity(self, account_id: str, address: str) -> Identity | None:
+        """Return the most specific verified identity that covers an address."""
+        parts = split_address(address)
+        if parts is None:
+            return None
+        domains = self._verified(account_id, covering_domains(parts[1]))
+        found = [*self._verified(account_id, covering_addresses(address)), *domains]
+        if not found:
+            return None
+        signs = next((identity.name for identity in domains if (account_id, identity.name) in self.keys), "")
+        return replace(found[0], dkim_domain=signs)
+
+    def signing_keys(self, account_id: str, domain: str) -> Sequence[SigningKey]:
+        """Return the keys of a domain identity."""
+        return self.keys.get((account_id, domain), ())
+
+    def suppressed(self, account_id: str, address: str) -> SuppressionEntry | None:
+        """Return the entry of an address, compared without case."""
+        return self.suppression.get((account_id, fold(address)))
+
+    def _verified(self, account_id: str, names: Sequence[str]) -> list[Identity]:
+        found = (self.identities.get((account_id, name)) for name in names)
+        return [identity for identity in found if identity is not None and identity.verified]
+
+
+@dataclass(slots=True)
+class MemoryAuthenticator:
+    """Authenticator for tests: `passwords` maps user names to (password, account); `unavailable` fails every check."""
+
+    passwords: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unavailable: bool = False
+
+    def check(self, username: str, password: str) -> str | Refusal:
+        """Return the account id, or the refusal."""
+        if self.unavailable:
+            return Refusal(Reason.AUTH_TEMPORARY)
+        known = self.passwords.get(username)
+        if known is None or known[0] != password:
+            return Refusal(Reason.CREDENTIALS_INVALID)
+        return known[1]
