@@ -1,0 +1,669 @@
+"""The server side of one SMTP session, without any input or output of its own.
+
+States, and what leads from one to the next (`_TABLE` is the whole truth; a command it does not list in a state
+gets the reply that state has for everything else):
+
+    CLEAR      a submission listener before TLS: EHLO, NOOP, STARTTLS and QUIT only (SMTP-002)
+    HELLO      EHLO or HELO is expected: a new session, and again after STARTTLS
+    GREETED    a submission listener, not authenticated: no mail
+    READY      between messages
+    MAIL       a sender was given
+    RCPT       a recipient was accepted as well
+
+`receive` takes whatever arrived and works through it; `take_output` returns all replies at once, in order
+(PIPELINING, RFC 2920). When an answer is not known at once (AUTH, end of data) nothing further is parsed until it
+is; the door stops reading meanwhile, so the buffer stays bounded. Then the door's `resumed` is called.
+
+Only CRLF ends a line. A line holding another CR, LF or NUL is refused whole, so nothing inside it is ever executed.
+This module is long because it is one idea: the dialogue of RFC 5321 section 4, in order.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from relay.model.message import RECIPIENTS_HARD_MAX, Submission
+from relay.model.message import Protocol as Transmission
+from relay.model.refusal import Accepted, Reason, Refusal
+from relay.ports import Intake
+from relay.smtp import reply
+from relay.smtp.command import (
+    ANY_LINE_MAX_BYTES,
+    COMMAND_LINE_MAX_BYTES,
+    LINE_MAX_BYTES,
+    parse_hello,
+    parse_mail,
+    parse_rcpt,
+)
+from relay.smtp.extensions import auth_offered, ehlo_answer, greeting
+from relay.smtp.reply import Reply
+from relay.smtp.server_auth import Credentials, Exchange, begin
+from relay.smtp.server_data import BodySink, DataStage, Received
+from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+
+SKIP_MAX_BYTES = 1 << 20  # how much of one endless line is read before the session ends
+HELD_INPUT_MAX_BYTES = 64 * 1024  # read no more while an answer is awaited and this much waits
+HARD_ERROR = 500
+
+
+class Blocked(Enum):
+    """The answer to a client that may not try to authenticate now."""
+
+    BLOCKED = auto()
+
+
+AuthAnswer = str | Refusal | Blocked
+
+
+class SessionDoor(Protocol):
+    """What a session asks of the connection it runs on. Callbacks may come from inside the call, exactly once."""
+
+    def authenticate(self, username: str, password: str, done: Callable[[AuthAnswer], None]) -> None:
+        """Check a user: account id, the refusal, or Blocked."""
+        ...
+
+    def open_sink(self) -> BodySink:
+        """Open a place for a large body."""
+        ...
+
+    def refused(self, label: str) -> None:
+        """Count a refusal, by its label."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Report a fault of ours, which the client was told as a temporary one."""
+        ...
+
+    def resumed(self) -> None:
+        """Take the output and start reading again: an answer came after `receive` had returned."""
+        ...
+
+
+class State(Enum):
+    """Where a session is in its dialogue."""
+
+    CLEAR = auto()
+    HELLO = auto()
+    GREETED = auto()
+    READY = auto()
+    MAIL = auto()
+    RCPT = auto()
+
+
+class Dialect:
+    """What all sessions of one listener say alike: rendered once from the policy."""
+
+    __slots__ = ("ehlo_clear", "ehlo_secure", "helo", "policy")
+
+    def __init__(self, policy: SessionPolicy) -> None:
+        self.policy = policy
+        self.ehlo_clear = ehlo_answer(policy, encrypted=False)
+        self.ehlo_secure = ehlo_answer(policy, encrypted=True)
+        self.helo = f"250 {policy.hostname}\r\n".encode("ascii")
+
+
+class Session:
+    """One session. The door reads `closing`, `starting_tls`, `waiting`, `in_data` and `partial` after each call."""
+
+    __slots__ = (
+        "_auth_failures", "_buffer", "_commands", "_data", "_dialect", "_door", "_draining", "_enhanced", "_errors",
+        "_esmtp", "_exchange", "_helo", "_intake", "_junk", "_messages", "_out", "_overflow", "_policy", "_reason",
+        "_receiving_only", "_recipients", "_running", "_sender", "_skip", "_skipped", "_source", "_state",
+        "_stressed",
+        "_tried_recipients", "_trusted", "_user", "_utf8", "account", "closing", "encrypted", "principal",
+        "starting_tls", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, dialect: Dialect, door: SessionDoor, intake: Intake, source: str, *, trusted: bool) -> None:
+        policy = dialect.policy
+        self._dialect = dialect
+        self._policy = policy
+        self._door = door
+        self._intake = intake
+        self._source = source
+        self._trusted = trusted
+        self._enhanced = policy.enhanced_codes
+        self._buffer = bytearray()
+        self._out: list[bytes] = []
+        self._exchange: Exchange | None = None
+        self._user = ""
+        self._data: DataStage | None = None
+        self._helo = ""
+        self._esmtp = False
+        self._errors = self._junk = self._auth_failures = self._messages = 0
+        self._running = self._draining = self._stressed = False
+        self._skip = False
+        self._skipped = 0
+        self._reason: Reply | None = None
+        self.encrypted = policy.tls is TlsMode.IMPLICIT
+        self.principal = ""
+        self.account = policy.trusted_account if trusted else ""
+        self.closing = self.starting_tls = self.waiting = False
+        self._forget()
+        self._enter(self._first_state())
+
+    # --- what the door calls ------------------------------------------------------------------------------------
+
+    def greet(self, session_id: str) -> None:
+        """Say the first line; call once, inside TLS on an implicit listener."""
+        self._out.append(greeting(self._policy, session_id))
+
+    def receive(self, data: bytes) -> None:
+        """Take what arrived; afterwards take the output."""
+        if self.closing:
+            return
+        self._buffer += data
+        if not self.waiting:
+            self._run()
+
+    def take_output(self) -> bytes:
+        """Return everything to be written now, as one piece, and forget it."""
+        out = self._out
+        if not out:
+            return b""
+        joined = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return joined
+
+    def tls_started(self) -> None:
+        """Begin anew inside TLS: nothing said before counts (SMTP-006, RFC 3207 section 4.2)."""
+        self.encrypted = True
+        self.starting_tls = False
+        self._buffer.clear()
+        self._helo = ""
+        self._forget()
+        self._enter(State.HELLO)
+
+    def close_with(self, answer: Reply) -> None:
+        """Say a last line and end the session, whatever it was doing."""
+        if self.closing:
+            return
+        self._say_bytes(answer)
+        self.lost()
+
+    def drain(self) -> None:
+        """End the session with 421 as soon as it is between messages (SMTP-029)."""
+        self._draining = True
+        self._end_if_draining()
+
+    def stress(self, *, stressed: bool) -> None:
+        """Tell the session whether the listener is nearly full: then one error ends it (RFC 5321 section 4.5.3)."""
+        self._stressed = stressed
+
+    def lost(self) -> None:
+        """Drop everything: the connection is gone or about to be."""
+        self.closing = True
+        self._buffer.clear()
+        if self._data is not None:
+            self._data.abort()
+            self._data = None
+
+    @property
+    def in_data(self) -> bool:
+        """True while the text of a message is being received."""
+        return self._data is not None and not self.waiting
+
+    @property
+    def partial(self) -> bool:
+        """True while a command line has begun to arrive and is not complete."""
+        return self._data is None and not self.waiting and (self._skip or len(self._buffer) > 0)
+
+    @property
+    def overfull(self) -> bool:
+        """True when no more should be read before the answer that is awaited has come."""
+        return self.waiting and len(self._buffer) >= HELD_INPUT_MAX_BYTES
+
+    @property
+    def data_bytes(self) -> int:
+        """Octets of the message received so far, or 0 outside DATA."""
+        return 0 if self._data is None else self._data.taken_bytes + len(self._buffer)
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._running = True
+        try:
+            while not (self.waiting or self.closing or self.starting_tls):
+                if self._data is not None:
+                    if not self._data.feed(self._buffer):
+                        return
+                    self._end_of_data()
+                elif not self._next_line():
+                    return
+        finally:
+            self._running = False
+
+    def _next_line(self) -> bool:
+        """Work on one line, if it is there."""
+        buffer = self._buffer
+        end = buffer.find(b"\r\n")
+        if end < 0:
+            if buffer:
+                self._unfinished()
+            return False
+        if self._skip:
+            return self._skipped_line(end)
+        line = bytes(memoryview(buffer)[:end])
+        del buffer[: end + 2]
+        if b"\r" in line or b"\n" in line or b"\0" in line:
+            self._exchange = None
+            self._say(reply.BAD_LINE)
+        elif self._exchange is not None:
+            self._continue_auth(line)
+        else:
+            self._command(line)
+        return True
+
+    def _unfinished(self) -> None:
+        """Keep an unfinished line within bounds.
+
+        A bare LF is answered at once, so that a client that knows no CRLF is told; the rest up to the next CRLF
+        still belongs to that line and is never executed.
+        """
+        buffer = self._buffer
+        if not self._skip and b"\n" in buffer:
+            self._exchange = None
+            self._say(reply.BAD_LINE)
+            self._skip, self._reason = True, reply.BAD_LINE
+        elif len(buffer) > ANY_LINE_MAX_BYTES:
+            self._skip, self._reason = True, self._reason or reply.LINE_TOO_LONG
+        if not self._skip:
+            return
+        kept = 1 if buffer.endswith(b"\r") else 0
+        self._skipped += len(buffer) - kept
+        del buffer[: len(buffer) - kept]
+        if self._skipped > SKIP_MAX_BYTES:
+            self.close_with(reply.TOO_MANY_ERRORS)
+
+    def _skipped_line(self, end: int) -> bool:
+        del self._buffer[: end + 2]
+        # A client for which LF ends a line counts this remainder as another line, hence the reply of its own.
+        if end or self._skipped:
+            self._say(self._reason or reply.BAD_LINE)
+        self._exchange = None
+        self._skip, self._skipped, self._reason = False, 0, None
+        return True
+
+    def _command(self, line: bytes) -> None:
+        verb, _, argument = line.partition(b" ")
+        verb = verb.upper()
+        if len(line) > LINE_MAX_BYTES.get(verb, COMMAND_LINE_MAX_BYTES):
+            self._say(reply.LINE_TOO_LONG)
+            return
+        if verb in _JUNK:
+            self._junk += 1
+            if self._junk > self._policy.junk_commands_max:
+                self.close_with(reply.TOO_MANY_COMMANDS)
+                return
+        action = self._commands.get(verb)
+        if action is None:
+            self._unlisted(verb)
+        elif isinstance(action, Reply):
+            self._say(action)
+        else:
+            action(self, argument)
+
+    def _unlisted(self, verb: bytes) -> None:
+        if verb in _HTTP:
+            self.close_with(reply.NOT_HTTP)
+        elif self._state is State.CLEAR:
+            self._say(reply.TLS_REQUIRED)
+        else:
+            self._say(reply.NOT_IMPLEMENTED if verb in _NOT_OFFERED else reply.UNKNOWN_COMMAND)
+
+    # --- replies and state --------------------------------------------------------------------------------------
+
+    def _say_bytes(self, answer: Reply) -> None:
+        self._out.append(answer.rich if self._enhanced else answer.plain)
+
+    def _say(self, answer: Reply) -> None:
+        self._out.append(answer.rich if self._enhanced else answer.plain)
+        if answer.code < HARD_ERROR:
+            return
+        self._errors += 1
+        if self._errors >= (1 if self._stressed else self._policy.errors_max):
+            self._door.refused("errors")
+            self.close_with(reply.TOO_MANY_ERRORS)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        reason = refusal.reason
+        self._door.refused(reason.label)
+        self._say(Reply(reason.code, reason.enhanced, refusal.text))
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._commands = _TABLE[state]
+
+    def _first_state(self) -> State:
+        policy = self._policy
+        must_encrypt = policy.kind is ListenerKind.SUBMISSION and policy.tls is TlsMode.STARTTLS
+        return State.CLEAR if must_encrypt and not self.encrypted and not self._trusted else State.HELLO
+
+    def _idle_state(self) -> State:
+        """Return the state between messages, which depends on who the client is."""
+        if not self._helo:
+            return self._first_state()
+        if self.account or self._policy.kind is ListenerKind.MX:
+            return State.READY
+        return State.GREETED if self._first_state() is State.HELLO else State.CLEAR
+
+    def _forget(self) -> None:
+        """Drop the mail transaction."""
+        self._exchange = None
+        self._sender = ""
+        self._utf8 = False
+        self._receiving_only = False
+        self._recipients: dict[str, None] = {}
+        self._overflow = False
+        self._tried_recipients = False
+
+    def _reset(self) -> None:
+        self._forget()
+        self._enter(self._idle_state())
+
+    def _end_if_draining(self) -> None:
+        between = self._state not in (State.MAIL, State.RCPT) and self._data is None
+        if self._draining and between and not self.waiting and not self.starting_tls:
+            self.close_with(reply.CLOSING)
+
+    def _continue(self) -> None:
+        """Go on after an answer; the loop does so itself when the answer came from inside the call."""
+        self._end_if_draining()
+        if self._running:
+            return
+        self._run()
+        self._door.resumed()
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def _on_ehlo(self, argument: bytes) -> None:
+        if self._hello(argument):
+            self._esmtp = True
+            self._out.append(self._dialect.ehlo_secure if self.encrypted else self._dialect.ehlo_clear)
+
+    def _on_helo(self, argument: bytes) -> None:
+        if self._hello(argument):
+            self._esmtp = False
+            self._out.append(self._dialect.helo)
+
+    def _hello(self, argument: bytes) -> bool:
+        name = parse_hello(argument)
+        if name is None:
+            self._say(reply.BAD_HELLO)
+            return False
+        self._helo = name
+        self._reset()
+        return True
+
+    def _on_noop(self, _argument: bytes) -> None:
+        self._say(reply.OK)
+
+    def _on_rset(self, argument: bytes) -> None:
+        if argument.strip(b" "):
+            self._say(reply.BAD_ARGUMENT)
+            return
+        self._reset()
+        self._say(reply.OK)
+        self._end_if_draining()
+
+    def _on_quit(self, argument: bytes) -> None:
+        if argument.strip(b" "):
+            self._say(reply.BAD_ARGUMENT)
+        else:
+            self.close_with(reply.BYE)
+
+    def _on_starttls(self, argument: bytes) -> None:
+        if argument.strip(b" "):
+            self._say(reply.BAD_ARGUMENT)  # RFC 3207 section 4
+        elif self.encrypted:
+            self._say(reply.ALREADY_SECURE)
+        elif self._policy.tls is not TlsMode.STARTTLS:
+            self._say(reply.NOT_IMPLEMENTED)
+        else:
+            self._say(reply.READY_FOR_TLS)
+            self._buffer.clear()  # bytes pipelined behind STARTTLS are dropped (SMTP-006)
+            self.starting_tls = True
+
+    def _on_auth(self, argument: bytes) -> None:
+        if self.principal:
+            self._say(reply.ALREADY_AUTHENTICATED)
+            return
+        if not auth_offered(self._policy, encrypted=self.encrypted):
+            clear = self._policy.tls is TlsMode.STARTTLS
+            self._say(reply.TLS_REQUIRED if clear else reply.NOT_IMPLEMENTED)
+            return
+        exchange, answer = begin(argument)
+        self._auth_step(exchange, answer)
+
+    def _continue_auth(self, line: bytes) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        self._auth_step(exchange, exchange.step(line))
+
+    def _auth_step(self, exchange: Exchange | None, answer: Reply | Credentials) -> None:
+        if isinstance(answer, Reply):
+            self._exchange = exchange if answer.code < HARD_ERROR else None
+            self._say(answer)
+            return
+        self._exchange = None
+        self._user = answer.username
+        self.waiting = True
+        self._door.authenticate(answer.username, answer.password, self._authenticated)
+
+    def _authenticated(self, answer: AuthAnswer) -> None:
+        self.waiting = False
+        if self.closing:
+            return
+        if isinstance(answer, str):
+            self.principal, self.account = self._user, answer
+            self._enter(self._idle_state())
+            self._say(reply.AUTHENTICATED)
+        elif isinstance(answer, Blocked):
+            self.close_with(reply.TOO_MANY_AUTH_FAILURES)
+        else:
+            self._auth_refused(answer)
+        self._continue()
+
+    def _auth_refused(self, refusal: Refusal) -> None:
+        self._refuse(refusal)
+        if refusal.reason.code < HARD_ERROR:
+            return
+        self._auth_failures += 1
+        if self._auth_failures >= self._policy.auth_failures_max:
+            self.close_with(reply.TOO_MANY_AUTH_FAILURES)
+
+    def _on_mail(self, argument: bytes) -> None:
+        policy = self._policy
+        if policy.messages_max and self._messages >= policy.messages_max:
+            self.close_with(reply.TOO_MANY_MESSAGES)
+            return
+        if not self._still_authenticated():
+            self._say(reply.AUTH_REQUIRED)
+            return
+        command = parse_mail(argument, smtputf8_offered=policy.smtputf8 and self._esmtp)
+        if isinstance(command, Reply):
+            self._say(command)
+            return
+        if command.size_bytes > policy.message_size_max:
+            self._refuse(Refusal(Reason.MESSAGE_TOO_LONG))
+            return
+        if not command.sender and not policy.null_sender and self.account:
+            self._say(reply.NO_NULL_SENDER)
+            return
+        refusal = self._ask(lambda: self._intake.may_start(command.size_bytes))
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        self._forget()
+        self._sender, self._utf8 = command.sender, command.smtputf8
+        self._receiving_only = not self.account
+        self._enter(State.MAIL)
+        self._say(reply.SENDER_OK)
+
+    def _still_authenticated(self) -> bool:
+        """Look again whether the credential may be used: it may have been revoked meanwhile (CRED-011)."""
+        if not self.principal:
+            return True
+        try:
+            account = self._intake.account_of(self.principal)
+        except Exception as error:  # noqa: BLE001 - any fault of ours: what held at AUTH holds until it is repaired
+            self._door.failed(error)
+            return True
+        if account is not None:
+            self.account = account
+            return True
+        self.principal = ""
+        self.account = self._policy.trusted_account if self._trusted else ""
+        self._enter(self._idle_state())
+        return False
+
+    def _ask(self, question: Callable[[], Refusal | None]) -> Refusal | None:
+        try:
+            return question()
+        except Exception as error:  # noqa: BLE001 - any fault of ours is a temporary one to the client (SMTP-028)
+            self._door.failed(error)
+            return Refusal(Reason.TEMPORARY)
+
+    def _on_rcpt(self, argument: bytes) -> None:
+        policy = self._policy
+        self._tried_recipients = True
+        recipient = parse_rcpt(argument, smtputf8=self._utf8, hostname=policy.hostname)
+        if isinstance(recipient, Reply):
+            self._say(recipient)
+            return
+        full = len(self._recipients) >= min(policy.recipients_max, RECIPIENTS_HARD_MAX)
+        if full and recipient not in self._recipients:
+            if policy.recipient_limit_reply == Reason.TOO_MANY_RECIPIENTS.code:
+                self._overflow = True  # SMTP-019: told at the end of data
+                self._say(reply.RECIPIENT_OK)
+            else:
+                self._say(reply.TOO_MANY_RECIPIENTS)
+            return
+        if self._receiving_only:
+            refusal = self._ask(lambda: self._intake.may_receive(recipient))
+            if refusal is not None:
+                self._refuse(refusal)
+                return
+        self._recipients[recipient] = None
+        self._enter(State.RCPT)
+        self._say(reply.RECIPIENT_OK)
+
+    def _on_data(self, argument: bytes) -> None:
+        if argument.strip(b" "):
+            self._say(reply.BAD_ARGUMENT)
+        elif not self._recipients:
+            self._say(reply.NO_RECIPIENTS if self._tried_recipients else reply.BAD_SEQUENCE)
+        else:
+            policy = self._policy
+            self._data = DataStage(policy.message_size_max, policy.head_size_max, self._door.open_sink)
+            self._say(reply.START_INPUT)
+
+    # --- the end of data ----------------------------------------------------------------------------------------
+
+    def _end_of_data(self) -> None:
+        data = self._data
+        assert data is not None
+        self.waiting = True
+        self._messages += 1
+        data.finish(self._received)
+
+    def _received(self, received: Received | Refusal) -> None:
+        if isinstance(received, Refusal):
+            self._answered(received)
+            return
+        if self.closing:
+            return
+        if self._overflow:
+            self._answered(Refusal(Reason.TOO_MANY_RECIPIENTS, str(self._policy.recipients_max)))
+            return
+        content, facts = received
+        submission = Submission(
+            account=self.account,
+            principal=self.principal,
+            sender=self._sender,
+            recipients=tuple(self._recipients),
+            content=content,
+            facts=facts,
+            protocol=self._transmission(),
+            smtputf8=self._utf8,
+            source_address=self._source,
+            helo=self._helo,
+        )
+        take = self._intake.receive if self._receiving_only else self._intake.submit
+        try:
+            take(submission, self._answered)
+        except Exception as error:  # noqa: BLE001 - any fault of ours is a temporary one to the client (SMTP-028)
+            self._door.failed(error)
+            if self.waiting:
+                self._answered(Refusal(Reason.TEMPORARY))
+
+    def _transmission(self) -> Transmission:
+        return _TRANSMISSIONS[self._utf8, self._esmtp or self._utf8, self.encrypted, bool(self.principal)]
+
+    def _answered(self, result: Accepted | Refusal) -> None:
+        self.waiting = False
+        self._data = None
+        if self.closing:
+            return
+        self._reset()
+        if isinstance(result, Accepted):
+            self._errors = self._junk = 0  # a client that gets its work done is a good client
+            self._say_bytes(reply.acceptance(result.message_id))
+        else:
+            self._refuse(result)
+        self._continue()
+
+
+def _transmissions() -> dict[tuple[bool, bool, bool, bool], Transmission]:
+    """Name every way a message can come in (RFC 3848, RFC 6531 section 4.3)."""
+    table: dict[tuple[bool, bool, bool, bool], Transmission] = {}
+    for secure in (False, True):
+        for authenticated in (False, True):
+            suffix = ("S" if secure else "") + ("A" if authenticated else "")
+            table[False, False, secure, authenticated] = Transmission.SMTP
+            table[False, True, secure, authenticated] = Transmission(f"ESMTP{suffix}")
+            table[True, True, secure, authenticated] = Transmission(f"UTF8SMTP{suffix}")
+    return table
+
+
+_TRANSMISSIONS = _transmissions()
+
+Action = Reply | Callable[[Session, bytes], None]
+
+# Commands that do not move mail: too many of them without a message end the session.
+_JUNK = frozenset((b"NOOP", b"RSET", b"VRFY", b"EXPN", b"HELP", b"EHLO", b"HELO"))
+_HTTP = frozenset(
+    (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI", b"HOST:")
+)
+_NOT_OFFERED = frozenset((b"BDAT", b"ETRN", b"ATRN", b"TURN", b"BURL", b"SEND", b"SOML", b"SAML"))
+
+# Rows hold the functions themselves: a command costs one look-up.
+_ALWAYS: dict[bytes, Action] = {
+    b"EHLO": Session._on_ehlo,  # noqa: SLF001 - the table belongs to the class
+    b"HELO": Session._on_helo,  # noqa: SLF001
+    b"NOOP": Session._on_noop,  # noqa: SLF001
+    b"RSET": Session._on_rset,  # noqa: SLF001
+    b"QUIT": Session._on_quit,  # noqa: SLF001
+    b"STARTTLS": Session._on_starttls,  # noqa: SLF001
+    b"HELP": reply.HELP,
+    b"VRFY": reply.CANNOT_VERIFY,
+    b"EXPN": reply.NOT_IMPLEMENTED,
+    b"AUTH": reply.BAD_SEQUENCE,
+    b"MAIL": reply.BAD_SEQUENCE,
+    b"RCPT": reply.BAD_SEQUENCE,
+    b"DATA": reply.BAD_SEQUENCE,
+}
+_TABLE: dict[State, dict[bytes, Action]] = {
+    State.CLEAR: {verb: _ALWAYS[verb] for verb in (b"EHLO", b"NOOP", b"QUIT", b"STARTTLS")},
+    State.HELLO: _ALWAYS,
+    State.GREETED: _ALWAYS
+    | {
+        b"AUTH": Session._on_auth,  # noqa: SLF001
+        b"MAIL": reply.AUTH_REQUIRED,
+        b"RCPT": reply.AUTH_REQUIRED,
+        b"DATA": reply.AUTH_REQUIRED,
+    },
+    State.READY: _ALWAYS | {b"AUTH": Session._on_auth, b"MAIL": Session._on_mail},  # noqa: SLF001
+    State.MAIL: _ALWAYS | {b"RCPT": Session._on_rcpt, b"DATA": Session._on_data},  # noqa: SLF001
+    State.RCPT: _ALWAYS | {b"RCPT": Session._on_rcpt, b"DATA": Session._on_data},  # noqa: SLF001
+}
