@@ -18,24 +18,7 @@ from relay.runtime.config.values import (
     Port,
     Size,
 )
-
-# CRED-006: the conversion script that people use knows these names only.
-ACCEPTED_REGIONS = (
-    "us-east-1",
-    "us-east-2",
-    "us-west-2",
-    "ap-south-1",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ca-central-1",
-    "eu-central-1",
-    "eu-west-1",
-    "eu-west-2",
-    "sa-east-1",
-    "us-gov-west-1",
-)
+from relay.signing.secrets import DEFAULT_REGIONS
 
 ListenerKind = Literal["submission", "mx", "http", "console", "metrics"]
 ListenerTls = Literal["starttls", "implicit", "none"]
@@ -109,7 +92,7 @@ class Smtp(Section):
         "accept", "What a submission with the null sender (MAIL FROM:<>) gets."
     )
     accepted_regions: tuple[Annotated[str, Field(strict=True, max_length=100), Kind("region")], ...] = setting(
-        ACCEPTED_REGIONS,
+        DEFAULT_REGIONS,
         "Regions, besides `region`, for which an SMTP password derived from an access key is accepted.",
         max_length=1000,
     )

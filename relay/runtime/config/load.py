@@ -63,8 +63,13 @@ def _existing(file: Path, named_by: str) -> Path:
 
 def load(file: Path) -> Loaded:
     """Return the configuration of a file. Raise InvalidConfigurationError with all its faults."""
+    return parse(_text(file), file)
+
+
+def parse(text: str, file: Path) -> Loaded:
+    """Return the configuration that `text` would be as the content of `file`; the file itself is not touched."""
     file = file.absolute()
-    document, faults = read(_text(file))
+    document, faults = read(text)
     config, more = _validated(document, file.parent)
     faults += more
     if faults or config is None:

@@ -13,7 +13,7 @@ from relay.runtime.config.values import (
     Flag,
     Nameserver,
     Number,
-    Port,
+    OpenPort,
     Smarthost,
     Text,
 )
@@ -82,7 +82,7 @@ class DeliveryTimeouts(Section):
 class Delivery(Section):
     """How mail leaves."""
 
-    port: Port = setting(25, "The port of mail exchangers.", ge=1)
+    port: OpenPort = setting(25, "The port of mail exchangers.")
     source_addresses: tuple[Address, ...] = setting(
         (),
         "Addresses of this machine to connect from.",

@@ -150,7 +150,7 @@ def parse_smarthost(value: Any) -> HostPort:
     """Return a next hop, by name or address; the port defaults to 25."""
     if isinstance(value, HostPort):
         return value
-    host, port = _split_port(str(value).strip(), 25)
+    host, port = _split_port(value.strip() if isinstance(value, str) else "", 25)
     if not 1 <= port <= _PORT_MAX:
         raise ValueError(f"has a port that does not exist: {shown(value)}")
     if ":" in host or re.fullmatch(r"[\d.]+", host):
@@ -206,6 +206,7 @@ Size = Annotated[int, BeforeValidator(parse_size), Kind("size")]
 Number = Annotated[int, Field(strict=True), Kind("number")]
 Flag = Annotated[bool, Field(strict=True), Kind("true or false")]
 Port = Annotated[int, Field(strict=True, ge=0, le=_PORT_MAX), Kind("port")]
+OpenPort = Annotated[int, Field(strict=True, ge=1, le=_PORT_MAX), Kind("port")]
 Text = Annotated[str, Field(strict=True, max_length=1000), Kind("text")]
 Name = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Kind("name")]
 Hostname = Annotated[str, BeforeValidator(parse_hostname), Kind("host name")]
