@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from relay.errors import UsageError
 from relay.mail.address import BadAddress, normal_domain, parse_mailbox
 from relay.model.account import Identity, IdentityKind
-from relay.store import catalog_keys as keys
+from relay.signing import keys
+from relay.signing.keys import KeyKind, PrivateKey
 from relay.store.catalog_tables import Row, Tables
 
-RSA = "rsa-sha256"
-ED25519 = "ed25519-sha256"
 PAGE_SIZE_MAX = 1000
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")  # DKIM-007
@@ -76,25 +75,31 @@ class Identities:
         """
         kept, kind = canonical_name(name)
         self._tables.require_account(account)
-        pairs = _new_keys(ed25519=ed25519) if kind is IdentityKind.DOMAIN else []
+        kinds = [KeyKind.RSA, KeyKind.ED25519] if ed25519 else [KeyKind.RSA]
+        pairs = [keys.load(keys.generate(each)) for each in kinds] if kind is IdentityKind.DOMAIN else []
         values = {"account": account, "name": kept, "kind": str(kind), "created_ms": self._tables.now_ms()}
         with self._tables.writing(account):
             if not self._tables.run("create_identity", values):
                 raise UsageError(f"Identity {kept} of account {account} exists already.")
-            for algorithm, pem in pairs:
-                self._add_key(account, kept, algorithm, pem, _new_selector())
+            for key in pairs:
+                self._add_key(account, kept, key, _new_selector())
         return self.require(account, kept)
 
-    def add_key(self, account: str, domain: str, *, algorithm: str = RSA, selector: str = "") -> IdentityDetails:
-        """Add a new signing key to a domain identity; publish its record at once, for it signs from now on."""
+    def add_key(
+        self, account: str, domain: str, *, kind: KeyKind = KeyKind.RSA, private_key: bytes = b"", selector: str = ""
+    ) -> IdentityDetails:
+        """Add a signing key to a domain identity: a new one of `kind`, or an existing private key (DKIM-006).
+
+        Its record must be published at once, for it signs from now on.
+        """
         details = self.require(account, domain)
         if details.identity.kind is not IdentityKind.DOMAIN:
             raise UsageError(f"{details.identity.name} is an address; keys belong to domains.")
         if selector and not _SELECTOR.match(selector):
             raise UsageError(f"A selector has 1 to 63 letters, digits and inner hyphens, not {selector!r}.")
-        pem = keys.generate_ed25519() if algorithm == ED25519 else keys.generate_rsa()
+        key = keys.load(private_key or keys.generate(kind))
         with self._tables.writing(account):
-            self._add_key(account, details.identity.name, algorithm, pem, selector or _new_selector())
+            self._add_key(account, details.identity.name, key, selector or _new_selector())
         return self.require(account, domain)
 
     def delete_key(self, account: str, domain: str, selector: str) -> IdentityDetails:
@@ -145,14 +150,14 @@ class Identities:
             if not self._tables.run("delete_identity", {"account": account, "name": kept}):
                 raise UsageError(f"Account {account} has no identity {name}.")
 
-    def _add_key(self, account: str, domain: str, algorithm: str, pem: bytes, selector: str) -> None:
+    def _add_key(self, account: str, domain: str, key: PrivateKey, selector: str) -> None:
         values = {
             "account": account,
             "domain": domain,
             "selector": selector,
-            "algorithm": algorithm,
-            "sealed": self._tables.sealer.seal(pem, owner_of(account, domain, selector)),
-            "public_txt": keys.public_txt(pem),
+            "algorithm": keys.algorithm_of(key),
+            "sealed": self._tables.sealer.seal(keys.to_pem(key), owner_of(account, domain, selector)),
+            "public_txt": keys.public_record(key),
             "created_ms": self._tables.now_ms(),
         }
         if not self._tables.run("create_dkim_key", values):
@@ -193,11 +198,6 @@ def identity_of(row: Row) -> Identity:
 def owner_of(account: str, domain: str, selector: str) -> str:
     """Return what a sealed private key belongs to."""
     return f"dkim {account} {domain} {selector}"
-
-
-def _new_keys(*, ed25519: bool) -> list[tuple[str, bytes]]:
-    pairs = [(RSA, keys.generate_rsa())]
-    return [*pairs, (ED25519, keys.generate_ed25519())] if ed25519 else pairs
 
 
 def _new_selector() -> str:

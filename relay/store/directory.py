@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relay.errors import CorruptionError, StorageError
+from relay.errors import CorruptionError, StorageError, UsageError
 from relay.model.account import Account, AccountState, Identity, IdentityKind, SuppressionEntry
 from relay.policy.identity import covering_addresses, covering_domains, split_address
 from relay.policy.suppression import fold
 from relay.ports import SigningKey
+from relay.signing import keys
 from relay.signing.secrets import Sealer
-from relay.store import catalog_keys as keys
 from relay.store.catalog import CATALOG_FILE, SUPPRESSION_FILE
 from relay.store.catalog_accounts import account_of
 from relay.store.catalog_credentials import CredentialKind
@@ -201,12 +201,12 @@ class CatalogDirectory:
                     domain,
                     selector,
                     algorithm,
-                    keys.load_signer(self._sealer.open(sealed, owner_of(account_id, domain, selector))),
+                    keys.signer(keys.load(self._sealer.open(sealed, owner_of(account_id, domain, selector)))),
                 )
                 for selector, algorithm, _, state, _, sealed in rows
                 if state == "active"
             )
-        except (CorruptionError, ValueError) as error:
+        except (CorruptionError, UsageError) as error:
             raise StorageError(f"A signing key of {domain} cannot be used: {error}") from error
 
     def _read_credential(self, username: str) -> StoredCredential | None:

@@ -12,7 +12,7 @@ from relay.ports import SigningKey
 
 @dataclass(slots=True)
 class MemoryDirectory:
-    """Directory for tests: fill the mappings, or use the `add_*` functions. Keys are those of the port's arguments."""
+    """Directory for tests: fill the mappings, or use the `add_*` functions. Keys are the port's arguments."""
 
     accounts: dict[str, Account] = field(default_factory=dict)
     principals: dict[str, str] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class MemoryDirectory:
 
 @dataclass(slots=True)
 class MemoryAuthenticator:
-    """Authenticator for tests: `passwords` maps user names to (password, account); `unavailable` fails every check."""
+    """Authenticator for tests: `passwords` maps names to (password, account); `unavailable` fails every check."""
 
     passwords: dict[str, tuple[str, str]] = field(default_factory=dict)
     unavailable: bool = False

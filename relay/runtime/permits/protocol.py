@@ -1,4 +1,4 @@
-"""The line between workers and permits: JSON lines, each an array of notes, each note an array with a word first.
+"""Between workers and permits: JSON lines, each an array of notes, each note an array with a word first.
 
 Many notes share a line, because one write and one parse for everything that happened in a turn of the loop is what
 keeps a lease cheap. A note that does not fit its form ends the connection; the worker connects and announces anew.

@@ -9,7 +9,7 @@ MINUTE = NOW_MS // 60_000
 A = "000000000001"
 
 
-def take(ledger, lease_id, recipients=1, quota=-1, rate=-1, now=0.0, shard=1):
+def take(ledger, lease_id, recipients=1, *, quota=-1, rate=-1, now=0.0, shard=1):
     return ledger.take(shard, lease_id, A, recipients, daily_quota=quota, rate=rate, now=now)
 
 

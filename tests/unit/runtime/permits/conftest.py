@@ -103,10 +103,16 @@ async def send(client, shard, who, recipients=1):
     return None
 
 
+async def until(condition, seconds=10):
+    """Wait for what another process does; there is no event to wait for."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 see above
+            await asyncio.sleep(0.005)
+
+
 async def started(permits, number=1, shard=None, **options):
     shard = shard or Shard()
     client = PermitsClient(permits.path, number, shard.since, SystemClock(), **options)
     await client.start()
-    while not client.connected:
-        await asyncio.sleep(0.005)
+    await until(lambda: client.connected)
     return client, shard

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -12,7 +13,7 @@ import uvloop
 from relay.model.refusal import Reason
 from relay.ports import Lease
 
-from .conftest import FORK, Shard, account, ask, send, started
+from .conftest import FORK, Shard, account, ask, send, started, until
 
 
 def reasons(answers):
@@ -81,7 +82,7 @@ def test_rate_is_shared_and_goes_into_debt(permits):
             passed += await send(second, other, who) is None
         took = time.monotonic() - begin
         assert 5 <= passed <= 5 * (took + 1) + 5
-        while await send(first, shard, who, 50) is not None:
+        while await send(first, shard, who, 50) is not None:  # noqa: ASYNC110 time alone gathers tokens
             await asyncio.sleep(0.02)
         assert (await ask(second, who)).reason is Reason.RATE_EXCEEDED
         await asyncio.sleep(0.5)
@@ -206,16 +207,14 @@ def test_while_permits_is_away_only_limited_accounts_wait(permits):
     async def body():
         client, shard = await started(permits, wait_seconds=0.2)
         permits.kill()
-        while client.connected:
-            await asyncio.sleep(0.005)
+        await until(lambda: not client.connected)
         begin = time.monotonic()
         answers = await asyncio.gather(*(ask(client, account(send_rate=10)) for _ in range(50)))
         assert reasons(answers) == [Reason.TEMPORARY] * 50
         assert time.monotonic() - begin < 1.5
         assert await send(client, shard, account()) is None
         permits.start()
-        while not client.connected:
-            await asyncio.sleep(0.01)
+        await until(lambda: client.connected)
         assert await client.used("000000000001") == 1
         await client.close()
 
@@ -248,17 +247,11 @@ def test_failures_are_known_to_all_workers_and_to_new_ones(permits):
             assert not first.auth_gate("192.0.2.1", "u").refused
             first.auth_result("192.0.2.1", "u", succeeded=False)
         assert first.auth_gate("192.0.2.1", "u").refused
-        async with asyncio.timeout(5):
-            while not second.auth_gate("192.0.2.1", "u").refused:
-                await asyncio.sleep(0.005)
+        await until(lambda: second.auth_gate("192.0.2.1", "u").refused)
         third, _ = await started(permits, 3)
-        async with asyncio.timeout(5):
-            while not third.auth_gate("192.0.2.1", "u").refused:
-                await asyncio.sleep(0.005)
+        await until(lambda: third.auth_gate("192.0.2.1", "u").refused)
         second.auth_result("192.0.2.1", "u", succeeded=True)
-        async with asyncio.timeout(5):
-            while third.auth_gate("192.0.2.1", "u").refused:
-                await asyncio.sleep(0.005)
+        await until(lambda: not third.auth_gate("192.0.2.1", "u").refused)
         await asyncio.gather(*(client.close() for client in (first, second, third)))
 
     uvloop.run(body())
@@ -301,7 +294,7 @@ def test_a_peer_that_talks_nonsense_is_left_and_others_are_served(permits, line)
 
 def test_socket_is_for_its_owner_only(permits):
     permits.start()
-    assert os.stat(permits.path).st_mode & 0o777 == 0o600
+    assert Path(permits.path).stat().st_mode & 0o777 == 0o600
 
 
 def test_closing_refuses_what_waits(permits):
