@@ -1,0 +1,274 @@
+"""Delivery status notifications (RFC 3464): written for our own failures, read when they come from others.
+
+Written ones are ASCII whatever they report on: UTF-8 addresses as RFC 6533 xtext, UTF-8 header sections in base64.
+They carry the header section of the message, cut at `ORIGINAL_MAX_BYTES`, and never its body. Reading is bounded
+in size, parts, recipients and field lengths, and gives None for whatever is no report.
+"""
+
+import base64
+import quopri
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.mail.headers import Field, parse_head
+from relay.mail.mime import MediaType, media_type, read_part, split_parts, transfer_encoding
+from relay.mail.trace import format_date
+
+ORIGINAL_MAX_BYTES = 32 * 1024
+REPORT_MAX_BYTES = 1024 * 1024
+RECIPIENTS_MAX = 1000
+REPORT_PARTS_MAX = 20
+FIELD_MAX_CHARS = 1000
+
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+_NOT_XTEXT = re.compile(r"[^!-*,-<>-\[\]-~]")
+_STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\d)")
+_STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
+_ORIGINAL_TYPES = ("text/rfc822-headers", "message/rfc822-headers", "message/global-headers")
+_MESSAGE_TYPES = ("message/rfc822", "message/global")
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientStatus:
+    """What a report says about one recipient; "" where it says nothing. `diagnostic` is `smtp; 550 ...`."""
+
+    address: str
+    action: str = ""
+    status: str = ""
+    diagnostic: str = ""
+    remote_mta: str = ""
+    original_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report read or to be written. `original` are header fields of the message it is about, maybe none."""
+
+    reporting_mta: str
+    recipients: tuple[RecipientStatus, ...]
+    arrival_date: str = ""
+    envelope_id: str = ""
+    original: tuple[Field, ...] = ()
+
+
+# --- writing ---------------------------------------------------------------------------------------------------
+
+
+def write_report(  # noqa: PLR0917 - the parts of a report
+    head: Sequence[str], text: str, report: Report, original_head: bytes, boundary: str, last_attempt_ms: int = 0
+) -> tuple[bytes, bytes]:
+    """Return head and body of a multipart/report. `head` are complete field lines, `text` is for people (ASCII).
+
+    `boundary` must not occur in the parts; a message id does not.
+    """
+    top = [
+        *head,
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"',
+    ]
+    parts = [
+        ("Content-Type: text/plain; charset=us-ascii\r\nContent-Description: Notification", _lines(text)),
+        (
+            "Content-Type: message/delivery-status\r\nContent-Description: Delivery report",
+            _status_block(report, last_attempt_ms),
+        ),
+        _original_part(original_head),
+    ]
+    body = "".join(f"--{boundary}\r\n{label}\r\n\r\n{content}\r\n" for label, content in parts)
+    # Field lines of the head may hold a UTF-8 address when the submitter has one.
+    return ("\r\n".join(top) + "\r\n\r\n").encode(), f"{body}--{boundary}--\r\n".encode("ascii", "replace")
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\n", "\r\n")
+
+
+def _status_block(report: Report, last_attempt_ms: int) -> str:
+    blocks = [[f"Reporting-MTA: dns; {printable(report.reporting_mta)}"]]
+    if report.envelope_id:
+        blocks[0].append(f"X-Relay-Message-ID: {printable(report.envelope_id)}")
+    if report.arrival_date:
+        blocks[0].append(f"Arrival-Date: {printable(report.arrival_date)}")
+    for each in report.recipients:
+        lines = [
+            f"Final-Recipient: {_typed_address(each.address)}",
+            f"Action: {each.action or 'failed'}",
+            f"Status: {each.status or '5.0.0'}",
+        ]
+        if each.remote_mta:
+            lines.append(f"Remote-MTA: dns; {printable(each.remote_mta)}")
+        if each.diagnostic:
+            lines.append(fold(f"Diagnostic-Code: {printable(each.diagnostic)}"))
+        if last_attempt_ms:
+            lines.append(f"Last-Attempt-Date: {format_date(last_attempt_ms)}")
+        blocks.append(lines)
+    return "\r\n\r\n".join("\r\n".join(lines) for lines in blocks) + "\r\n"
+
+
+def printable(text: str) -> str:
+    """Return a text as one bounded line of printable ASCII."""
+    return _UNPRINTABLE.sub("?", text)[:FIELD_MAX_CHARS]
+
+
+def fold(line: str) -> str:
+    """Fold a field line at blanks so that most of its lines are under 78 characters."""
+    lines, current = [], ""
+    for word in line.split(" "):
+        if current and len(current) + len(word) > 76:  # noqa: PLR2004 - RFC 5322 section 2.1.1
+            lines.append(current)
+            current = word
+        else:
+            current = f"{current} {word}" if current else word
+    lines.append(current)
+    return "\r\n\t".join(each for each in lines if each.strip())
+
+
+def _typed_address(address: str) -> str:
+    if address.isascii():
+        return f"rfc822; {printable(address)}"
+    # utf-8-addr-xtext, RFC 6533 section 3
+    return "utf-8; " + _NOT_XTEXT.sub(lambda char: f"\\x{{{ord(char.group()):X}}}", address)
+
+
+def cut_head(head: bytes, size_max_bytes: int = ORIGINAL_MAX_BYTES) -> bytes:
+    """Return a header section of at most `size_max_bytes`, cut between fields where possible (K07)."""
+    if len(head) <= size_max_bytes:
+        return head
+    kept: list[bytes] = []
+    size = 2
+    fields = parse_head(head, smtputf8=True)
+    for field in fields if isinstance(fields, list) else ():
+        size += len(field.raw)
+        if size > size_max_bytes:
+            break
+        kept.append(field.raw)
+    return b"".join(kept) + b"\r\n"
+
+
+def _original_part(head: bytes) -> tuple[str, str]:
+    head = cut_head(head)
+    description = "Content-Description: Header section of the message"
+    if head.isascii():
+        return f"Content-Type: text/rfc822-headers\r\n{description}", head.decode("ascii")
+    coded = base64.encodebytes(head).decode("ascii").replace("\n", "\r\n")
+    label = f"Content-Type: message/global-headers\r\nContent-Transfer-Encoding: base64\r\n{description}"
+    return label, coded
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+def read_report(content: bytes) -> Report | None:
+    """Return what a message of head and body reports if it is a multipart/report of delivery status, else None."""
+    if len(content) > REPORT_MAX_BYTES:
+        return None
+    top = read_part(content, 0, len(content))
+    if top.fields is None:
+        return None
+    kind = media_type(top.fields)
+    if kind.kind != "multipart/report" or kind.parameters.get("report-type", "delivery-status").lower() not in (
+        "delivery-status",
+        "global-delivery-status",
+    ):
+        return None
+    return _read_parts(content, top.body, kind)
+
+
+def _read_parts(content: bytes, start: int, kind: MediaType) -> Report | None:
+    span = split_parts(content, start, len(content), kind.boundary, REPORT_PARTS_MAX)
+    if span is None:
+        return None
+    report: Report | None = None
+    original: tuple[Field, ...] = ()
+    for part in span.parts:
+        if part.fields is None:
+            continue
+        name = media_type(part.fields).kind
+        data = decoded(content[part.body : part.end], transfer_encoding(part.fields))
+        if name in _STATUS_TYPES and report is None:
+            report = _read_status(data)
+        elif name in _ORIGINAL_TYPES or name in _MESSAGE_TYPES:
+            original = original or _read_original(data)
+    if report is None or not report.recipients:
+        return None
+    return Report(report.reporting_mta, report.recipients, report.arrival_date, report.envelope_id, original)
+
+
+def decoded(data: bytes, encoding: str) -> bytes:
+    """Return the octets of a part whose transfer encoding is undone; what cannot be decoded comes as it is."""
+    if encoding == "base64":
+        try:
+            return base64.b64decode(data)
+        except ValueError:
+            return data
+    if encoding == "quoted-printable":
+        return quopri.decodestring(data)
+    return data
+
+
+def _read_original(data: bytes) -> tuple[Field, ...]:
+    head = data[: data.find(b"\r\n\r\n") + 4] if b"\r\n\r\n" in data else data.rstrip(b"\r\n") + b"\r\n\r\n"
+    fields = parse_head(cut_head(head), smtputf8=True)
+    return tuple(fields) if isinstance(fields, list) else ()
+
+
+def read_blocks(data: bytes) -> list[dict[str, str]]:
+    """Return the groups of fields of a status part, each by lower-case name; the first of a name counts."""
+    blocks: list[dict[str, str]] = []
+    for text in data.split(b"\r\n\r\n", RECIPIENTS_MAX + 1)[: RECIPIENTS_MAX + 1]:
+        fields = parse_head(text.strip(b"\r\n") + b"\r\n\r\n", smtputf8=True)
+        if not isinstance(fields, list) or not fields:
+            continue
+        block: dict[str, str] = {}
+        for field in fields:
+            block.setdefault(field.key.decode("ascii"), _clean(field.value))
+        blocks.append(block)
+    return blocks
+
+
+def _clean(value: bytes) -> str:
+    text = value.decode("utf-8", "replace")
+    return "".join(char if char.isprintable() else " " for char in text[:FIELD_MAX_CHARS]).strip()
+
+
+def _read_status(data: bytes) -> Report | None:
+    blocks = read_blocks(data)
+    if not blocks:
+        return None
+    about = blocks[0] if "final-recipient" not in blocks[0] else {}
+    recipients = tuple(_read_recipient(block) for block in blocks if "final-recipient" in block)
+    return Report(
+        reporting_mta=about.get("reporting-mta", ""),
+        recipients=recipients,
+        arrival_date=about.get("arrival-date", ""),
+        envelope_id=about.get("original-envelope-id", ""),
+    )
+
+
+def _read_recipient(block: dict[str, str]) -> RecipientStatus:
+    status = _STATUS.match(block.get("status", ""))
+    return RecipientStatus(
+        address=untyped(block["final-recipient"]),
+        action=block.get("action", "").partition("(")[0].strip().lower(),
+        status=status.group(1) if status else "",
+        diagnostic=block.get("diagnostic-code", ""),
+        remote_mta=block.get("remote-mta", ""),
+        original_address=untyped(block.get("original-recipient", "")),
+    )
+
+
+def untyped(value: str) -> str:
+    """Return the address of a `type; address` field; brackets around it vanish."""
+    kind, separator, address = value.partition(";")
+    text = (address if separator else kind).strip()
+    if text.startswith("<") and text.endswith(">"):
+        text = text[1:-1]
+    if kind.strip().lower() == "utf-8":
+        text = re.sub(r"\\x\{([0-9A-Fa-f]{1,6})\}", _character, text)
+    return text
+
+
+def _character(matched: re.Match[str]) -> str:
+    number = int(matched.group(1), 16)
+    return chr(number) if 0x20 < number < 0x110000 and not 0xD800 <= number < 0xE000 else "?"  # noqa: PLR2004 - Unicode
