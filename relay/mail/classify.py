@@ -1,162 +1,199 @@
-"""What a remote server's reply means: the one home of that judgement.
+"""What a message that arrives at a return path is: bounce, delay, success, complaint, auto-reply, or none of these.
 
-Bounce types are EVT-021 to 023, delay types EVT-029 to 031. The tables are read from the top, the first row that
-fits decides; a row's enhanced code (RFC 3463) is compared without its class, so that 5.2.2 and 4.2.2 are alike.
-Texts are matched because many servers send the same code for everything.
+Reads the standard forms: RFC 3464 reports, RFC 5965 feedback reports (ARF), RFC 3834 marks of automatic replies.
+Which message it is about is told by the return path it came to; the message id here is only what the report says,
+and proves nothing.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from relay.model.outcome import Outcome, Stage
+from relay.mail.dsn import (
+    RECIPIENTS_MAX,
+    REPORT_MAX_BYTES,
+    REPORT_PARTS_MAX,
+    RecipientStatus,
+    Report,
+    decoded,
+    read_blocks,
+    read_report,
+    untyped,
+)
+from relay.mail.headers import Field
+from relay.mail.mime import find, media_type, read_part, split_parts, transfer_encoding
+from relay.mail.replies import UNDETERMINED, Bounce, bounce_of, delay_type_of, judge_reply
+from relay.model.ids import is_message_id
 
-TEXT_MAX_CHARS = 1000  # of a reply; no pattern below looks further
+COMPLAINT_TYPES = frozenset(("abuse", "auth-failure", "fraud", "not-spam", "other", "virus"))
+_REPLY_CODE = re.compile(r"(?:^|[;\s])([245]\d\d)(?:[ -]|$)")
+_OUR_ID = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d{6}")
+_AUTO_SUBJECT = re.compile(
+    r"\s*(?:auto(?:matic)?[- :]?(?:reply|response|replied)|out of (?:the )?office)", re.IGNORECASE
+)
+_AUTO_MARKS = (b"x-autoreply", b"x-autorespond", b"x-autoresponse")
+
+
+__all__ = ["Bounce", "Classification", "Complaint", "bounce_of", "bounce_of_recipient", "classify", "delay_type_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class BounceKind:
-    """A bounceType with its bounceSubType."""
+class Complaint:
+    """A feedback report (RFC 5965); "" and empty where it says nothing."""
 
-    type: str
-    subtype: str
-
-
-UNDETERMINED = BounceKind("Undetermined", "Undetermined")
-GENERAL = BounceKind("Permanent", "General")
-NO_EMAIL = BounceKind("Permanent", "NoEmail")
-ON_ACCOUNT_LIST = BounceKind("Permanent", "OnAccountSuppressionList")
-ON_RELAY_LIST = BounceKind("Permanent", "Suppressed")
-TRANSIENT = BounceKind("Transient", "General")
-MAILBOX_FULL = BounceKind("Transient", "MailboxFull")
-TOO_LARGE = BounceKind("Transient", "MessageTooLarge")
-CONTENT = BounceKind("Transient", "ContentRejected")
-ATTACHMENT = BounceKind("Transient", "AttachmentRejected")
+    feedback_type: str
+    user_agent: str = ""
+    arrival_date: str = ""
+    recipients: tuple[str, ...] = ()
+    original: tuple[Field, ...] = ()
 
 
-def _text(*alternatives: str) -> re.Pattern[str]:
-    return re.compile("|".join(alternatives), re.IGNORECASE)
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a message is. `kind`: bounce, delay, complaint, auto-reply, success or none; `rule` says what decided."""
+
+    kind: str
+    rule: str
+    message_id: str = ""
+    recipients: tuple[RecipientStatus, ...] = ()
+    bounce: Bounce | None = None
+    report: Report | None = field(default=None, repr=False)
+    complaint: Complaint | None = field(default=None, repr=False)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that `relay classify` prints."""
+        return {
+            "kind": self.kind,
+            "messageId": self.message_id or None,
+            "recipients": [
+                {
+                    "emailAddress": each.address,
+                    "status": each.status or None,
+                    "diagnosticCode": each.diagnostic or None,
+                }
+                for each in self.recipients
+            ],
+            "bounceType": self.bounce.bounce_type if self.bounce else None,
+            "bounceSubType": self.bounce.bounce_sub_type if self.bounce else None,
+            "complaintFeedbackType": self.complaint.feedback_type or None if self.complaint else None,
+            "rule": self.rule,
+        }
 
 
-_FULL = _text(
-    r"mailbox (?:is |has )?full|over ?quota|quota (?:exceeded|full)|exceed\w* (?:\w+ ){0,3}quota",
-    r"insufficient (?:disk|mailbox)|mailbox size limit|out of (?:storage|disk)",
-)
-_LARGE = _text(
-    r"message (?:is |size )?(?:too (?:large|big|long)|exceeds)|size (?:limit )?exceed|exceeds (?:\w+ ){0,4}size",
-)
-_ATTACHED = _text(r"attachment|file ?name extension|\.(?:exe|zip|scr|js|vbs|docm) files?|executable")
-_SPAM = _text(
-    r"\bspam(?!haus|cop)|\bjunk|unsolicited|\bbulk\b|\buce\b|\bube\b|virus|malware|phish|suspicious",
-    r"content (?:reject|filter|policy|restrict)|message (?:content|was identified)|surbl|uribl|\bdbl",
-)
-_ADDRESS_BLOCK = _text(
-    r"block(?:ed)? (?:list|using|for|from|by)|blocklist|blacklist|rbl\b|dnsbl|spamhaus|spamcop|barracuda",
-    r"(?:ip|address|host|client)\S* (?:\S+ ){0,5}(?:blocked|listed|banned|denied)|(?:poor|bad|low) reputation",
-    r"reverse (?:dns|hostname|lookup)|\bptr\b",
-)
-_THROTTLE = _text(
-    r"too many (?:connections|messages|recipients|emails|requests|concurrent|sessions)|rate[ -]?limit|throttl",
-    r"unusual rate|unexpected volume|(?:sending|connection|message) (?:rate|volume)|user complaints",
-)
-_NO_USER = _text(
-    r"(?:user|recipient|mailbox|account|address|alias|member)\b.{0,60}(?:unknown|not exist|not (?:be )?found|invalid"
-    r"|no longer|not known|unrouteable|not listed|nonexist|does ?n[o']t (?:exist|have)|is unavailable)",
-    r"(?:unknown|no such|invalid|non-?existent|bad|undeliverable) (?:local )?(?:user|recipient|mailbox|address"
-    r"|account|destination|person)",
-    r"no mailbox here|not our customer|isn't a valid|recipient rejected: address|not a known user",
-)
-_GREY = _text(r"gr[ae]y-?list|try again|temporar")
-
-# (subject.detail of the enhanced code, "" for any; text that must match, None for any; what it is)
-_BOUNCES: tuple[tuple[str, re.Pattern[str] | None, BounceKind], ...] = (
-    ("2.2", None, MAILBOX_FULL),
-    ("2.3", None, TOO_LARGE),
-    ("3.4", None, TOO_LARGE),
-    ("1.1", None, NO_EMAIL),
-    ("1.2", None, NO_EMAIL),
-    ("1.10", None, NO_EMAIL),
-    ("7.", _ATTACHED, ATTACHMENT),
-    ("6.", _ATTACHED, ATTACHMENT),
-    ("7.", _ADDRESS_BLOCK, GENERAL),
-    ("7.", _SPAM, CONTENT),
-    ("6.", _SPAM, CONTENT),
-)
-# Where no enhanced code was given, the text alone must say it.
-_BARE_BOUNCES: tuple[tuple[re.Pattern[str], BounceKind], ...] = (
-    (_FULL, MAILBOX_FULL),
-    (_LARGE, TOO_LARGE),
-    (_ATTACHED, ATTACHMENT),
-    (_ADDRESS_BLOCK, GENERAL),
-    (_SPAM, CONTENT),
-    (_NO_USER, NO_EMAIL),
-)
-# Codes so general that a text is better: other address, other mailbox, other, undefined, system, security status.
-_VAGUE = frozenset(("0.0", "1.0", "1.5", "2.0", "2.1", "3.0", "4.0", "5.0", "6.0", "7.0", "7.1", "7.999", ""))
-_SUBJECT = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\Z")
+def classify(content: bytes) -> Classification:
+    """Return what a whole message (head and body, CRLF lines) is; over 1 MiB only its head is looked at."""
+    if b"\r\n" not in content[:REPORT_MAX_BYTES]:
+        content = content[: 2 * REPORT_MAX_BYTES].replace(b"\n", b"\r\n")  # a file of lines that end as files do
+    top = read_part(content, 0, len(content))
+    if top.fields is None:
+        return Classification("none", "no header section")
+    if len(content) <= REPORT_MAX_BYTES and media_type(top.fields).kind == "multipart/report":
+        complaint = _read_complaint(content)
+        if complaint is not None:
+            return _of_complaint(complaint)
+        report = read_report(content)
+        if report is not None:
+            return _of_report(report)
+    rule = _auto_rule(top.fields)
+    if rule:
+        return Classification("auto-reply", rule, _original_id(top.fields))
+    return Classification("none", "no standard form")
 
 
-def subject(enhanced: str) -> str:
-    """Return an enhanced status code without its class, "1.1" for "5.1.1"; "" for what is none."""
-    matched = _SUBJECT.match(enhanced)
-    return matched.group(1) if matched else ""
+def bounce_of_recipient(status: RecipientStatus) -> Bounce:
+    """Return the bounce kind of one recipient of a report, by its diagnostic and its status."""
+    code = _REPLY_CODE.search(status.diagnostic)
+    return judge_reply(int(code.group(1)) if code else 0, status.status, status.diagnostic)
 
 
-def bounce_kind(code: int, enhanced: str, text: str) -> BounceKind:
-    """Return what a final refusal means; `code` 0 when only an enhanced code or a text is known (a DSN)."""
-    detail, text = subject(enhanced), text[:TEXT_MAX_CHARS]
-    for wanted, pattern, kind in _BOUNCES:
-        fits = detail.startswith(wanted) if wanted.endswith(".") else detail == wanted
-        if fits and (pattern is None or pattern.search(text)):
-            return kind
-    if detail in _VAGUE:
-        for pattern, kind in _BARE_BOUNCES:
-            if pattern.search(text):
+def _of_report(report: Report) -> Classification:
+    message_id = _original_id(report.original)
+    for kind, actions in (("bounce", ("failed", "")), ("delay", ("delayed",))):
+        chosen = tuple(each for each in report.recipients if each.action in actions)
+        if chosen:
+            bounce = _worst(chosen) if kind == "bounce" else None
+            return Classification(kind, f"RFC 3464 {kind}", message_id, chosen, bounce, report)
+    if all(each.action in ("delivered", "relayed", "expanded") for each in report.recipients):
+        return Classification("success", "RFC 3464 success", message_id, report.recipients, None, report)
+    return Classification("none", "RFC 3464 with an unknown action", message_id, report.recipients, None, report)
+
+
+def _worst(recipients: Sequence[RecipientStatus]) -> Bounce:
+    """One report, one kind: a permanent failure stands before a transient one, that before an unknown one."""
+    kinds = [bounce_of_recipient(each) for each in recipients]
+    for wanted in ("Permanent", "Transient"):
+        for kind in kinds:
+            if kind.bounce_type == wanted:
                 return kind
-    if enhanced.startswith("4.") or 400 <= code < 500:  # noqa: PLR2004 - reply classes
-        return TRANSIENT
-    if enhanced.startswith("5.") or 500 <= code < 600:  # noqa: PLR2004 - reply classes
-        return _by_code(code)
     return UNDETERMINED
 
 
-def _by_code(code: int) -> BounceKind:
-    # 552 without more is a quota or a size (RFC 5321 section 4.2.3); nobody can tell which.
-    return TRANSIENT if code == 552 else GENERAL  # noqa: PLR2004 - reply code
+def _of_complaint(complaint: Complaint) -> Classification:
+    recipients = tuple(RecipientStatus(address) for address in complaint.recipients)
+    message_id = _original_id(complaint.original)
+    return Classification("complaint", "RFC 5965", message_id, recipients, None, None, complaint)
 
 
-def bounce_kind_of(outcome: Outcome, *, expired: bool = False) -> BounceKind:
-    """Return the bounce kind of an attempt's outcome; `expired` when retrying has ended on a temporary failure."""
-    if expired:
-        kind = bounce_kind(outcome.code, outcome.enhanced, outcome.text) if outcome.code else TRANSIENT
-        return kind if kind.type == "Transient" else TRANSIENT
-    if outcome.nxdomain:
-        return GENERAL  # decision 3
-    if outcome.local and outcome.code == 0:
-        return MESSAGE_FAULTS.get(subject(outcome.enhanced), GENERAL)
-    return bounce_kind(outcome.code, outcome.enhanced, outcome.text)
+def _read_complaint(content: bytes) -> Complaint | None:
+    top = read_part(content, 0, len(content))
+    kind = media_type(top.fields or [])
+    if kind.parameters.get("report-type", "").lower() != "feedback-report":
+        return None
+    span = split_parts(content, top.body, len(content), kind.boundary, REPORT_PARTS_MAX)
+    about: dict[str, str] = {}
+    addresses: tuple[str, ...] = ()
+    original: tuple[Field, ...] = ()
+    for part in span.parts if span else ():
+        if part.fields is None:
+            continue
+        name = media_type(part.fields).kind
+        data = decoded(content[part.body : part.end], transfer_encoding(part.fields))
+        if name == "message/feedback-report" and not about:
+            about = (read_blocks(data) or [{}])[0]
+            addresses = _complained(data)
+        elif name in ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers"):
+            original = original or tuple(read_part(data, 0, len(data)).fields or ())
+    if "feedback-type" not in about:
+        return None
+    feedback_type = about["feedback-type"].lower()
+    return Complaint(
+        feedback_type if feedback_type in COMPLAINT_TYPES else "other",
+        about.get("user-agent", ""),
+        about.get("arrival-date") or about.get("received-date", ""),
+        addresses,
+        original,
+    )
 
 
-# Verdicts of our own that say something about the message rather than the address.
-MESSAGE_FAULTS = {"3.4": TOO_LARGE, "2.3": TOO_LARGE}
+def _complained(data: bytes) -> tuple[str, ...]:
+    """Return the Original-Rcpt-To values; they may repeat (RFC 5965 section 3.2)."""
+    fields = read_part(data.strip(b"\r\n") + b"\r\n\r\n", 0, len(data) + 4).fields or []
+    values = [each.value.decode("utf-8", "replace") for each in fields if each.key == b"original-rcpt-to"]
+    return tuple(dict.fromkeys(untyped(value) for value in values[:RECIPIENTS_MAX]))
 
-_LINK_STAGES = frozenset((Stage.ROUTE, Stage.DNS, Stage.CONNECT, Stage.TLS))
+
+def _original_id(fields: Sequence[Field]) -> str:
+    """Return the message id of ours that header fields carry, in Message-ID or in Received (SMTP-032)."""
+    for key in (b"message-id", b"received", b"in-reply-to", b"references"):
+        for each in fields:
+            found = _OUR_ID.search(each.value.decode("latin-1")) if each.key == key else None
+            if found and is_message_id(found.group()):
+                return found.group()
+    return ""
 
 
-def delay_type(outcome: Outcome) -> str:
-    """Return the delayType of a temporary outcome (EVT-031)."""
-    if outcome.stage is Stage.LOCAL:
-        return "InternalFailure"
-    if outcome.code == 0:
-        return "TransientCommunicationFailure"
-    detail, text = subject(outcome.enhanced), outcome.text[:TEXT_MAX_CHARS]
-    if detail == "2.2" or (detail in _VAGUE and _FULL.search(text)):
-        return "MailboxFull"
-    if _THROTTLE.search(text) or _ADDRESS_BLOCK.search(text):
-        return "IPFailure"
-    if _SPAM.search(text) and (detail.startswith("7.") or detail in _VAGUE):
-        return "SpamDetected"
-    if outcome.stage in _LINK_STAGES:
-        return "TransientCommunicationFailure"
-    if _GREY.search(text) and detail.startswith("7."):
-        return "General"
-    return "RecipientServerError"
+def _auto_rule(fields: Sequence[Field]) -> str:
+    """Say which mark of an automatic reply a message bears (RFC 3834 section 5), "" for none."""
+    submitted = find(fields, b"auto-submitted")
+    if submitted is not None and not submitted.value.lower().startswith(b"no"):
+        return "RFC 3834 Auto-Submitted"
+    for key in _AUTO_MARKS:
+        if find(fields, key) is not None:
+            return key.decode("ascii").title()
+    precedence = find(fields, b"precedence")
+    if precedence is not None and precedence.value.lower().strip() == b"auto_reply":
+        return "Precedence auto_reply"
+    subject = find(fields, b"subject")
+    if subject is not None and _AUTO_SUBJECT.match(subject.value.decode("latin-1")):
+        return "subject of an automatic reply"
+    return ""
