@@ -297,13 +297,15 @@ class MailHosts:
     """The MX answer for a domain.
 
     `nxdomain`: the name does not exist. `null_mx`: RFC 7505. Else `hosts`, which is empty when the domain has
-    neither MX nor address; `implicit` when the domain itself is its only host.
+    neither MX nor address; `implicit` when the domain itself is its only host. `mx_unusable`: there are MX records
+    and none of them names a host.
     """
 
     hosts: tuple[MailHost, ...] = ()
     nxdomain: bool = False
     null_mx: bool = False
     implicit: bool = False
+    mx_unusable: bool = False
 
 
 class Resolver(Protocol):

@@ -1,4 +1,4 @@
-"""The order in which mail exchangers are tried, and what makes two domains one site. Pure: randomness is passed in."""
+"""The order in which mail exchangers are tried, and what makes two domains one site; randomness is passed in."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 

@@ -1,0 +1,372 @@
+"""Attempts: from a job to its outcome (relay.ports.Outbound).
+
+Routes each delivery (operator's route, address literal, mail exchangers), keeps one `Site` for each set of hosts,
+bounds connections over all sites, looks domains up once however many deliveries wait for them, and drives every
+time-out by one coarse timer. A slow site or a dead domain holds up nobody else: nothing here waits.
+
+Every job is answered exactly once, except those that had not started when `drain` was called: they stay queued on
+disk and are not answered. NXDOMAIN is a temporary outcome with `nxdomain` set; the reporter judges what it means.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from relay.model.message import Delivery
+from relay.model.outcome import Outcome, Stage, Verdict
+from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
+from relay.pipeline.site import Site
+from relay.pipeline.site_memory import HostMemory
+from relay.pipeline.site_session import Item, Session, Target
+from relay.pipeline.site_walk import Judge, WalkContext
+from relay.ports import (
+    Clock,
+    Connector,
+    Job,
+    Log,
+    MailHost,
+    MailHosts,
+    Metrics,
+    Release,
+    Resolver,
+    ResolverError,
+)
+from relay.schedule import mx
+from relay.schedule.route import Route, RouteTable, literal_address, unroutable
+from relay.smtp.client_answer import Answer, local_failure, local_refusal
+
+_DOMAINS_MAX = 20_000
+_SITES_KEPT = 5_000
+
+
+class OutboundDelivery:
+    """Implements relay.ports.Outbound. Lives on one event loop; `on_outcome` must be set before the first job."""
+
+    on_outcome: Callable[[Job, Outcome, Release], None]
+
+    def __init__(
+        self,
+        *,
+        settings: OutboundSettings,
+        resolver: Resolver,
+        connector: Connector,
+        judge: Judge,
+        clock: Clock,
+        log: Log,
+        metrics: Metrics,
+        shuffle: mx.Shuffle = random.shuffle,
+    ) -> None:
+        self._resolver = resolver
+        self._connector = connector
+        self._judge = judge
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._shuffle = shuffle
+        self._memory = HostMemory()
+        self._items: dict[int, Item] = {}  # not started
+        self._active = 0
+        self._sites: dict[str, Site] = {}
+        self._sweep_at = _SITES_KEPT
+        self._connected: set[Site] = set()
+        self._by_domain: dict[str, tuple[MailHosts, Site]] = {}
+        self._lookups: dict[str, list[Item]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = 0
+        self._hungry: deque[Site] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event | None = None
+        self.draining = False
+        self.apply(settings)
+
+    def apply(self, settings: OutboundSettings) -> None:
+        """Use new settings from now on; connections that exist end by the old ones."""
+        self.settings = settings
+        self._routes = RouteTable(settings.routes)
+        self._context = WalkContext(
+            settings,
+            self._resolver,
+            self._connector,
+            self._judge,
+            self._clock,
+            self._metrics,
+            self._memory,
+            self._shuffle,
+            self._spawn,
+        )
+        self._by_domain.clear()
+        for site in list(self._connected):
+            site.quit_idle()
+        self._sweep()
+
+    # --- Outbound ---
+
+    def enqueue(self, job: Job) -> None:
+        """Attempt a delivery as soon as its site has room."""
+        if self.draining:
+            return
+        item = Item(job)
+        self._items[job.delivery.key] = item
+        domain = job.delivery.domain
+        route = self._routes.find(domain)
+        if route is not None:
+            self._route_site(route).add(item)
+            return
+        hosts = self._resolver.known_mail_hosts(domain)
+        if hosts is not None:
+            known = self._by_domain.get(domain)
+            if known is not None and known[0] is hosts:
+                known[1].add(item)
+                return
+            if not (hosts.nxdomain and job.delivery.attempts):  # a second look goes past the cache
+                self._resolved(domain, hosts, [item])
+                return
+        self._look_up(item, domain, refresh=hosts is not None)
+
+    def withdraw(self, delivery_key: int) -> bool:
+        """Take back a job that has not started."""
+        item = self._items.pop(delivery_key, None)
+        if item is None:
+            return False
+        item.waiting = False
+        return True
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Start nothing new, wait for what is in flight, close every connection."""
+        self.draining = True
+        for item in self._items.values():
+            item.waiting = False
+        self._items.clear()
+        for site in list(self._connected):
+            site.quit_idle()
+        if self._active:
+            self._drained = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._drained.wait(), timeout_seconds)
+            except TimeoutError:
+                self._log.warning("deliveries still in flight at the end of the drain", deliveries=self._active)
+        for site in list(self._connected):
+            site.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- routing ---
+
+    def _route_site(self, route: Route) -> Site:
+        name = f"route {route.host}:{route.port} {route.username} {route.tls.value} {route.several_recipients}"
+        return self._site(name, (MailHost(0, route.host),), route)
+
+    def _site(self, name: str, hosts: tuple[MailHost, ...], route: Route | None) -> Site:
+        site = self._sites.get(name)
+        if site is None:
+            if len(self._sites) >= self._sweep_at:
+                self._sweep()
+            site = self._sites[name] = Site(name, hosts, route, self)
+        site.hosts = hosts
+        site.route = route
+        return site
+
+    def _sweep(self) -> None:
+        """Forget sites without work, and the domains that lead to them."""
+        self._sites = {name: site for name, site in self._sites.items() if not site.unused}
+        self._sweep_at = max(_SITES_KEPT, 2 * len(self._sites))
+        self._by_domain = {
+            domain: known for domain, known in self._by_domain.items() if self._sites.get(known[1].name) is known[1]
+        }
+
+    def _look_up(self, item: Item, domain: str, *, refresh: bool) -> None:
+        never = unroutable(domain)
+        if never:
+            self._answer_soon([item], local_refusal(Stage.ROUTE, "5.1.2", never))
+            return
+        literal = literal_address(domain)
+        if literal:
+            self._site(f"[{literal}]", (MailHost(0, literal),), None).add(item)
+            return
+        waiting = self._lookups.get(domain)
+        if waiting is not None:
+            waiting.append(item)
+            return
+        self._lookups[domain] = [item]
+        self._spawn(self._ask(domain, refresh=refresh))
+
+    async def _ask(self, domain: str, *, refresh: bool) -> None:
+        try:
+            hosts = await self._resolver.mail_hosts(domain, refresh=refresh)
+        except ResolverError as error:
+            answer = local_failure(Stage.DNS, "4.4.3", f"Cannot look up the mail exchangers of {domain}: {error}")
+            self._answer_soon(self._lookups.pop(domain), answer)
+            return
+        except BaseException:
+            self._answer_soon(self._lookups.pop(domain), local_failure(Stage.DNS, "4.3.0", "Name lookup broke off"))
+            raise
+        self._resolved(domain, hosts, self._lookups.pop(domain))
+
+    def _resolved(self, domain: str, hosts: MailHosts, items: list[Item]) -> None:
+        usable = mx.without_us(hosts.hosts, self.settings.own_names)
+        never = self._never(hosts, usable, domain)
+        if never is not None:
+            self._answer_soon(items, never, nxdomain=hosts.nxdomain)
+            return
+        site = self._site(mx.site_name(usable), usable, None)
+        if len(self._by_domain) >= _DOMAINS_MAX:
+            self._by_domain.clear()
+        self._by_domain[domain] = (hosts, site)
+        for item in items:
+            if item.waiting:
+                site.add(item)
+
+    def _never(self, hosts: MailHosts, usable: tuple[MailHost, ...], domain: str) -> Answer | None:
+        """Return what a DNS answer without a usable host means."""
+        if hosts.nxdomain:
+            return local_failure(Stage.DNS, "4.1.2", f"Domain {domain} does not exist")
+        if hosts.null_mx:  # RFC 7505 section 4.2
+            return local_refusal(Stage.DNS, "5.1.10", f"Domain {domain} takes no mail")
+        if usable:
+            return None
+        if hosts.hosts:
+            return local_refusal(Stage.ROUTE, "5.4.6", f"Mail for {domain} loops back to this host")
+        if hosts.mx_unusable:
+            return local_refusal(Stage.DNS, "5.4.4", f"Mail exchangers of {domain} are no host names")
+        return local_failure(Stage.DNS, "4.4.4", f"Domain {domain} has no mail exchanger and no address")  # FLOW-009
+
+    # --- SiteOwner ---
+
+    def context(self, site: Site) -> WalkContext:
+        """Return what a walk needs; connections are timed from the first one on."""
+        del site
+        return self._context
+
+    def may_connect(self, site: Site) -> bool:
+        """Count a connection more, or make room, or let the site wait for one."""
+        if self._connections >= self.settings.connections_max:
+            if site not in self._hungry:
+                self._hungry.append(site)
+            any(other.release_idle() for other in list(self._connected) if other is not site)
+            if self._connections >= self.settings.connections_max:
+                return False
+        self._connections += 1
+        self._connected.add(site)
+        self._metrics.gauge("relay_connections_out_open", self._connections)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_timer)
+        return True
+
+    def connection_closed(self, site: Site) -> None:
+        """Count a connection less; the next site in line may have it."""
+        del site
+        self._connections -= 1
+        self._metrics.gauge("relay_connections_out_open", self._connections)
+        if self._hungry and not self.draining:
+            asyncio.get_running_loop().call_soon(self._feed)
+
+    def _feed(self) -> None:
+        if self._hungry and self._connections < self.settings.connections_max:
+            self._hungry.popleft().pump()
+
+    def started(self, item: Item) -> None:
+        """Note that a delivery is under way."""
+        self._items.pop(item.job.delivery.key, None)
+        self._active += 1
+
+    def waits_again(self, item: Item) -> None:
+        """Note that a delivery waits again."""
+        self._items[item.job.delivery.key] = item
+        self._active -= 1
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self._clock.monotonic()
+
+    # --- outcomes ---
+
+    def report(self, item: Item, answer: Answer, session: Session | None, target: Target | None = None) -> None:
+        """Answer a job; the connection's next final dot waits for the release."""
+        self._active -= 1
+        if session is None:
+            self._emit(item, self._sessionless(item, answer, target), _nothing)
+        else:
+            session.hold()
+            outcome = session.outcome(item, answer)
+            if outcome.verdict is Verdict.DELIVERED:
+                self._metrics.count("relay_delivery_tls_total", session.tls_version or "none")
+            self._emit(item, outcome, session.release)
+        if self._drained is not None and not self._active:
+            self._drained.set()
+
+    def report_soon(self, item: Item, answer: Answer, session: Session | None, target: Target | None = None) -> None:
+        """Answer a job from the event loop; `target`: the last address that was tried."""
+        asyncio.get_running_loop().call_soon(self.report, item, answer, session, target)
+
+    def _answer_soon(self, items: list[Item], answer: Answer, *, nxdomain: bool = False) -> None:
+        for item in items:
+            if item.waiting:
+                self.started(item)
+                asyncio.get_running_loop().call_soon(self._report_lookup, item, answer, nxdomain)
+
+    def _report_lookup(self, item: Item, answer: Answer, nxdomain: bool) -> None:  # noqa: FBT001 - call_soon
+        self._active -= 1
+        self._emit(item, self._sessionless(item, answer, None, nxdomain=nxdomain), _nothing)
+        if self._drained is not None and not self._active:
+            self._drained.set()
+
+    def _emit(self, item: Item, outcome: Outcome, release: Release) -> None:
+        self.on_outcome(item.job, outcome, release)
+
+    def _sessionless(self, item: Item, answer: Answer, target: Target | None, *, nxdomain: bool = False) -> Outcome:
+        now_ms = self._clock.now_ms()
+        return Outcome(
+            answer.verdict,
+            answer.stage,
+            answer.code,
+            answer.enhanced,
+            answer.text[:1000],
+            local=answer.local,
+            remote_host=target.host if target else "",
+            remote_address=target.address if target else "",
+            started_ms=item.started_ms or now_ms,
+            finished_ms=now_ms,
+            nxdomain=nxdomain,
+        )
+
+    # --- time and tasks ---
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.tick()
+        if self._connections:
+            self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_timer)
+
+    def tick(self) -> None:
+        """Look at every deadline once."""
+        now = self._clock.monotonic()
+        for site in list(self._connected):
+            for session in site.ticking():
+                session.tick(now)
+            if not site.connected:
+                self._connected.discard(site)
+        self._metrics.gauge("relay_deliveries_in_flight", self._active)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("a lookup broke off", error=repr(error))
+
+    def waiting(self) -> list[Delivery]:
+        """Return the deliveries that have not started."""
+        return [item.job.delivery for item in self._items.values()]
+
+
+def _nothing() -> None:
+    """Release for outcomes that no connection waits for."""

@@ -1,0 +1,272 @@
+"""A site: one set of mail exchangers, the deliveries that wait for it, and its connections.
+
+A connection is opened while deliveries wait and fewer than `limit` are open. `limit` starts low, rises by one with
+each delivery, and falls to what the hosts bear when they refuse a connection while others are open; then nothing is
+deferred or bounced. Only when the last connection that could be made fails do the waiting deliveries get its answer,
+and for a moment later ones get it too, so that a dead site empties quickly.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from relay.model.outcome import Verdict
+from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
+from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
+from relay.pipeline.site_session import Item, Session, Target
+from relay.pipeline.site_walk import Walk, WalkContext
+from relay.ports import MailHost
+from relay.schedule.route import Route
+from relay.smtp.client_answer import Answer, Fault
+
+
+class SiteOwner(Protocol):
+    """What a site asks of the whole."""
+
+    @property
+    def settings(self) -> OutboundSettings:
+        """The settings in force."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """True when nothing new starts."""
+        ...
+
+    def context(self, site: "Site") -> WalkContext:
+        """What a walk needs."""
+        ...
+
+    def may_connect(self, site: "Site") -> bool:
+        """Say whether a connection more may be opened; when not, `pump` is called when one may."""
+        ...
+
+    def connection_closed(self, site: "Site") -> None:
+        """Give a connection back."""
+        ...
+
+    def report(self, item: Item, answer: Answer, session: Session) -> None:
+        """Turn an answer into the outcome of a delivery."""
+        ...
+
+    def report_soon(self, item: Item, answer: Answer, session: Session | None, target: Target | None = None) -> None:
+        """The same, from the event loop; without a session, `target` is the last address that was tried."""
+        ...
+
+    def started(self, item: Item) -> None:
+        """A delivery can no longer be withdrawn."""
+        ...
+
+    def waits_again(self, item: Item) -> None:
+        """A delivery went back to its queue without any effect."""
+        ...
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+
+class Site:
+    """Queue and connections of one destination."""
+
+    def __init__(self, name: str, hosts: Sequence[MailHost], route: Route | None, owner: SiteOwner) -> None:
+        self.name = name
+        self.hosts = hosts
+        self.route = route
+        self.queue: deque[Item] = deque()
+        self.sessions: set[Session] = set()
+        self._owner = owner
+        self._idle: list[Session] = []
+        self._walks: set[Walk] = set()
+        self._limit = min(owner.settings.connections_per_site_start, owner.settings.connections_per_site)
+        self._refused_until = 0.0
+        self._dead_until = 0.0
+        self._dead_answer: Answer | None = None
+        self._dead_target: Target | None = None
+
+    @property
+    def unused(self) -> bool:
+        """True when the site may be forgotten."""
+        return not (self.queue or self.sessions or self._walks) and self._dead_until <= self._owner.now()
+
+    @property
+    def connected(self) -> bool:
+        """True while the site has or seeks a connection."""
+        return bool(self.sessions or self._walks)
+
+    # --- in ---
+
+    def add(self, item: Item) -> None:
+        """Take a delivery; it may start from inside the call, its answer comes later."""
+        if self._dead_answer is not None:
+            if self._owner.now() < self._dead_until:
+                self._owner.started(item)
+                self._owner.report_soon(item, self._dead_answer, None, self._dead_target)
+                return
+            self._dead_answer = None
+        self.queue.append(item)
+        self.pump()
+
+    def pump(self) -> None:
+        """Bring waiting deliveries and connections together."""
+        while self.queue and self._idle:
+            session = self._idle.pop()
+            if session.ready:
+                session.work()
+        while len(self.queue) > len(self._walks) and self._has_room():
+            self._walk()
+
+    def _has_room(self) -> bool:
+        if self._owner.draining or len(self.sessions) + len(self._walks) >= self._limit:
+            return False
+        return self._owner.may_connect(self)
+
+    def _walk(self) -> None:
+        walk = Walk(self, self._owner.context(self))
+        self._walks.add(walk)
+        walk.start()
+
+    def release_idle(self) -> bool:
+        """Close an idle connection, if there is one, to make room for another site."""
+        while self._idle:
+            session = self._idle.pop(0)
+            if session.ready:
+                session.quit()
+                return True
+        return False
+
+    # --- what a walk tells ---
+
+    def walk_ready(self, walk: Walk, session: Session) -> None:
+        """A connection is ready for its first delivery."""
+        self._walks.discard(walk)
+        self.sessions.add(session)
+        self._dead_answer = None
+        session.work()
+
+    def walk_failed(self, walk: Walk, answer: Answer) -> None:
+        """No host would take a connection."""
+        self._walks.discard(walk)
+        self._owner.connection_closed(self)
+        settings = self._owner.settings
+        others = len(self.sessions) + len(self._walks)
+        if others and not self._owner.draining:  # they bear that many and no more (cohort feedback)
+            self._limit = max(1, others)
+            self._refused_until = self._owner.now() + settings.refusal_memory_seconds
+            return
+        self._limit = 1
+        self._dead_answer = answer
+        self._dead_target = walk.last_target
+        self._dead_until = self._owner.now() + settings.pause_after_failure_seconds
+        while (item := self.next_item()) is not None:
+            self._owner.report_soon(item, answer, None, walk.last_target)
+
+    # --- what a session tells (SessionOwner, without the setup that a walk looks after) ---
+
+    def session_idle(self, session: Session) -> None:
+        """Keep an idle connection for a moment."""
+        settings = self._owner.settings
+        if self._owner.draining or settings.connection_idle_seconds <= 0:
+            session.quit()
+            return
+        session.idle_until = self._owner.now() + settings.connection_idle_seconds
+        self._idle.append(session)
+
+    def session_over(self, session: Session) -> None:
+        """Forget a closed connection and open another when deliveries wait."""
+        if session not in self.sessions:
+            return
+        self.sessions.discard(session)
+        if session in self._idle:
+            self._idle.remove(session)
+        self._owner.connection_closed(self)
+        self._limit = max(1, self._limit)
+        self.pump()
+
+    def next_item(self) -> Item | None:
+        """Give up the next delivery that was not withdrawn."""
+        if self._owner.draining:
+            return None
+        while self.queue:
+            item = self.queue.popleft()
+            if item.waiting:
+                self._owner.started(item)
+                return item
+        return None
+
+    def more_items(self, item: Item, limit: int) -> list[Item]:
+        """Give up those right behind that carry the same message under the same sender (decision 17)."""
+        found: list[Item] = []
+        if self.route is None or not self.route.several_recipients:
+            return found
+        job = item.job
+        while self.queue and len(found) < limit:
+            other = self.queue[0]
+            if other.waiting:
+                if other.job.delivery.message.key != job.delivery.message.key:
+                    break
+                if other.job.return_path != job.return_path:
+                    break
+                self._owner.started(other)
+                found.append(other)
+            self.queue.popleft()
+        return found
+
+    def put_back(self, items: list[Item]) -> None:
+        """Take deliveries back to the front."""
+        for item in reversed(items):
+            self._owner.waits_again(item)
+            self.queue.appendleft(item)
+
+    def settle(self, session: Session, item: Item, answer: Answer, *, stale: bool) -> None:
+        """Report an answer, or try again at once when the connection was at fault and the message untouched."""
+        if answer.verdict is Verdict.DELIVERED:
+            self._grow()
+        elif answer.fault is not Fault.NONE:
+            self._learn(session, answer, stale=stale)
+        if answer.fault is Fault.NONE or not self._again(item, answer, stale=stale):
+            self._owner.report(item, answer, session)
+            return
+        self.put_back([item])
+
+    def _learn(self, session: Session, answer: Answer, *, stale: bool) -> None:
+        habits = self._owner.context(self).memory.learn(session.target.address, session.target.port)
+        now = self._owner.now()
+        if answer.fault is Fault.PIPELINE:
+            habits.unpipelined_until = now + HABIT_SECONDS
+        elif answer.fault is Fault.LINK and not stale:
+            habits.failed_until = now + FAILED_SECONDS
+
+    def settle_soon(self, session: Session, item: Item, answer: Answer) -> None:
+        """Report an answer that was known at once."""
+        self._owner.report_soon(item, answer, session)
+
+    def _again(self, item: Item, answer: Answer, *, stale: bool) -> bool:
+        if self._owner.draining:
+            return False
+        if stale or answer.fault is Fault.CROWDED:  # each such session has carried something: this ends
+            return True
+        item.sessions += 1
+        return item.sessions < ATTEMPT_SESSIONS_MAX
+
+    def _grow(self) -> None:
+        if self._limit < self._owner.settings.connections_per_site and self._owner.now() >= self._refused_until:
+            self._limit += 1
+
+    # --- time and ends ---
+
+    def stop(self) -> None:
+        """End everything at once."""
+        for walk in list(self._walks):
+            walk.stop()
+        for session in list(self.sessions):
+            session.stop()
+
+    def quit_idle(self) -> None:
+        """Close idle connections politely."""
+        while self.release_idle():
+            pass
+
+    def ticking(self) -> list[Session]:
+        """Return the sessions that have deadlines."""
+        return [*self.sessions, *(walk.session for walk in self._walks if walk.session is not None)]

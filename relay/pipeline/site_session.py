@@ -1,0 +1,321 @@
+"""One connection to one host of a site: glue between the link, the dialogue, and the deliveries of the site.
+
+Takes its next delivery inside the callback that ended the last one. Nothing here waits.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from relay.errors import RelayError
+from relay.model.content import Content
+from relay.model.outcome import Outcome, Stage
+from relay.pipeline.attempt_settings import RECIPIENTS_MAX
+from relay.ports import Clock, Connector, Job, Link, LinkOptions
+from relay.smtp.client import Client, ClientOptions
+from relay.smtp.client_answer import Answer, Fault, local_failure
+from relay.smtp.client_envelope import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Item:
+    """A job on its way: `sessions` counts those that broke under it in this attempt."""
+
+    __slots__ = ("job", "sessions", "started_ms", "waiting")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.sessions = 0
+        self.started_ms = 0
+        self.waiting = True
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a session goes."""
+
+    host: str
+    address: str
+    port: int
+
+
+class SessionSetup(Protocol):
+    """Whoever waits for a session to become ready: told of exactly one of these, once."""
+
+    def session_ready(self, session: "Session") -> None:
+        """The session can take deliveries."""
+        ...
+
+    def session_failed(self, session: "Session", answer: Answer) -> None:
+        """The session never became ready."""
+        ...
+
+
+class SessionOwner(Protocol):
+    """The site, as its sessions see it once they are ready."""
+
+    def session_idle(self, session: "Session") -> None:
+        """The session found nothing more to do."""
+        ...
+
+    def session_over(self, session: "Session") -> None:
+        """A session that was ready is closed."""
+        ...
+
+    def next_item(self) -> Item | None:
+        """Give up the next delivery that waits."""
+        ...
+
+    def more_items(self, item: Item, limit: int) -> list[Item]:
+        """Give up waiting deliveries that may share a transaction with this one."""
+        ...
+
+    def put_back(self, items: list[Item]) -> None:
+        """Take waiting deliveries back, to the front."""
+        ...
+
+    def settle(self, session: "Session", item: Item, answer: Answer, *, stale: bool) -> None:
+        """Take an answer; `stale`: the link was reused and died before its first reply to this transaction."""
+        ...
+
+    def settle_soon(self, session: "Session", item: Item, answer: Answer) -> None:
+        """Take an answer that was known at once; report it from the event loop."""
+        ...
+
+
+class Session:
+    """Implements LinkUser towards the network and ClientUser towards the dialogue."""
+
+    __slots__ = (
+        "_cancel",
+        "_clock",
+        "_items",
+        "_options",
+        "_owner",
+        "_reused",
+        "_setup",
+        "client",
+        "idle_until",
+        "link",
+        "messages_max",
+        "target",
+        "tls_version",
+    )
+
+    def __init__(
+        self,
+        *,
+        setup: SessionSetup,
+        owner: SessionOwner,
+        target: Target,
+        options: ClientOptions,
+        messages_max: int,
+        clock: Clock,
+    ) -> None:
+        self._setup = setup
+        self._owner = owner
+        self._options = options
+        self._clock = clock
+        self._items: list[Item] = []
+        self._reused = False
+        self._cancel: Callable[[], None] | None = None
+        self.messages_max = messages_max
+        self.target = target
+        self.client: Client | None = None
+        self.link: Link | None = None
+        self.tls_version = ""
+        self.idle_until = math.inf
+
+    def connect(self, connector: Connector, options: LinkOptions) -> None:
+        """Begin."""
+        self._cancel = connector.connect(self.target.address, self.target.port, options, self)
+
+    @property
+    def busy(self) -> bool:
+        """True while deliveries are under way."""
+        return bool(self._items)
+
+    @property
+    def ready(self) -> bool:
+        """True when the session could take a delivery."""
+        return self.client is not None and self.client.idle
+
+    # --- time and ends ---
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines."""
+        client = self.client
+        if client is None:
+            return
+        if client.deadline <= now:
+            client.expire(now)
+        elif self.idle_until <= now:
+            self.quit()
+
+    def quit(self) -> None:
+        """Close an idle session."""
+        self.idle_until = math.inf
+        if self.client is not None and self.client.open:
+            self.client.quit()
+            self._owner.session_over(self)
+
+    def stop(self) -> None:
+        """End at once, whatever is under way."""
+        if self.client is None:
+            if self._cancel is not None:
+                self._cancel()
+            self._setup.session_failed(self, local_failure(Stage.CONNECT, "4.3.2", "Relay is shutting down"))
+        elif self.link is not None:
+            self.link.abort()
+            self.client.lost("relay is shutting down")
+
+    # --- link ---
+
+    def link_opened(self, link: Link) -> None:
+        """Begin the dialogue."""
+        self.link = link
+        self.client = Client(link, self, self._options, self._clock.monotonic())
+
+    def link_failed(self, text: str) -> None:
+        """No connection."""
+        where = f"{self.target.host}[{self.target.address}]:{self.target.port}"
+        self._setup.session_failed(self, local_failure(Stage.CONNECT, "4.4.1", f"Cannot connect to {where}: {text}"))
+
+    def link_data(self, data: bytes) -> None:
+        """Bytes of the remote."""
+        assert self.client is not None
+        self.client.receive(data, self._clock.monotonic())
+
+    def link_tls_started(self, version: str) -> None:
+        """TLS is on."""
+        assert self.client is not None
+        self.tls_version = version
+        self.client.tls_started(self._clock.monotonic())
+
+    def link_tls_failed(self, text: str) -> None:
+        """TLS failed."""
+        assert self.client is not None
+        self.client.tls_failed(text)
+
+    def link_progress(self) -> None:
+        """A part of a streamed message left."""
+        assert self.client is not None
+        self.client.content_progress(self._clock.monotonic())
+
+    def link_content_written(self) -> None:
+        """A streamed message left."""
+        assert self.client is not None
+        self.client.content_written(self._clock.monotonic())
+
+    def link_content_failed(self, text: str) -> None:
+        """A streamed message cannot be read."""
+        assert self.client is not None
+        self.client.content_failed(text)
+
+    def link_lost(self, text: str) -> None:
+        """The link is gone."""
+        if self.client is not None:
+            self.client.lost(text)
+
+    # --- dialogue ---
+
+    def session_ready(self) -> None:
+        """EHLO, TLS and AUTH are done."""
+        self._setup.session_ready(self)
+
+    def session_failed(self, answer: Answer) -> None:
+        """They are not."""
+        self._setup.session_failed(self, answer)
+
+    def session_over(self) -> None:
+        """The session is closed."""
+        self._owner.session_over(self)
+
+    def transaction_done(self, transaction: Transaction, answers: list[Answer]) -> None:
+        """Pass the answers on, then go on with the next delivery in the same turn."""
+        del transaction
+        items, self._items = self._items, []
+        for item, answer in zip(items, answers, strict=True):
+            stale = self._reused and answer.fault is Fault.LINK and answer.stage is Stage.MAIL
+            self._owner.settle(self, item, answer, stale=stale)
+        client = self.client
+        if client is None or not client.idle:
+            return
+        if client.transactions >= self.messages_max:
+            self.quit()
+            return
+        self.work()
+
+    def work(self) -> None:
+        """Take the next delivery of the site, or become idle."""
+        client = self.client
+        assert client is not None
+        self.idle_until = math.inf
+        while client.idle and not self._items:
+            item = self._owner.next_item()
+            if item is None:
+                self._owner.session_idle(self)
+                return
+            self._begin(client, item)
+
+    def _begin(self, client: Client, item: Item) -> None:
+        job = item.job
+        item.started_ms = self._clock.now_ms()
+        try:
+            content = job.load()
+        except RelayError as error:
+            self._owner.settle_soon(self, item, local_failure(Stage.LOCAL, "4.3.0", str(error), Fault.NONE))
+            return
+        items = [item, *self._owner.more_items(item, RECIPIENTS_MAX - 1)]
+        refusal = self._send(client, items, content)
+        if refusal is not None and len(items) > 1:  # one bad address must not refuse the others
+            self._owner.put_back(items[1:])
+            items = [item]
+            refusal = self._send(client, items, content)
+        if refusal is not None:
+            self._owner.settle_soon(self, item, refusal)
+
+    def _send(self, client: Client, items: list[Item], content: Content) -> Answer | None:
+        job = items[0].job
+        message = job.delivery.message
+        for other in items[1:]:
+            other.started_ms = items[0].started_ms
+        self._reused = client.transactions > 0
+        recipients = tuple([each.job.delivery.recipient for each in items])
+        transaction = Transaction(job.return_path, recipients, content, message.eight_bit, message.smtputf8)
+        refusal = client.send(transaction, self._clock.monotonic())
+        if refusal is None:
+            self._items = items
+        return refusal
+
+    def hold(self) -> None:
+        """Keep the next final dot back."""
+        if self.client is not None:
+            self.client.hold()
+
+    def release(self) -> None:
+        """Let it go."""
+        if self.client is not None:
+            self.client.release(self._clock.monotonic())
+
+    # --- outcome ---
+
+    def outcome(self, item: Item, answer: Answer) -> Outcome:
+        """Return the outcome of an attempt that this session made."""
+        link = self.link
+        return Outcome(
+            answer.verdict,
+            answer.stage,
+            answer.code,
+            answer.enhanced,
+            answer.text,
+            answer.local,
+            self.target.host,
+            self.target.address,
+            link.source_address if link is not None else "",
+            self.tls_version,
+            item.started_ms,
+            self._clock.now_ms(),
+        )
