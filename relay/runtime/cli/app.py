@@ -1,0 +1,124 @@
+"""The tree of commands, and what every way of leaving one means to the shell.
+
+Exit codes are those of `relay.errors` (sysexits): 0 done, 64 wrong arguments, 69 refused for good, 75 try again,
+78 configuration; 130 after Ctrl-C, 141 when whoever read the output went away. An error that Relay raises on
+purpose is one sentence on standard error, never a traceback.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
+from relay.runtime.cli.account import app as account
+from relay.runtime.cli.check import check
+from relay.runtime.cli.classify import classify
+from relay.runtime.cli.credentials import app as credentials
+from relay.runtime.cli.demo import demo
+from relay.runtime.cli.dkim import app as dkim
+from relay.runtime.cli.doctor import doctor
+from relay.runtime.cli.identity import app as identity
+from relay.runtime.cli.initialise import init
+from relay.runtime.cli.output import complain
+from relay.runtime.cli.queue import app as queue
+from relay.runtime.cli.quota import app as quota
+from relay.runtime.cli.reset import reset
+from relay.runtime.cli.send import send
+from relay.runtime.cli.serve import serve
+from relay.runtime.cli.sink import sink
+from relay.runtime.cli.smtp_password import smtp_password
+from relay.runtime.cli.suppression import app as suppression
+from relay.runtime.cli.trace import trace
+
+EX_INTERRUPTED = 130
+EX_BROKEN_PIPE = 141
+
+app = typer.Typer(
+    name="relay",
+    help="A mail relay: applications submit over SMTP, it checks, signs, queues and delivers.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawing the help with rich takes longer than all the rest
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(*, show: bool) -> None:
+    if not show:
+        return
+    from relay import __version__  # noqa: PLC0415
+
+    typer.echo(f"relay {__version__}")
+    raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and leave.", is_eager=True, callback=lambda v: _version(show=v)
+    ),
+) -> None:
+    del version
+
+
+RUNNING = "Set up and run"
+SENDERS = "Who may send"
+MAIL = "Mail under way"
+TOOLS = "Development and diagnosis"
+
+app.command("init", rich_help_panel=RUNNING)(init)
+app.command("serve", rich_help_panel=RUNNING)(serve)
+app.command("check", rich_help_panel=RUNNING)(check)
+app.command("doctor", rich_help_panel=RUNNING)(doctor)
+app.command("reset", rich_help_panel=RUNNING)(reset)
+app.add_typer(account, name="account", rich_help_panel=SENDERS)
+app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
+app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
+app.add_typer(dkim, name="dkim", rich_help_panel=SENDERS)
+app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
+app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
+app.command("smtp-password", rich_help_panel=SENDERS)(smtp_password)
+app.add_typer(queue, name="queue", rich_help_panel=MAIL)
+app.command("trace", rich_help_panel=MAIL)(trace)
+app.command("send", rich_help_panel=TOOLS)(send)
+app.command("sink", rich_help_panel=TOOLS)(sink)
+app.command("classify", rich_help_panel=TOOLS)(classify)
+app.command("demo", rich_help_panel=TOOLS)(demo)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; whatever it raises has been told to the user by then."""
+    try:
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _silence_stdout()
+        return EX_BROKEN_PIPE
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except RelayError as error:
+        complain(str(error))
+        return error.exit_code
+    except OSError as error:
+        complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        return EX_TEMPFAIL
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    try:
+        app(args=list(arguments), prog_name="relay")
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        return EX_USAGE if code == 2 else code  # noqa: PLR2004 (what the argument parser leaves with)
+    return 0
+
+
+def _silence_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush does not complain."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())

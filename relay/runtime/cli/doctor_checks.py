@@ -1,0 +1,260 @@
+"""What `relay doctor` looks at. Each look returns its findings; one that fails itself is a finding too."""
+
+import ipaddress
+import os
+import shutil
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import dns.exception
+import dns.resolver
+import dns.reversename
+
+from relay.errors import RelayError
+from relay.model.delivery import DeliveryState
+from relay.runtime.children import Role, child_name
+from relay.runtime.cli import lookup, processes
+from relay.runtime.cli.check import findings_of, summary
+from relay.runtime.cli.identity import all_identities
+from relay.runtime.cli.options import endpoint
+from relay.runtime.cli.output import iso, size
+from relay.runtime.cli.shards import Shard, shard_numbers
+from relay.runtime.cli.site import Site
+
+Result = Literal["ok", "warning", "error", "skipped"]
+CONNECT_SECONDS = 5.0
+CLOCK_PAST_MS = 1_700_000_000_000  # older than this program: a clock that was never set
+CLOCK_STEP_SECONDS = 5.0
+IDENTITIES_LOOKED_AT_MAX = 50
+INTERNET_HOSTS = ("gmail.com", "outlook.com")
+SERVED_KINDS = ("submission", "mx", "metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `next_step` says what to do about it, "" when nothing is to be done."""
+
+    name: str
+    result: Result
+    detail: str
+    next_step: str = ""
+
+
+Look = Callable[[Site], Iterator[Check]]
+
+
+def guarded(look: Look, site: Site) -> list[Check]:
+    """Return the findings of one look, or that it failed."""
+    try:
+        return list(look(site))
+    except (RelayError, OSError) as error:
+        return [Check(look.__name__.replace("_", " "), "error", str(error))]
+
+
+def environment(site: Site) -> Iterator[Check]:
+    """The configuration against this machine: certificate, users, directories, ports."""
+    findings = findings_of(site, ports=True)
+    if not any(one.severity == "error" for one in findings):
+        yield Check("configuration", "ok", summary(site.config))
+    for one in findings:
+        yield Check("configuration", one.severity, str(one))
+
+
+def data_directory(site: Site) -> Iterator[Check]:
+    """Modes of what is private, and room on the disk."""
+    name = "data directory"
+    if not site.data_dir.is_dir():
+        yield Check(name, "error", f"{site.data_dir} does not exist", "Make a relay with `relay init DIR`.")
+        return
+    for path, mode in ((site.data_dir, 0o700), (site.key_file, 0o600), (site.data_dir / "catalog.db", 0o600)):
+        try:
+            found = stat.S_IMODE(path.stat().st_mode)
+        except OSError as error:
+            yield Check(name, "error", f"{path}: {error.strerror}", "Restore it from your backup.")
+            continue
+        if found & ~mode & 0o077:
+            yield Check(name, "error", f"{path} can be read by others", f"chmod {mode:o} {path}")
+        if path.stat().st_uid not in (os.geteuid(), 0):
+            yield Check(name, "warning", f"{path} belongs to another user", "Run as the user of the relay.")
+    free = shutil.disk_usage(site.data_dir).free
+    least = site.config.limits.disk_free_min
+    if free < least:
+        yield Check(name, "error", f"{size(free)} free: new mail gets 452", f"Free at least {size(least - free)}.")
+    elif free < 2 * least:
+        yield Check(name, "warning", f"{size(free)} free, mail is refused below {size(least)}", "Make room soon.")
+    else:
+        yield Check(name, "ok", f"{site.data_dir}, {size(free)} free")
+
+
+def running_processes(site: Site) -> Iterator[Check]:
+    """Every process answers on its socket."""
+    name = "processes"
+    if not processes.is_running(site):
+        yield Check(name, "warning", "the relay is not running", f"relay serve -c {site.loaded.file}")
+        return
+    workers = site.config.worker_count(os.cpu_count() or 1)
+    wanted = [str(Role.PERMITS), str(Role.OFFICE), *(child_name(Role.WORKER, n) for n in range(1, workers + 1))]
+    silent = [one for one in wanted if processes.ping(site, one) is None]
+    for one in silent:
+        yield Check(name, "error", f"{one} gives no answer", "The log of the relay says why.")
+    if not silent:
+        yield Check(name, "ok", f"{len(wanted)} answer: permits, office, {workers} workers")
+
+
+def ports(site: Site) -> Iterator[Check]:
+    """Every listener takes connections, while the relay runs."""
+    name = "ports"
+    if not processes.is_running(site):
+        yield Check(name, "skipped", "the relay is not running")
+        return
+    served = [one for one in site.config.listeners if one.kind in SERVED_KINDS]
+    closed = []
+    for one in served:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one.address, one.address)  # noqa: S104 (not bound)
+        try:
+            socket.create_connection((host, one.port), CONNECT_SECONDS).close()
+        except OSError as error:
+            closed.append(one.port)
+            detail = f"{one.kind} on {endpoint(host, one.port)}: {error.strerror or error}"
+            yield Check(name, "error", detail, "Restart the relay; its log says why the port is closed.")
+    if not closed:
+        yield Check(name, "ok", ", ".join(f"{one.kind} {one.port}" for one in served))
+
+
+def resolver(site: Site) -> Iterator[Check]:
+    """The name servers answer: for the root, or with NXDOMAIN, as a server for development does."""
+    servers = ", ".join(str(one) for one in site.config.dns.nameservers) or "those of /etc/resolv.conf"
+    started = time.monotonic()
+    try:
+        lookup.resolver(site.config).resolve(".", "NS", raise_on_no_answer=False)
+    except dns.resolver.NXDOMAIN:
+        yield Check("resolver", "ok", f"{servers} answers for its own domains only")
+        return
+    except dns.exception.DNSException as error:
+        reason = " ".join(str(error).split())[:200]
+        yield Check("resolver", "error", f"{servers}: {reason}", "No mail can be delivered; check dns.nameservers.")
+        return
+    milliseconds = (time.monotonic() - started) * 1000
+    yield Check("resolver", "ok", f"{servers}, {milliseconds:.0f} ms")
+
+
+def clock(_site: Site) -> Iterator[Check]:
+    """The clock was set, and does not jump."""
+    before, wall = time.monotonic(), time.time()
+    if wall * 1000 < CLOCK_PAST_MS:
+        detail = f"it is {iso(int(wall * 1000))} here"
+        yield Check("clock", "error", detail, "Set the clock; signatures and TLS need it.")
+        return
+    step = (time.time() - wall) - (time.monotonic() - before)
+    if abs(step) > CLOCK_STEP_SECONDS:
+        yield Check("clock", "warning", f"it jumped by {step:.0f} s just now", "Check time synchronisation.")
+    else:
+        yield Check("clock", "ok", str(iso(int(wall * 1000))))
+
+
+def host_name(site: Site) -> Iterator[Check]:
+    """The relay's name resolves, and its addresses resolve back to it."""
+    name = site.config.hostname
+    asking = lookup.resolver(site.config)
+    addresses: list[str] = []
+    for kind in ("A", "AAAA"):
+        try:
+            addresses += [record.to_text() for record in asking.resolve(name, kind, search=False)]
+        except dns.exception.DNSException:
+            continue
+    if not addresses:
+        step = "Give it an A record; many servers refuse mail from a name without one."
+        yield Check("host name", "warning", f"{name} has no address in DNS", step)
+        return
+    for address in addresses:
+        yield from _reverse(asking, name, address)
+
+
+def _reverse(asking: dns.resolver.Resolver, name: str, address: str) -> Iterator[Check]:
+    try:
+        answer = asking.resolve(dns.reversename.from_address(address), "PTR", search=False)
+        back = [record.to_text().rstrip(".").lower() for record in answer]
+    except dns.exception.DNSException:
+        back = []
+    if name in back:
+        yield Check("host name", "ok", f"{name} is {address} and back")
+    elif ipaddress.ip_address(address).is_private:
+        yield Check("host name", "warning", f"{name} is {address}, a private address", "Fine for tests only.")
+    else:
+        step = f"Ask whoever owns {address} for a PTR record to {name}."
+        yield Check("host name", "warning", f"{address} leads back to {', '.join(back) or 'no name'}", step)
+
+
+def signing_keys(site: Site) -> Iterator[Check]:
+    """The DKIM records of the identities are in DNS."""
+    looked_at = 0
+    with site.catalog() as catalog:
+        for account in catalog.accounts.list():
+            for identity in all_identities(catalog, account.account_id):
+                if looked_at >= IDENTITIES_LOOKED_AT_MAX:
+                    yield Check("signing keys", "skipped", f"only the first {looked_at} identities were looked at")
+                    return
+                looked_at += 1
+                for record in catalog.identities.require(account.account_id, identity.name).records:
+                    state = lookup.published(site.config, record.name, record.value)
+                    if state == "published":
+                        yield Check("signing keys", "ok", record.name)
+                    else:
+                        step = f"relay identity show {identity.name} prints what to publish."
+                        yield Check("signing keys", "warning", f"{record.name} is {state} in DNS", step)
+    if not looked_at:
+        yield Check(
+            "signing keys", "warning", "there is no identity: nobody may send", "relay identity create DOMAIN"
+        )
+
+
+def spool(site: Site) -> Iterator[Check]:
+    """Each shard can be read; what waits, and what was put aside."""
+    numbers = shard_numbers(site)
+    if not numbers:
+        yield Check("spool", "ok", "empty, never used")
+    for number in numbers:
+        shard = Shard(site, number)
+        try:
+            counts = shard.reader.counts()
+        finally:
+            shard.reader.close()
+        kept = list((shard.path / "quarantine").iterdir()) if (shard.path / "quarantine").is_dir() else []
+        waiting = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "empty"
+        quarantined = counts.get(DeliveryState.QUARANTINED, 0)
+        if quarantined or kept:
+            detail = f"shard {number}: {waiting}; {len(kept)} files in quarantine"
+            yield Check("spool", "error", detail, "relay queue list --state quarantined")
+        else:
+            yield Check("spool", "ok", f"shard {number}: {waiting}")
+
+
+def outbound_port(site: Site) -> Iterator[Check]:
+    """Port 25 of mail servers on the internet can be reached."""
+    for domain in INTERNET_HOSTS:
+        try:
+            best = min(lookup.resolver(site.config).resolve(domain, "MX"), key=lambda record: record.preference)
+            host = best.exchange.to_text(omit_final_dot=True)
+            socket.create_connection((host, site.config.delivery.port), CONNECT_SECONDS).close()
+        except (dns.exception.DNSException, OSError):
+            continue
+        yield Check("outbound port", "ok", f"{host}:{site.config.delivery.port} answers")
+        return
+    step = "Many networks block port 25; ask yours, or send through a smart host (`routes`)."
+    yield Check("outbound port", "error", f"no mail server answers on port {site.config.delivery.port}", step)
+
+
+LOOKS: tuple[Look, ...] = (
+    data_directory,
+    running_processes,
+    ports,
+    resolver,
+    clock,
+    host_name,
+    signing_keys,
+    spool,
+)

@@ -1,0 +1,159 @@
+"""The queue as commands see it: reading from the shards' files, changing through whoever owns them.
+
+Reading needs no owner: short read-only statements see what is committed, while the relay runs and while it is
+stopped. A change goes to the shard's worker; when nobody runs, the shard's lock is taken and its spool opened here.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from relay.model.delivery import OPEN_STATES, DeliveryState
+from relay.model.ids import accepted_ms_of
+from relay.runtime.cli.output import iso
+from relay.store.reader import QueueFilter, ShardReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relay.model.message import Delivery, Message
+    from relay.runtime.cli.site import Site
+
+SPOOL_FILE = "spool.db"
+ACTION_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which deliveries are meant; empty fields mean any."""
+
+    states: frozenset[DeliveryState] = OPEN_STATES
+    domain: str = ""
+    message_id: str = ""
+
+    def filter(self) -> QueueFilter:
+        """The same choice for the store."""
+        return QueueFilter(self.states, self.domain, self.message_id)
+
+
+class Shard:
+    """One shard of a relay. Close it, or use `open_shards`."""
+
+    def __init__(self, site: "Site", number: int) -> None:
+        self.number = number
+        self.name = f"{number:04d}"
+        self.path = site.data_dir / "spool" / self.name
+        self.history = site.data_dir / "history" / self.name
+        self.reader = ShardReader(self.path / SPOOL_FILE)
+
+    def page(self, choice: Choice, after: int, limit: int) -> "tuple[list[Delivery], int | None]":
+        """Return deliveries beyond a key, and where to go on, None at the end."""
+        page = self.reader.page(choice.filter(), after, limit)
+        return list(page.deliveries), page.next_after
+
+    def trace(self, message_id: str) -> dict[str, Any] | None:
+        """Return a message with its deliveries and attempts, as the outside contract has it."""
+        message = self.reader.message(message_id)
+        if message is not None:
+            return trace_object(message, self.reader.deliveries_of(message))
+        from relay.store.history import find_in_history  # noqa: PLC0415
+
+        found = find_in_history(self.history, message_id, accepted_ms_of(message_id))
+        return trace_object(found.message, list(found.deliveries)) if found else None
+
+
+@contextlib.contextmanager
+def open_shards(config: Path | None, number: int | None = None) -> "Iterator[tuple[Site, list[Shard]]]":
+    """Give a relay and its shards in order, or the one that is asked for, if it exists."""
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    shards = [Shard(site, found) for found in shard_numbers(site) if number in (None, found)]
+    try:
+        yield site, shards
+    finally:
+        for shard in shards:
+            shard.reader.close()
+
+
+def shard_numbers(site: "Site") -> list[int]:
+    """Return the numbers of the shards on disk."""
+    try:
+        names = os.listdir(site.data_dir / "spool")  # noqa: PTH208 (names, not paths, are wanted)
+    except FileNotFoundError:
+        return []
+    return sorted(int(name) for name in names if len(name) == 4 and name.isdigit() and _has_spool(site, name))  # noqa: PLR2004
+
+
+def _has_spool(site: "Site", name: str) -> bool:
+    return (site.data_dir / "spool" / name / SPOOL_FILE).is_file()
+
+
+def delivery_object(delivery: "Delivery") -> dict[str, Any]:
+    """Return a delivery as `relay queue list --json` prints it."""
+    return {
+        "messageId": delivery.message.message_id,
+        "recipient": delivery.recipient,
+        "state": str(delivery.state),
+        "attempts": delivery.attempts,
+        "nextAttempt": iso(delivery.next_ms) if delivery.state is DeliveryState.QUEUED else None,
+        "lastReply": delivery.last_reply or None,
+        "account": delivery.message.account,
+        "sender": delivery.message.sender,
+        "accepted": iso(delivery.message.accepted_ms),
+        "expires": iso(delivery.message.expires_ms),
+        "size": delivery.message.size_bytes,
+    }
+
+
+def trace_object(message: "Message", deliveries: "list[tuple[Delivery, str]]") -> dict[str, Any]:
+    """Return a message as `relay trace --json` prints it."""
+    return {
+        "messageId": message.message_id,
+        "account": message.account,
+        "sender": message.sender,
+        "subject": _subject(message.mail_json),
+        "accepted": iso(message.accepted_ms),
+        "expires": iso(message.expires_ms),
+        "size": message.size_bytes,
+        "deliveries": [_traced(delivery, orjson.loads(attempts)) for delivery, attempts in deliveries],
+    }
+
+
+def _traced(delivery: "Delivery", attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "recipient": delivery.recipient,
+        "state": str(delivery.state),
+        "nextAttempt": iso(delivery.next_ms) if delivery.state is DeliveryState.QUEUED else None,
+        "lastReply": delivery.last_reply or None,
+        "attempts": [_attempt(one) for one in attempts],
+    }
+
+
+def _attempt(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "time": iso(record.get("startedMs")),
+        "finished": iso(record.get("finishedMs")),
+        "sourceAddress": record.get("sourceAddress") or None,
+        "remoteHost": record.get("remoteHost") or None,
+        "remoteAddress": record.get("remoteAddress") or None,
+        "tls": record.get("tls") or "none",
+        "stage": record.get("stage"),
+        "outcome": record.get("outcome"),
+        "reply": record.get("reply"),
+        "nextAttempt": iso(record.get("nextMs")),
+    }
+
+
+def _subject(mail_json: bytes) -> str | None:
+    """Return the subject in the `mail` object of a message's events, None where it has none."""
+    try:
+        headers = orjson.loads(mail_json).get("commonHeaders", {}) if mail_json else {}
+    except (ValueError, AttributeError):
+        return None
+    subject = headers.get("subject") if isinstance(headers, dict) else None
+    return subject if isinstance(subject, str) else None

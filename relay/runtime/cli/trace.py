@@ -1,0 +1,102 @@
+"""`relay trace`: one message from acceptance to its end, with every attempt."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from relay.errors import EX_UNAVAILABLE, UsageError
+from relay.runtime.cli.options import ConfigOption, JsonOption
+from relay.runtime.cli.output import note, paint, printable, size, write_fields, write_json
+
+POLL_SECONDS = 0.5
+POLL_SLOW_SECONDS = 2.0
+POLLS_QUICK = 60
+STATE_COLOURS = {"delivered": "green", "bounced": "red", "suppressed": "red", "quarantined": "red", "deleted": "dim"}
+
+
+def trace(
+    message: Annotated[str, typer.Argument(metavar="ID", help="The message id, from `250 Ok <id>`.")],
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until every delivery has ended.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a message, its deliveries and every attempt."""
+    found = find(config, message)
+    if found is None:
+        note(f"No message {message} is known: never accepted here, or older than the history kept.")
+        raise typer.Exit(EX_UNAVAILABLE)
+    shown = ""
+    polls = 0
+    while True:
+        text = json.dumps(found, sort_keys=True, default=str)
+        if found is not None and text != shown:
+            if as_json:
+                write_json(found)
+            else:
+                write_trace(found)
+        shown = text
+        if not follow or found is None or not is_open(found):
+            return
+        polls += 1
+        time.sleep(POLL_SECONDS if polls < POLLS_QUICK else POLL_SLOW_SECONDS)
+        found = find(config, message) or found
+
+
+def find(config: Path | None, message: str) -> dict[str, Any] | None:
+    """Return the trace of a message as an object of the outside contract, None when it is not known."""
+    from relay.model.ids import is_message_id, shard_of  # noqa: PLC0415
+    from relay.runtime.cli.shards import open_shards  # noqa: PLC0415
+
+    if not is_message_id(message):
+        raise UsageError(f"{message!r} is no message id.")
+    with open_shards(config, shard_of(message)) as (_, shards):
+        return next((found for shard in shards if (found := shard.trace(message)) is not None), None)
+
+
+def is_open(found: dict[str, Any]) -> bool:
+    """Say whether any delivery may still change by itself."""
+    return any(delivery["state"] == "queued" for delivery in found["deliveries"])
+
+
+def write_trace(found: dict[str, Any]) -> None:
+    """Write a trace for people: what it is, then each recipient with its attempts."""
+    write_fields(
+        {
+            "message": found["messageId"],
+            "account": found["account"],
+            "from": found["sender"] or "<>",
+            "subject": found["subject"] or "-",
+            "accepted": local(found["accepted"]),
+            "size": size(found["size"]),
+        }
+    )
+    for delivery in found["deliveries"]:
+        typer.echo("")
+        state = paint(delivery["state"], STATE_COLOURS.get(delivery["state"], "yellow"))
+        after = f", next attempt {local(delivery['nextAttempt'])}" if delivery["nextAttempt"] else ""
+        typer.echo(f"{printable(delivery['recipient'])}  {state}{after}")
+        for number, attempt in enumerate(delivery["attempts"], 1):
+            _write_attempt(number, attempt)
+
+
+def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
+    remote = attempt["remoteHost"] or "-"
+    if attempt["remoteAddress"]:
+        remote += f" [{attempt['remoteAddress']}]"
+    source = f" from {attempt['sourceAddress']}" if attempt["sourceAddress"] else ""
+    line = f"  {number}. {local(attempt['time'])}  {attempt['outcome']} at {attempt['stage']}, {remote}{source}"
+    typer.echo(printable(f"{line}, TLS {attempt['tls']}"))
+    typer.echo(printable(f"     {attempt['reply']}"))
+
+
+def local(text: str | None) -> str:
+    """Return a time of the outside contract as local time for people."""
+    if text is None:
+        return "-"
+    from datetime import datetime  # noqa: PLC0415
+
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
