@@ -1,0 +1,147 @@
+"""History: finished messages, one file a shard and day of acceptance, beside the spool.
+
+The housekeeper copies (commit, sync), and only then the spool forgets; a crash in between copies again, which
+changes nothing (`INSERT OR IGNORE` by key). The copy is SQL from file to file and never becomes Python values.
+Old days are dropped whole, by age and by total size.
+"""
+
+import contextlib
+import datetime as dt
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from relay.model.message import Delivery, Message
+from relay.store.database import file_uri, open_reader, open_writer
+from relay.store.reader import deliveries_with_attempts
+from relay.store.records import message_of
+from relay.store.sql import queries
+
+DAY_MS: Final = 86_400_000
+_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.db\Z")
+_COMPANIONS: Final = ("", "-wal", "-shm")
+_AUTO_CHECKPOINT_PAGES: Final = 1000
+_HISTORY: Final = queries("history.sql")
+_READ: Final = queries("read.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A message and its deliveries; each with its attempts, a JSON list in the order they were made."""
+
+    message: Message
+    deliveries: tuple[tuple[Delivery, str], ...]
+    finished: bool
+
+
+class HistoryCopy:
+    """Copies finished messages out of a spool; used by the housekeeper's thread."""
+
+    def __init__(self, spool_path: Path, directory: Path) -> None:
+        self._directory = directory
+        self._attached: Path | None = None
+        self._connection = sqlite3.connect(
+            file_uri(spool_path, "rw"), uri=True, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_AUTO_CHECKPOINT_PAGES}")
+
+    def copy(self, keys: list[int]) -> None:
+        """Copy messages to the files of their days; synced on return. Raise sqlite3.Error or OSError."""
+        wanted = orjson.dumps(keys).decode()
+        for (day,) in self._connection.execute(_HISTORY["days"], (wanted,)).fetchall():
+            self._attach(day)
+            self._connection.execute("BEGIN")
+            try:
+                self._connection.execute(_HISTORY["copy_messages"], (wanted, day))
+                self._connection.execute(_HISTORY["copy_deliveries"], (wanted, day))
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def checkpoint(self) -> tuple[int, int]:
+        """Copy the spool's log into its file, without waiting for anybody; return pages in the log and copied."""
+        _, logged, copied = self._connection.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
+        return logged, copied
+
+    def detach(self) -> None:
+        """Let go of the day's file."""
+        if self._attached is not None:
+            self._connection.execute(_HISTORY["detach"])
+            self._attached = None
+
+    def close(self) -> None:
+        """Close everything."""
+        self._connection.close()
+
+    def _attach(self, day: int) -> None:
+        path = history_path(self._directory, day * DAY_MS)
+        if path == self._attached:
+            return
+        self.detach()
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        open_writer(path, "history").close()
+        self._connection.execute(_HISTORY["attach"], (file_uri(path, "rw"),))
+        self._attached = path
+        self._connection.execute(_HISTORY["sync"])
+
+
+def history_path(directory: Path, accepted_ms: int) -> Path:
+    """Return the file of the day on which a message was accepted."""
+    day = dt.datetime.fromtimestamp(accepted_ms / 1000, tz=dt.UTC).date()
+    return directory / f"{day.isoformat()}.db"
+
+
+def find_in_history(directory: Path, message_id: str, accepted_ms: int) -> Trace | None:
+    """Return a finished message whose id is or begins with a text; the file is opened for this call alone.
+
+    Raise sqlite3.Error or CorruptionError when the file is damaged.
+    """
+    path = history_path(directory, accepted_ms)
+    if not path.is_file():
+        return None
+    connection = open_reader(path, "history")
+    try:
+        rows = connection.execute(_READ["message_by_id"], (message_id, message_id + "\U0010ffff")).fetchall()
+        if not rows:
+            return None
+        message = message_of(rows[0])
+        deliveries = connection.execute(_READ["deliveries_of"], (message.key,)).fetchall()
+        return Trace(message, tuple(deliveries_with_attempts(deliveries, message)), finished=True)
+    finally:
+        connection.close()
+
+
+def drop_old(directory: Path, today_ms: int, days_max: int, bytes_max: int) -> list[str]:
+    """Remove days older than `days_max`, and the oldest until the rest fits `bytes_max`; return their names.
+
+    Today's file always stays.
+    """
+    today = history_path(directory, today_ms).stem
+    oldest = history_path(directory, max(0, today_ms - days_max * DAY_MS)).stem
+    days = sorted((day, size) for day, size in _days(directory) if day < today)
+    total = sum(size for _, size in _days(directory))
+    dropped = []
+    for day, size in days:
+        if day >= oldest and total <= bytes_max:
+            break
+        for companion in _COMPANIONS:
+            (directory / f"{day}.db{companion}").unlink(missing_ok=True)
+        total -= size
+        dropped.append(day)
+    return dropped
+
+
+def _days(directory: Path) -> Iterator[tuple[str, int]]:
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        match = _FILE.match(path.name)
+        if match and path.is_file() and not path.is_symlink():
+            yield match.group(1), path.stat().st_size

@@ -1,0 +1,32 @@
+-- Statements of the housekeeper: finished messages go to the file of their day. The file is attached as history.
+
+-- name: attach
+-- Attach the file of a day.
+ATTACH ? AS history
+
+-- name: detach
+-- Detach it.
+DETACH history
+
+-- name: sync
+-- A commit in the attached file is on disk before the spool forgets its rows.
+PRAGMA history.synchronous = FULL
+
+-- name: days
+-- The days (since 1970) on which some messages (a JSON list of keys) were accepted.
+SELECT DISTINCT message.accepted_ms / 86400000 FROM json_each(?) AS wanted
+CROSS JOIN message ON message.key = wanted.value ORDER BY 1
+
+-- name: copy_messages
+-- Copy the messages of a day; one that is there already was copied before a crash.
+INSERT OR IGNORE INTO history.message
+SELECT message.* FROM json_each(?1) AS wanted CROSS JOIN main.message ON message.key = wanted.value
+WHERE message.accepted_ms / 86400000 = ?2
+
+-- name: copy_deliveries
+-- Copy their deliveries.
+INSERT OR IGNORE INTO history.delivery
+SELECT delivery.* FROM json_each(?1) AS wanted
+CROSS JOIN main.message ON message.key = wanted.value
+CROSS JOIN main.delivery ON delivery.key >= message.key << 16 AND delivery.key < (message.key + 1) << 16
+WHERE message.accepted_ms / 86400000 = ?2

@@ -1,0 +1,108 @@
+-- Statements of readers: the event loop, the office, the command line.
+
+-- name: due
+-- Queued deliveries whose time has come, beyond a position, in order, each with its message.
+SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
+       m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
+       m.mail_json
+FROM delivery AS d LEFT JOIN message AS m ON m.key = d.key >> 16
+WHERE d.state = 0 AND (d.next_ms, d.key) > (?2, ?3) AND d.next_ms <= ?1
+ORDER BY d.next_ms, d.key LIMIT ?4
+
+-- name: next_due
+-- The earliest time of a queued delivery.
+SELECT min(next_ms) FROM delivery WHERE state = 0
+
+-- name: content
+-- What goes on the wire.
+SELECT checksum, body_bytes, file, head, body FROM content WHERE key = ?
+
+-- name: events
+-- Events beyond a sequence number.
+SELECT seq, event_id, kind, message_id, payload FROM event WHERE seq > ? ORDER BY seq LIMIT ?
+
+-- name: event_backlog
+-- The number of events beyond a sequence number, and none above a bound.
+SELECT count(*) FROM (SELECT 1 FROM event WHERE seq > ? LIMIT 1000000)
+
+-- name: last_event
+-- The highest sequence number in use or used before.
+SELECT max(coalesce((SELECT max(seq) FROM event), 0),
+           coalesce((SELECT value FROM meta WHERE name = 'event_seq'), 0))
+
+-- name: meta
+-- A single value.
+SELECT value FROM meta WHERE name = ?
+
+-- name: last_key
+-- The highest message key in the file.
+SELECT coalesce(max(key), 0) FROM message
+
+-- name: last_delivery_key
+-- The highest message key that a delivery names.
+SELECT coalesce(max(key), 0) >> 16 FROM delivery
+
+-- name: usage_since
+-- Recipients accepted an account and minute.
+SELECT account, minute, recipients FROM usage WHERE minute >= ? ORDER BY account, minute
+
+-- name: inbox
+-- What waits for other shards.
+SELECT item_id, shard, payload FROM inbox ORDER BY rowid LIMIT ?
+
+-- name: counts
+-- Deliveries by state.
+SELECT state, count(*) FROM delivery GROUP BY state
+
+-- name: oldest_queued
+-- When the oldest message with an open delivery was accepted. Keys grow with time, so the first content is it.
+SELECT message.accepted_ms FROM content JOIN message ON message.key = content.key ORDER BY content.key LIMIT 1
+
+-- name: page
+-- A page of the queue: scans at most ?5 deliveries beyond a key. ?2: the states, one bit each; ?3: a pattern
+-- for the recipient; ?4: a message id.
+SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
+       m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
+       m.mail_json
+FROM (SELECT * FROM delivery WHERE key > ?1 ORDER BY key LIMIT ?5) AS d
+LEFT JOIN message AS m ON m.key = d.key >> 16
+WHERE (?2 >> d.state) & 1 AND (?3 IS NULL OR d.recipient LIKE ?3 ESCAPE '\') AND (?4 IS NULL OR m.message_id = ?4)
+ORDER BY d.key LIMIT ?6
+
+-- name: page_end
+-- The last key that a scan of a page reaches, and how many deliveries it saw.
+SELECT max(key), count(*) FROM (SELECT key FROM delivery WHERE key > ? ORDER BY key LIMIT ?)
+
+-- name: delivery
+-- One delivery with its message.
+SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
+       m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
+       m.mail_json
+FROM delivery AS d LEFT JOIN message AS m ON m.key = d.key >> 16
+WHERE d.key = ?
+
+-- name: message_by_id
+-- The message whose id begins with a text: ?1 is the text, ?2 the first text beyond it.
+SELECT key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, mail_json
+FROM message WHERE message_id >= ?1 AND message_id < ?2 ORDER BY message_id LIMIT 1
+
+-- name: deliveries_of
+-- The deliveries of a message with their attempts.
+SELECT key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, attempts_log
+FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key
+
+-- name: unfinished_bodies
+-- Names and sizes of all body files.
+SELECT key, file, body_bytes FROM content WHERE file IS NOT NULL ORDER BY key
+
+-- name: finished
+-- Messages beyond a key, and whether they are finished: no content means no open delivery.
+SELECT key, NOT EXISTS (SELECT 1 FROM content WHERE content.key = message.key)
+FROM message WHERE key > ? ORDER BY key LIMIT ?
+
+-- name: without_content
+-- Open deliveries whose message cannot be sent, because a part of it is gone.
+SELECT key FROM delivery WHERE state < 2 AND (
+    NOT EXISTS (SELECT 1 FROM content WHERE content.key = delivery.key >> 16)
+    OR NOT EXISTS (SELECT 1 FROM message WHERE message.key = delivery.key >> 16)
+)

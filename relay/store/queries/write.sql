@@ -1,0 +1,137 @@
+-- Statements of the writer thread. Several rows go into one statement, because each statement gives up the
+-- interpreter lock once and waits for it again.
+
+-- name: insert_message
+-- A message that was accepted.
+INSERT INTO message (key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, mail_json)
+VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
+
+-- name: insert_content
+-- What goes on the wire, while a delivery is open.
+INSERT INTO content (key, checksum, body_bytes, file, head, body)
+VALUES /*row*/ (?, ?, ?, ?, ?, ?) /*row*/
+
+-- name: insert_delivery
+-- One recipient of a message.
+INSERT INTO delivery (key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, attempts_log)
+VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
+
+-- name: insert_event
+-- A fact for the event log.
+INSERT INTO event (seq, event_id, kind, message_id, payload)
+VALUES /*row*/ (?, ?, ?, ?, ?) /*row*/
+
+-- name: add_usage
+-- Recipients accepted for an account in a minute.
+INSERT INTO usage (account, minute, recipients) VALUES (?, ?, ?)
+ON CONFLICT (account, minute) DO UPDATE SET recipients = recipients + excluded.recipients
+
+-- name: settle
+-- The verdict on open deliveries: a final state stands over hold and quarantine, a new try does not lift them.
+-- The attempts log stops growing at 64 KiB.
+WITH verdict (key, state, attempts, next_ms, last_reply, attempt) AS (
+    VALUES /*row*/ (?, ?, ?, ?, ?, ?) /*row*/
+)
+UPDATE delivery SET
+    state = CASE WHEN delivery.state = 0 OR verdict.state > 2 THEN verdict.state ELSE delivery.state END,
+    attempts = verdict.attempts,
+    next_ms = verdict.next_ms,
+    crashes = 0,
+    last_reply = verdict.last_reply,
+    attempts_log = CASE
+        WHEN length(delivery.attempts_log) < 65536 THEN delivery.attempts_log || verdict.attempt
+        ELSE delivery.attempts_log
+    END
+FROM verdict WHERE delivery.key = verdict.key AND delivery.state < 3
+
+-- name: claim_dedupe
+-- Take a dedupe key; nothing changes when it was taken before.
+INSERT OR IGNORE INTO dedupe (dedupe_key, settled_ms) VALUES (?, ?)
+
+-- name: freeable
+-- Of some messages (a JSON list of keys), those that still have content and no open delivery, with body files.
+SELECT json_group_array(content.key), json_group_array(content.file) FILTER (WHERE content.file IS NOT NULL)
+FROM json_each(?) AS wanted
+CROSS JOIN content ON content.key = wanted.value
+WHERE NOT EXISTS (
+    SELECT 1 FROM delivery
+    WHERE delivery.key >= content.key << 16 AND delivery.key < (content.key + 1) << 16 AND delivery.state < 3
+)
+
+-- name: free_content
+-- Drop the content of messages (a JSON list of keys).
+DELETE FROM content WHERE key IN (SELECT value FROM json_each(?))
+
+-- name: remove_deliveries
+-- Drop the deliveries of messages (a JSON list of keys) that history has.
+DELETE FROM delivery WHERE key IN (
+    SELECT delivery.key FROM json_each(?) AS wanted
+    CROSS JOIN delivery ON delivery.key >= wanted.value << 16 AND delivery.key < (wanted.value + 1) << 16
+)
+
+-- name: remove_messages
+-- Drop messages (a JSON list of keys) that history has.
+DELETE FROM message WHERE key IN (SELECT value FROM json_each(?))
+
+-- name: set_meta
+-- Set a single value.
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: count_incident
+-- Note that the file was reopened; this first write also covers what a failed sync may have left in the log.
+INSERT INTO meta (name, value) VALUES ('incidents', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1
+
+-- name: prune_events
+-- Drop at most 2,000 of the events up to a sequence number.
+DELETE FROM event WHERE seq <= min(?1, (SELECT min(seq) FROM event) + 1999)
+
+-- name: events_left
+-- Say whether events up to a sequence number are left.
+SELECT EXISTS (SELECT 1 FROM event WHERE seq <= ?)
+
+-- name: prune_usage
+-- Drop usage before a minute.
+DELETE FROM usage WHERE minute < ?
+
+-- name: prune_dedupe
+-- Drop at most 2,000 dedupe keys settled before a time.
+DELETE FROM dedupe WHERE dedupe_key IN (
+    SELECT dedupe_key FROM dedupe WHERE settled_ms < ? ORDER BY settled_ms LIMIT 2000
+)
+
+-- name: inbox_put
+-- Keep an item for another shard; a repeated id changes nothing.
+INSERT OR IGNORE INTO inbox (item_id, shard, received_ms, payload) VALUES (?, ?, ?, ?)
+
+-- name: inbox_remove
+-- Drop an item that was handed over.
+DELETE FROM inbox WHERE item_id = ?
+
+-- name: quarantine
+-- Set a delivery aside with the reason.
+UPDATE delivery SET state = 2, last_reply = ?2 WHERE key = ?1 AND state < 2
+
+-- name: delivery_state
+-- The state of one delivery.
+SELECT state FROM delivery WHERE key = ?
+
+-- name: delivery_keys
+-- The deliveries of a message.
+SELECT key, state FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key
+
+-- name: set_state
+-- An operator's step; next_ms is kept when NULL is given.
+UPDATE delivery SET state = ?2, next_ms = coalesce(?3, next_ms), crashes = 0 WHERE key = ?1
+
+-- name: message_key
+-- The key of a message id.
+SELECT key FROM message WHERE message_id = ?
+
+-- name: count_crash
+-- A delivery was in flight at a crash; at three it is set aside.
+UPDATE delivery SET
+    crashes = crashes + 1,
+    state = CASE WHEN crashes + 1 >= 3 THEN 2 ELSE state END,
+    last_reply = CASE WHEN crashes + 1 >= 3 THEN 'in flight at three crashes' ELSE last_reply END
+WHERE key = ? AND state = 0
+RETURNING key, state

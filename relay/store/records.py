@@ -1,0 +1,122 @@
+"""Our values as rows, and rows as values again; a row whose checksum fails is never turned into mail."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from relay.errors import CorruptionError
+from relay.model.delivery import OPEN_STATES, DeliveryState
+from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, Message, NewEvent
+
+Row = Sequence[Any]
+
+CODES: Final = {state: code for code, state in enumerate(DeliveryState)}
+STATES: Final = dict(enumerate(DeliveryState))
+FIRST_FINAL_CODE: Final = len(OPEN_STATES)
+INDEX_MASK: Final = (1 << RECIPIENT_INDEX_BITS) - 1
+QUEUED_CODE: Final = CODES[DeliveryState.QUEUED]
+
+_FLAG_SMTPUTF8: Final = 1
+_FLAG_EIGHT_BIT: Final = 2
+_CHECKSUM_BITS: Final = 0xFFFFFFFF
+
+
+def message_row(message: Message) -> tuple[Any, ...]:
+    """Return the row of a message, in the column order of the schema."""
+    flags = (_FLAG_SMTPUTF8 if message.smtputf8 else 0) | (_FLAG_EIGHT_BIT if message.eight_bit else 0)
+    return (
+        message.key,
+        message.message_id,
+        message.account,
+        message.sender,
+        message.accepted_ms,
+        message.expires_ms,
+        message.size_bytes,
+        flags,
+        _message_checksum(message, flags),
+        message.mail_json,
+    )
+
+
+def message_of(row: Row) -> Message:
+    """Return the message of a row (columns as in the schema). Raise CorruptionError when its checksum fails."""
+    key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, mail_json = row
+    try:
+        message = Message(
+            key=key,
+            message_id=message_id,
+            account=account,
+            sender=sender,
+            accepted_ms=accepted_ms,
+            expires_ms=expires_ms,
+            size_bytes=size_bytes,
+            smtputf8=bool(flags & _FLAG_SMTPUTF8),
+            eight_bit=bool(flags & _FLAG_EIGHT_BIT),
+            mail_json=mail_json,
+        )
+        intact = checksum == _message_checksum(message, flags)
+    except (TypeError, AttributeError, UnicodeError) as error:  # a damaged row may hold any type
+        raise CorruptionError(f"the record of message {key} is unreadable") from error
+    if not intact:
+        raise CorruptionError(f"the record of message {key} fails its checksum")
+    return message
+
+
+def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
+    """Return the row of a delivery, in the column order of the schema."""
+    key = delivery.key
+    return (
+        key,
+        CODES[delivery.state],
+        delivery.attempts,
+        delivery.next_ms,
+        delivery.crashes,
+        delivery_checksum(key, delivery.recipient),
+        delivery.recipient,
+        delivery.last_reply,
+        "",
+    )
+
+
+def delivery_of(row: Row, message: Message) -> Delivery:
+    """Return the delivery of a row (key to last_reply). Raise CorruptionError when its checksum fails."""
+    key, state, attempts, next_ms, crashes, checksum, recipient, last_reply = row
+    try:
+        intact = checksum == delivery_checksum(key, recipient)
+        delivery = Delivery(
+            message=message,
+            index=key & INDEX_MASK,
+            recipient=recipient,
+            state=STATES[state],
+            attempts=attempts,
+            next_ms=next_ms,
+            last_reply=last_reply.encode("utf-8", "replace").decode("utf-8"),
+            crashes=crashes,
+        )
+    except (TypeError, AttributeError, UnicodeError, KeyError) as error:
+        raise CorruptionError(f"the record of delivery {key} is unreadable") from error
+    if not intact:
+        raise CorruptionError(f"the record of delivery {key} fails its checksum")
+    return delivery
+
+
+def event_row(seq: int, event: NewEvent) -> tuple[Any, ...]:
+    """Return the row of an event."""
+    return (seq, event.event_id, event.kind, event.message_id, event.payload)
+
+
+def delivery_checksum(key: int, recipient: str) -> int:
+    """Return the checksum that ties a recipient to its delivery: a flipped bit must not redirect mail."""
+    return zlib.crc32(recipient.encode("utf-8"), key & _CHECKSUM_BITS)
+
+
+def _message_checksum(message: Message, flags: int) -> int:
+    facts = "\0".join(
+        (
+            message.message_id,
+            message.account,
+            message.sender,
+            f"{message.accepted_ms} {message.expires_ms} {message.size_bytes} {flags}",
+        )
+    )
+    return zlib.crc32(message.mail_json, zlib.crc32(facts.encode("utf-8"), message.key & _CHECKSUM_BITS))

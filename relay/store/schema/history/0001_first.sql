@@ -1,0 +1,26 @@
+-- Finished messages of one shard, accepted on one day. Columns as in the spool.
+CREATE TABLE message (
+    key         INTEGER PRIMARY KEY,
+    message_id  TEXT NOT NULL,
+    account     TEXT NOT NULL,
+    sender      TEXT NOT NULL,
+    accepted_ms INTEGER NOT NULL,
+    expires_ms  INTEGER NOT NULL,
+    size_bytes  INTEGER NOT NULL,
+    flags       INTEGER NOT NULL,
+    checksum    INTEGER NOT NULL,
+    mail_json   BLOB NOT NULL
+);
+CREATE UNIQUE INDEX message_by_id ON message (message_id);
+
+CREATE TABLE delivery (
+    key          INTEGER PRIMARY KEY,
+    state        INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    next_ms      INTEGER NOT NULL,
+    crashes      INTEGER NOT NULL,
+    checksum     INTEGER NOT NULL,
+    recipient    TEXT NOT NULL,
+    last_reply   TEXT NOT NULL,
+    attempts_log TEXT NOT NULL
+);

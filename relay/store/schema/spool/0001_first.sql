@@ -1,0 +1,84 @@
+-- The spool of one shard. One process owns the file and one thread of it writes; see docs/internals.md.
+-- The order of the statements decides the root pages: a damaged first page is rebuilt from it. Never reorder.
+
+-- Single values: key_ceiling (no message key at or above it was ever given out), event_seq (highest
+-- event), incidents (how often the file was reopened after a failed write).
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- A message that was accepted once. flags: 1 SMTPUTF8, 2 eight-bit. checksum: over every other column.
+CREATE TABLE message (
+    key         INTEGER PRIMARY KEY,
+    message_id  TEXT NOT NULL,
+    account     TEXT NOT NULL,
+    sender      TEXT NOT NULL,
+    accepted_ms INTEGER NOT NULL,
+    expires_ms  INTEGER NOT NULL,
+    size_bytes  INTEGER NOT NULL,
+    flags       INTEGER NOT NULL,
+    checksum    INTEGER NOT NULL,
+    mail_json   BLOB NOT NULL
+);
+CREATE UNIQUE INDEX message_by_id ON message (message_id);
+
+-- What goes on the wire; a row exists exactly as long as its message has an open delivery.
+-- Either body is set, or file names a file in bodies/ of body_bytes octets. checksum: over head and body.
+CREATE TABLE content (
+    key        INTEGER PRIMARY KEY,
+    checksum   INTEGER NOT NULL,
+    body_bytes INTEGER NOT NULL,
+    file       TEXT,
+    head       BLOB NOT NULL,
+    body       BLOB
+);
+CREATE INDEX content_files ON content (key) WHERE file IS NOT NULL;
+
+-- One message for one recipient; key is message key << 16 | index.
+-- state: 0 queued, 1 held, 2 quarantined (open); 3 delivered, 4 bounced, 5 suppressed, 6 deleted (final).
+-- attempts_log: JSON objects, a comma before each. checksum: over key and recipient.
+CREATE TABLE delivery (
+    key          INTEGER PRIMARY KEY,
+    state        INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    next_ms      INTEGER NOT NULL,
+    crashes      INTEGER NOT NULL,
+    checksum     INTEGER NOT NULL,
+    recipient    TEXT NOT NULL,
+    last_reply   TEXT NOT NULL,
+    attempts_log TEXT NOT NULL
+);
+CREATE INDEX delivery_due ON delivery (next_ms, key) WHERE state = 0;
+
+-- The event log, pruned below the lowest cursor of all destinations. seq is never used twice.
+CREATE TABLE event (
+    seq        INTEGER PRIMARY KEY,
+    event_id   TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    payload    BLOB NOT NULL
+);
+
+-- Accepted recipients an account and minute (minutes since 1970), of the last day.
+CREATE TABLE usage (
+    account    TEXT NOT NULL,
+    minute     INTEGER NOT NULL,
+    recipients INTEGER NOT NULL,
+    PRIMARY KEY (account, minute)
+) WITHOUT ROWID;
+
+-- What arrived here for another shard and waits to be handed over.
+CREATE TABLE inbox (
+    item_id     TEXT PRIMARY KEY,
+    shard       INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    payload     BLOB NOT NULL
+);
+
+-- Settlements that must happen once.
+CREATE TABLE dedupe (
+    dedupe_key TEXT PRIMARY KEY,
+    settled_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX dedupe_by_age ON dedupe (settled_ms);

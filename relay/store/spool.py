@@ -1,0 +1,380 @@
+"""The spool of one shard: the durable queue behind `relay.ports.Spool`.
+
+Threads: the event loop's thread calls everything here and reads; the writer commits; the housekeeper moves
+finished messages to history; the body thread syncs large bodies before their rows are written.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+from relay.errors import CorruptionError, StorageError
+from relay.model.content import Content
+from relay.model.delivery import DeliveryState, Step
+from relay.model.ids import accepted_ms_of
+from relay.model.message import Delivery, NewMessage, Settlement
+from relay.ports import Clock, Done, Log
+from relay.store import operations
+from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
+from relay.store.history import Trace, find_in_history
+from relay.store.housekeeping import Housekeeper, Retention
+from relay.store.jobs import Append, Call, Group, Settle
+from relay.store.reader import QueueFilter, QueuePage, ShardReader
+from relay.store.sql import queries
+from relay.store.writer import KEY_BLOCK, CrashPoint, Writer
+
+TRACE_PREFIX_MIN: Final = 25  # of a message id: what a return path carries
+_ROOM_SECONDS: Final = 1.0
+_DAMAGE_LOGGED_MAX: Final = 100
+_WRITE: Final = queries("write.sql")
+_READ: Final = queries("read.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """Settings of a shard. `crash_point` and `on_damage` may be None; see ShardSpool."""
+
+    disk_free_min_bytes: int = 0
+    retention: Retention = field(default_factory=Retention)
+    crash_point: CrashPoint | None = None
+
+
+class ShardSpool:
+    """One shard, owned by this process until `close`.
+
+    `open` before the event loop serves (it may take seconds), `start` on the loop. `on_damage` is called on the
+    loop once the file turns out to be damaged while it is in use: the process should end, so that its successor
+    salvages what can be read.
+    """
+
+    def __init__(self, shard: int, adopted: Adopted, clock: Clock, log: Log, options: SpoolOptions) -> None:
+        self.shard = shard
+        self.report: AdoptionReport = adopted.report
+        self.paths: ShardPaths = adopted.paths
+        self.on_damage: Callable[[], None] | None = None
+        self._adopted = adopted
+        self._clock = clock
+        self._log = log
+        self._options = options
+        self._next_key = adopted.next_key
+        self._bodies = adopted.bodies
+        self._in_flight = adopted.in_flight
+        self._reader = ShardReader(adopted.paths.database, owned=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._room_bytes = 0
+        self._room_until = 0.0
+        self._damage_seen: set[int] = set()
+        self._writer = Writer(
+            adopted.paths.database,
+            next_seq=adopted.next_seq,
+            key_ceiling=adopted.next_key + KEY_BLOCK,
+            log=log,
+            on_commit=self._committed,
+            on_failure=self._failed,
+            crash_point=options.crash_point,
+        )
+        self._housekeeper = Housekeeper(
+            adopted.paths.database,
+            adopted.paths.history,
+            writer=self._writer,
+            clock=clock,
+            log=log,
+            retention=options.retention,
+            crash_point=options.crash_point,
+        )
+        self._body_queue: SimpleQueue[tuple[NewMessage, Done] | None] = SimpleQueue()
+        self._body_thread = threading.Thread(target=self._keep_bodies, name="spool-bodies", daemon=True)
+
+    @classmethod
+    def open(
+        cls, data_dir: Path, shard: int, clock: Clock, log: Log, options: SpoolOptions | None = None
+    ) -> "ShardSpool":
+        """Adopt a shard, made when missing; blocks. Raise ConfigurationError, NewerVersionError."""
+        return cls(shard, adopt(data_dir, shard, clock, log), clock, log, options or SpoolOptions())
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the threads; answers arrive on `loop`. Raise StorageError."""
+        self._loop = loop
+        try:
+            self._writer.start(loop)
+        except sqlite3.Error as error:
+            raise StorageError(f"the spool {self.paths.database} cannot be opened: {error}") from error
+        self._housekeeper.start()
+        self._body_thread.start()
+
+    def close(self) -> None:
+        """Commit what waits, end the threads, forget what is in flight, give the shard up; blocks."""
+        if self._body_thread.is_alive():
+            self._body_queue.put(None)
+            self._body_thread.join()
+        self._housekeeper.stop()
+        self._writer.stop()
+        self._reader.close()
+        self._in_flight.clear()
+        self._in_flight.close()
+        os.close(self._adopted.lock)
+
+    # --- the port ----------------------------------------------------------------------------------------------
+
+    def next_key(self) -> int:
+        """Return the key for the next message."""
+        key = self._next_key
+        self._next_key = key + 1
+        return key
+
+    def append(self, message: NewMessage, done: Done) -> None:
+        """Write a message with its deliveries, events and usage, all or nothing.
+
+        A body file in `incoming/` is moved: use `content` afterwards, not the old path.
+        """
+        if isinstance(message.content.body, bytes):
+            self._writer.submit(Append(message, done))
+        else:
+            self._body_queue.put((message, done))
+
+    def settle(self, settlement: Settlement, done: Done) -> None:
+        """Write the verdict on one delivery with all its effects, all or nothing."""
+        self._writer.submit(Settle(settlement, done))
+
+    def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
+        """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`.
+
+        Those that cannot be read back whole are quarantined and left out. Raise TemporaryError.
+        """
+        deliveries, damaged = self._reader.due(now_ms, limit, after)
+        for item in damaged:
+            self._set_aside(item.delivery_key, item.problem)
+        return deliveries
+
+    def next_due_ms(self) -> int | None:
+        """Return the earliest `next_ms` of the queued deliveries, None when there are none."""
+        return self._reader.next_due_ms()
+
+    def content(self, message_key: int) -> Content:
+        """Return the message as accepted. Raise CorruptionError when it is missing or fails its checksum."""
+        row = self._reader.content_row(message_key)
+        if row is None:
+            raise CorruptionError(f"the content of message {message_key} is missing")
+        checksum, size_bytes, file, head, body = row
+        if file is not None:
+            if not isinstance(head, bytes):
+                raise CorruptionError(f"the head of message {message_key} is unreadable")
+            return Content(head, self._bodies.open(str(file), size_bytes, head, checksum))
+        if not isinstance(head, bytes) or not isinstance(body, bytes) or len(body) != size_bytes:
+            raise CorruptionError(f"the content of message {message_key} is not whole")
+        if zlib.crc32(body, zlib.crc32(head)) != checksum:
+            raise CorruptionError(f"the content of message {message_key} fails its checksum")
+        return Content(head, body)
+
+    def in_flight(self, slot: int, delivery_key: int) -> None:
+        """Note, cheaply and crash-safe, that connection `slot` works on a delivery (0: on none)."""
+        self._in_flight.note(slot, delivery_key)
+
+    def room_bytes(self) -> int:
+        """Return how much may still be written before `disk_free_min` is reached; looks once a second."""
+        now = self._clock.monotonic()
+        if now < self._room_until:
+            return self._room_bytes
+        self._room_until = now + _ROOM_SECONDS
+        try:
+            facts = os.statvfs(self.paths.directory)
+        except OSError:
+            self._room_bytes = 0
+            return 0
+        no_inode_left = facts.f_files > 0 and facts.f_favail == 0
+        free = 0 if no_inode_left else facts.f_bavail * facts.f_frsize
+        self._room_bytes = free - self._options.disk_free_min_bytes
+        return self._room_bytes
+
+    # --- for operators -----------------------------------------------------------------------------------------
+
+    async def hold(self, target: operations.Target) -> list[int]:
+        """Hold queued deliveries: one by its key, or a message's by its id. Return the keys that changed."""
+        return await self._step(target, Step.HOLD)
+
+    async def release(self, target: operations.Target) -> list[int]:
+        """Queue held and quarantined deliveries again, due now. Return the keys that changed."""
+        return await self._step(target, Step.RELEASE)
+
+    async def delete(self, target: operations.Target) -> list[int]:
+        """Delete open deliveries. Return the keys that changed."""
+        return await self._step(target, Step.DELETE)
+
+    async def retry_now(self, target: operations.Target) -> list[int]:
+        """Make queued deliveries due now. Return their keys."""
+        keys: list[int] = await self._call(operations.retry(target, self._clock.now_ms()))
+        return keys
+
+    def page(self, wanted: QueueFilter, after: int = 0, limit: int = 100) -> QueuePage:
+        """Return a page of the queue beyond a delivery key. Raise TemporaryError."""
+        return self._reader.page(wanted, after, limit)
+
+    def delivery(self, key: int) -> Delivery | None:
+        """Return one delivery, None when it is not in the shard. Raise CorruptionError, TemporaryError."""
+        return self._reader.delivery(key)
+
+    def counts(self) -> dict[DeliveryState, int]:
+        """Return the number of deliveries in each state (finished ones until they move to history)."""
+        return self._reader.counts()
+
+    def oldest_accepted_ms(self) -> int | None:
+        """Return when the oldest message with an open delivery was accepted."""
+        return self._reader.oldest_accepted_ms()
+
+    def trace(self, message_id: str) -> Trace | None:
+        """Return a message by its id, or by the first 25 characters of it, from the shard or from history.
+
+        Raise CorruptionError, TemporaryError.
+        """
+        return find_message(self._reader, self.paths.history, message_id)
+
+    # --- for the processes beside ------------------------------------------------------------------------------
+
+    def usage_since(self, minute: int) -> list[tuple[str, int, int]]:
+        """Return (account, minute, recipients) from a minute (since 1970) on; kept for 25 hours."""
+        return self._reader.usage_since(minute)
+
+    async def prune_events(self, seq: int) -> None:
+        """Drop the events up to `seq`: every destination has them."""
+
+        def run(_group: Group, connection: sqlite3.Connection) -> bool:
+            # Noted before the rows go: a number must not be given out again when the log is empty.
+            last = int(connection.execute(_READ["last_event"]).fetchone()[0])
+            connection.execute(_WRITE["set_meta"], ("event_seq", last))
+            connection.execute(_WRITE["prune_events"], (seq,))
+            return bool(connection.execute(_WRITE["events_left"], (seq,)).fetchone()[0])
+
+        while await self._call(run):
+            pass
+
+    async def inbox_put(self, item_id: str, shard: int, payload: bytes) -> None:
+        """Keep something for another shard until it was handed over; a repeated id changes nothing."""
+        values = (item_id, shard, self._clock.now_ms(), payload)
+        await self._call(lambda _group, connection: _ran(connection, "inbox_put", values))
+
+    def inbox(self, limit: int = 100) -> list[tuple[str, int, bytes]]:
+        """Return (item id, shard, payload) of what waits for other shards, oldest first."""
+        return self._reader.inbox(limit)
+
+    async def inbox_remove(self, item_id: str) -> None:
+        """Drop an item that its shard has acknowledged."""
+        await self._call(lambda _group, connection: _ran(connection, "inbox_remove", (item_id,)))
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    async def _step(self, target: operations.Target, step: Step) -> list[int]:
+        keys: list[int] = await self._call(operations.step(target, step, self._clock.now_ms()))
+        return keys
+
+    async def _call(self, run: Callable[[Group, sqlite3.Connection], Any]) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answer(result: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._writer.submit(Call(run, answer))
+        return await future
+
+    def _set_aside(self, delivery_key: int, problem: str) -> None:
+        if delivery_key in self._damage_seen:
+            return
+        if len(self._damage_seen) < _DAMAGE_LOGGED_MAX:
+            self._damage_seen.add(delivery_key)
+            self._log.error("delivery quarantined", shard=self.shard, delivery=delivery_key, problem=problem)
+        self._writer.submit(
+            Call(lambda _group, connection: _ran(connection, "quarantine", (delivery_key, problem)), _ignore)
+        )
+
+    def _keep_bodies(self) -> None:
+        while (entry := self._body_queue.get()) is not None:
+            new, done = entry
+            try:
+                self._writer.submit(self._kept(new, done))
+            except (OSError, CorruptionError) as error:
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    self._no_room()
+                self._log.error("spool body write failed", shard=self.shard, error=str(error))
+                self._answer(done, StorageError(f"a message body cannot be kept: {error}"))
+
+    def _kept(self, new: NewMessage, done: Done) -> Append:
+        body = new.content.body
+        assert not isinstance(body, bytes)
+        name, checksum = self._bodies.keep(new.message.key, body, new.content.head)
+        if self._options.crash_point:
+            self._options.crash_point("body synced")
+
+        def finished(error: Exception | None) -> None:
+            if error is not None:
+                self._remove_body(name)
+            done(error)
+
+        return Append(new, finished, name, checksum)
+
+    def _answer(self, done: Done, error: Exception) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                self._loop.call_soon_threadsafe(done, error)
+
+    def _committed(self, keys: list[int], files: list[str]) -> None:
+        for name in files:
+            self._remove_body(name)
+        self._housekeeper.add_finished(keys)
+
+    def _remove_body(self, name: str) -> None:
+        try:
+            self._bodies.remove(name)
+        except OSError as error:
+            self._log.warning("spool body left behind", name=name, error=str(error))
+
+    def _failed(self, damaged: bool) -> None:  # noqa: FBT001 - the writer's own callback
+        self._no_room()
+        if not damaged:
+            return
+        with contextlib.suppress(OSError):
+            self.paths.damage_mark.touch(mode=0o600)
+        if self._loop is not None and self.on_damage is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.on_damage)
+
+    def _no_room(self) -> None:
+        self._room_bytes = 0
+        self._room_until = self._clock.monotonic() + _ROOM_SECONDS
+
+
+def find_message(reader: ShardReader, history: Path, message_id: str) -> Trace | None:
+    """Return a message by its id or the first 25 characters of it. Raise CorruptionError, TemporaryError."""
+    if len(message_id) < TRACE_PREFIX_MIN or not _hexadecimal(message_id[:16]):
+        return None
+    message = reader.message(message_id)
+    if message is not None:
+        return Trace(message, tuple(reader.deliveries_of(message)), finished=False)
+    try:
+        return find_in_history(history, message_id, accepted_ms_of(message_id))
+    except (sqlite3.Error, OverflowError, ValueError, OSError) as error:
+        raise CorruptionError(f"the history of {message_id} cannot be read: {error}") from error
+
+
+def _hexadecimal(text: str) -> bool:
+    return all(character in "0123456789abcdef" for character in text)
+
+
+def _ran(connection: sqlite3.Connection, name: str, values: tuple[Any, ...]) -> None:
+    connection.execute(_WRITE[name], values)
+
+
+def _ignore(_result: Any, _error: Exception | None) -> None:
+    """Nobody waits for this."""
