@@ -103,13 +103,16 @@ class Row:
         """Say since when the oldest due delivery waits for its attempt; 0: none waits."""
         self._fields[_Field.DUE_SINCE_MS] = max(0, wall_ms)
 
-    def begin(self, pid: int) -> None:
+    def begin(self) -> None:
         """Zero the row for a new process. Called by the supervisor while no process owns the row."""
         starts = self._fields[_Field.STARTS]
         self.clear()
-        self._fields[_Field.PID] = pid
         self._fields[_Field.STARTS] = starts + 1
         self.enter(Phase.STARTING)
+
+    def own(self, pid: int) -> None:
+        """Say which process writes the row from now on."""
+        self._fields[_Field.PID] = pid
 
     def clear(self) -> None:
         """Zero the row of a process that died, except how often it was started."""
