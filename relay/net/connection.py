@@ -1,0 +1,349 @@
+"""Outgoing connections on asyncio, with TLS of our own over memory buffers (relay.ports.Connector and Link).
+
+asyncio's own upgrade loses bytes that arrive around it; here every byte passes through `data_received` in order, and
+what came in clear before the handshake is dropped by whoever asked for it. No task for a connection but while it is
+being made; files are streamed block by block as the network takes them.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from relay.model.content import BodyFile, Content
+from relay.net import client_tls
+from relay.ports import LinkOptions, LinkUser
+from relay.smtp.client_body import DotStuffer
+from relay.smtp.client_reply import printable
+
+_READ_BYTES = 64 * 1024
+_BLOCK_BYTES = 64 * 1024
+_BLOCKS_A_TURN = 4
+_WRITE_HIGH_BYTES = 256 * 1024
+_CLOSE_SECONDS = 10.0
+_HANDSHAKE_BYTES_MAX = 256 * 1024
+_RECORD_BYTES = 16 * 1024
+
+
+class TcpConnector:
+    """Implements relay.ports.Connector."""
+
+    def __init__(self, *, ca_file: str = "") -> None:
+        self._any = client_tls.opportunistic()
+        self._verified = client_tls.verified(ca_file)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connect(self, address: str, port: int, options: LinkOptions, user: LinkUser) -> Callable[[], None]:
+        """Begin to connect to an IP address."""
+        context = self._verified if options.tls_verified else self._any
+        link = TcpLink(user, context, options.server_name)
+        task = asyncio.get_running_loop().create_task(_connect(link, address, port, options, user))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+        def cancel() -> None:
+            link.silence()
+            task.cancel()
+
+        return cancel
+
+
+async def _connect(link: "TcpLink", address: str, port: int, options: LinkOptions, user: LinkUser) -> None:
+    local = (options.source_address, 0) if options.source_address else None
+    try:
+        async with asyncio.timeout(options.connect_timeout_seconds):
+            await asyncio.get_running_loop().create_connection(lambda: link, address, port, local_addr=local)
+    except TimeoutError:
+        link.silence()
+        user.link_failed(f"no answer in {options.connect_timeout_seconds:g} s")
+    except OSError as error:
+        link.silence()
+        user.link_failed(_reason(error))
+
+
+class TcpLink(asyncio.Protocol):
+    """Implements relay.ports.Link."""
+
+    __slots__ = (
+        "_context",
+        "_encrypted",
+        "_file",
+        "_handshaking",
+        "_incoming",
+        "_left_bytes",
+        "_outgoing",
+        "_paused",
+        "_planned",
+        "_server_name",
+        "_silent",
+        "_stuffer",
+        "_tls",
+        "_transport",
+        "_user",
+        "source_address",
+    )
+
+    def __init__(self, user: LinkUser, context: ssl.SSLContext, server_name: str) -> None:
+        self._user = user
+        self._context = context
+        self._server_name = server_name
+        self._transport: asyncio.Transport | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls: ssl.SSLObject | None = None
+        self._handshaking = False
+        self._encrypted = False
+        self._silent = False
+        self._paused = False
+        self._planned = False
+        self._file: BinaryIO | None = None
+        self._left_bytes = 0
+        self._stuffer = DotStuffer()
+        self.source_address = ""
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is made, unless nobody wants it any more."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._silent:
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        name = transport.get_extra_info("sockname")
+        self.source_address = str(name[0]) if name else ""
+        self._user.link_opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._silent:
+            return
+        if self._tls is None:
+            self._user.link_data(data)
+            return
+        self._incoming.write(data)
+        if self._handshaking and not self._shake():
+            return
+        self._decrypt()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._close_file()
+        if self._silent:
+            return
+        self._silent = True
+        text = "closed by the remote" if exc is None else _reason(exc)
+        if self._handshaking:
+            self._user.link_tls_failed(text)
+            return
+        self._user.link_lost(text)
+
+    def pause_writing(self) -> None:
+        """The network takes no more for now."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The network takes more."""
+        self._paused = False
+        if self._file is not None:
+            self._user.link_progress()
+            self._plan()
+
+    # --- Link ---
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        transport = self._transport
+        if transport is None or self._silent:
+            return
+        if self._tls is None:
+            transport.write(data)
+            return
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            self._fail_soon(_reason(error))
+            return
+        transport.write(self._outgoing.read())
+
+    def start_tls(self) -> None:
+        """Begin a handshake."""
+        name = self._server_name if _is_name(self._server_name) else None
+        if name is None and self._context.check_hostname:
+            name = self._server_name
+        try:
+            self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        except (ssl.SSLError, ValueError) as error:
+            asyncio.get_running_loop().call_soon(self._tls_failed, _reason(error))
+            return
+        self._handshaking = True
+        asyncio.get_running_loop().call_soon(self._shake)
+
+    def close(self) -> None:
+        """Send what was written, then close; at the latest in ten seconds."""
+        if self._silent or self._transport is None:
+            return
+        self._silent = True
+        self._close_file()
+        if self._encrypted and self._tls is not None:
+            with contextlib.suppress(ssl.SSLError):  # ours is written, the remote's close_notify is not waited for
+                self._tls.unwrap()
+            if rest := self._outgoing.read():
+                self._transport.write(rest)
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.abort)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.silence()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def silence(self) -> None:
+        """Call nobody back from now on."""
+        self._silent = True
+        self._close_file()
+
+    # --- streaming ---
+
+    def write_content(self, content: Content) -> None:
+        """Stream a message as SMTP data."""
+        assert isinstance(content.body, BodyFile)
+        self._stuffer = DotStuffer()
+        self.write(self._stuffer.block(content.head))
+        try:
+            self._file = Path(content.body.path).open("rb")  # noqa: SIM115 - closed at the end of the stream
+            self._file.seek(content.body.offset_bytes)
+        except OSError as error:
+            asyncio.get_running_loop().call_soon(self._content_failed, _reason(error))
+            return
+        self._left_bytes = content.body.size_bytes
+        self._plan()
+
+    def _plan(self) -> None:
+        if not self._planned:
+            self._planned = True
+            asyncio.get_running_loop().call_soon(self._stream)
+
+    def _stream(self) -> None:
+        """Write a few blocks, then let others have their turn."""
+        self._planned = False
+        for _ in range(_BLOCKS_A_TURN):
+            file = self._file
+            if self._paused or self._silent or file is None:
+                return
+            if self._left_bytes == 0:
+                self.write(self._stuffer.end())
+                self._close_file()
+                self._user.link_content_written()
+                return
+            try:
+                block = file.read(min(_BLOCK_BYTES, self._left_bytes))
+            except OSError as error:
+                self._content_failed(_reason(error))
+                return
+            if not block:
+                self._content_failed("the file is shorter than it was")
+                return
+            self._left_bytes -= len(block)
+            self.write(self._stuffer.block(block))
+        self._user.link_progress()
+        self._plan()
+
+    def _content_failed(self, text: str) -> None:
+        self._close_file()
+        if not self._silent:
+            self._user.link_content_failed(f"Message body cannot be read: {text}")
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    # --- TLS ---
+
+    def _shake(self) -> bool:
+        """Go on with the handshake; return True when it is done."""
+        tls, transport = self._tls, self._transport
+        if tls is None or transport is None or self._silent or not self._handshaking:
+            return False
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            if rest := self._outgoing.read():
+                transport.write(rest)
+            if self._incoming.pending > _HANDSHAKE_BYTES_MAX:
+                self._tls_failed("handshake too long")
+            return False
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            if rest := self._outgoing.read():
+                transport.write(rest)
+            self._tls_failed(_reason(error))
+            return False
+        self._handshaking = False
+        self._encrypted = True
+        if rest := self._outgoing.read():
+            transport.write(rest)
+        self._user.link_tls_started(tls.version() or "TLS")
+        return True
+
+    def _tls_failed(self, text: str) -> None:
+        if self._silent:
+            return
+        self._handshaking = False
+        self._tls = None
+        user = self._user
+        self.silence()
+        user.link_tls_failed(text)
+        if self._transport is not None:
+            self._transport.close()
+
+    def _decrypt(self) -> None:
+        """Pass on what can be read; the reader may close us at any time."""
+        tls = self._tls
+        while tls is not None and not self._silent:
+            try:
+                data = tls.read(_READ_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLError as error:
+                self._fail(_reason(error))
+                return
+            if not data:
+                self._fail("closed by the remote")
+                return
+            self._user.link_data(data)
+            if not self._incoming.pending and len(data) < _RECORD_BYTES and not tls.pending():
+                break
+        if self._outgoing.pending and self._transport is not None:  # alerts, key updates
+            self._transport.write(self._outgoing.read())
+
+    def _fail_soon(self, text: str) -> None:
+        asyncio.get_running_loop().call_soon(self._fail, text)
+
+    def _fail(self, text: str) -> None:
+        if self._silent:
+            return
+        self.silence()
+        if self._transport is not None:
+            self._transport.abort()
+        self._user.link_lost(text)
+
+
+def _is_name(host: str) -> bool:
+    """Say whether a host may stand in the server name extension: names only (RFC 6066 section 3)."""
+    return bool(host) and ":" not in host and not host.replace(".", "").isdigit()
+
+
+def _reason(error: BaseException) -> str:
+    """Return one printable line about an error of the network."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return printable(f"certificate: {error.verify_message}".encode())
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return printable(error.reason.replace("_", " ").lower().encode())
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return printable(str(text).encode())

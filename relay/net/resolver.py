@@ -1,0 +1,250 @@
+"""DNS by dnspython: mail exchangers, addresses, texts; cached, bounded, and hard to hold up (relay.ports.Resolver).
+
+A question first runs in the quick lane, where it has one second; what is not answered by then moves to the slow lane
+for the rest of its time. Thousands of dead domains therefore fill the slow lane and leave the quick one to others.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+
+from relay.net.resolver_cache import AnswerCache
+from relay.ports import Clock, MailHost, MailHosts, Metrics, ResolverError
+
+ADDRESSES_MAX = 20
+MX_RECORDS_MAX = 100
+TEXTS_MAX = 100
+_QUICK_SECONDS = 1.0
+_UDP_PAYLOAD_BYTES = 1232
+
+_HOST = re.compile(r"(?=.{1,253}\Z)(?!.*\.\d+\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverSettings:
+    """`nameservers` are "address" or "address:port" ("[v6]:port"); empty: those of /etc/resolv.conf."""
+
+    nameservers: tuple[str, ...] = ()
+    timeout_seconds: float = 5.0
+    cache_entries_max: int = 10_000
+    ttl_min_seconds: float = 1.0
+    ttl_max_seconds: float = 86_400.0
+    negative_ttl_max_seconds: float = 300.0
+    quick_queries_max: int = 256
+    slow_queries_max: int = 256
+    ipv6: bool = True
+    resolv_conf: str = "/etc/resolv.conf"
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """An answer in our words: `nxdomain`, or the texts of the records, empty for NODATA; how long it may be kept."""
+
+    rdatas: tuple[object, ...]
+    ttl_seconds: float
+    nxdomain: bool = False
+
+
+class DnsResolver:
+    """Implements relay.ports.Resolver on the running event loop."""
+
+    def __init__(self, settings: ResolverSettings, clock: Clock, metrics: Metrics | None = None) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._cache = AnswerCache(settings.cache_entries_max)
+        self._quick = asyncio.Semaphore(settings.quick_queries_max)
+        self._slow = asyncio.Semaphore(settings.slow_queries_max)
+        self._dns = _stub(settings)
+
+    # --- Resolver ---
+
+    def known_mail_hosts(self, domain: str) -> MailHosts | None:
+        """Return what the cache holds, at once."""
+        found = self._known(("mx", domain))
+        return found if isinstance(found, MailHosts) else None
+
+    def known_addresses(self, host: str) -> Sequence[str] | None:
+        """Return what the cache holds, at once."""
+        found = self._known(("a", host))
+        return found if isinstance(found, tuple) else None
+
+    async def mail_hosts(self, domain: str, *, refresh: bool = False) -> MailHosts:
+        """Return the hosts that take mail for a domain."""
+        if not refresh and (known := self.known_mail_hosts(domain)) is not None:
+            return known
+        answer = await self._query(domain, "MX")
+        ttl_seconds = answer.ttl_seconds
+        if answer.nxdomain:
+            hosts = MailHosts(nxdomain=True)
+        elif answer.rdatas:
+            hosts = judge_mx(_mx_pairs(answer.rdatas))
+        else:  # RFC 5321 section 5.1: no MX record, so the domain is its own mail exchanger if it has an address
+            addresses = await self.addresses(domain)
+            hosts = MailHosts(hosts=(MailHost(0, domain),), implicit=True) if addresses else MailHosts()
+        self._keep(("mx", domain), hosts, ttl_seconds, negative=not hosts.hosts or hosts.implicit)
+        return hosts
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        """Return the addresses of a host, IPv4 first."""
+        known = self.known_addresses(host)
+        if known is not None:
+            return known
+        kinds = ("A", "AAAA") if self._settings.ipv6 else ("A",)
+        answers = await asyncio.gather(*(self._query(host, kind) for kind in kinds), return_exceptions=True)
+        found: list[str] = []
+        ttls: list[float] = []
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        for answer in answers:
+            if not isinstance(answer, BaseException):
+                found += [str(rdata) for rdata in answer.rdatas[:ADDRESSES_MAX]]
+                ttls.append(answer.ttl_seconds)
+        if errors and not found:
+            raise errors[0]
+        addresses = tuple(found)
+        if not errors:
+            self._keep(("a", host), addresses, min(ttls), negative=not addresses)
+        return addresses
+
+    async def text(self, name: str) -> Sequence[bytes]:
+        """Return the TXT records of a name, the strings of each joined."""
+        found = self._known(("txt", name))
+        if isinstance(found, tuple):
+            return found
+        answer = await self._query(name, "TXT")
+        texts = tuple(b"".join(getattr(rdata, "strings", ())) for rdata in answer.rdatas[:TEXTS_MAX])
+        self._keep(("txt", name), texts, answer.ttl_seconds, negative=not texts)
+        return texts
+
+    # --- cache ---
+
+    def _known(self, question: tuple[str, str]) -> object | None:
+        found = self._cache.get(question, self._clock.monotonic())
+        if found is not None:
+            self._count("relay_dns_cache_hits_total")
+        return found
+
+    def _keep(self, question: tuple[str, str], answer: object, ttl_seconds: float, *, negative: bool) -> None:
+        settings = self._settings
+        longest = settings.negative_ttl_max_seconds if negative else settings.ttl_max_seconds
+        kept = max(settings.ttl_min_seconds, min(ttl_seconds, longest))
+        self._cache.put(question, answer, self._clock.monotonic() + kept)
+
+    def _count(self, name: str, *labels: str) -> None:
+        if self._metrics is not None:
+            self._metrics.count(name, *labels)
+
+    # --- questions ---
+
+    async def _query(self, name: str, kind: str) -> _Records:
+        try:
+            question = dns.name.from_text(name if name.endswith(".") else f"{name}.")
+        except (dns.exception.DNSException, ValueError):  # no such name can exist in the DNS
+            return _Records((), self._settings.negative_ttl_max_seconds, nxdomain=True)
+        try:
+            records = await self._in_lanes(question, kind)
+        except ResolverError:
+            self._count("relay_dns_queries_total", "failure")
+            raise
+        self._count("relay_dns_queries_total", "answer" if records.rdatas else "none")
+        return records
+
+    async def _in_lanes(self, question: dns.name.Name, kind: str) -> _Records:
+        timeout_seconds = self._settings.timeout_seconds
+        quick_seconds = min(_QUICK_SECONDS, timeout_seconds)
+        async with self._quick:
+            try:
+                return await self._ask(question, kind, quick_seconds)
+            except dns.exception.Timeout:
+                if timeout_seconds <= quick_seconds:
+                    raise ResolverError(f"no answer for {kind} in {timeout_seconds:g} s") from None
+        async with self._slow:
+            try:
+                return await self._ask(question, kind, timeout_seconds - quick_seconds)
+            except dns.exception.Timeout:
+                raise ResolverError(f"no answer for {kind} in {timeout_seconds:g} s") from None
+
+    async def _ask(self, question: dns.name.Name, kind: str, lifetime_seconds: float) -> _Records:
+        """Ask once. Raise dns.exception.Timeout when there was no answer, ResolverError when there was a bad one."""
+        rdtype = dns.rdatatype.from_text(kind)
+        try:
+            answer = await self._dns.resolve(
+                question, rdtype, raise_on_no_answer=False, search=False, lifetime=lifetime_seconds
+            )
+        except dns.resolver.NXDOMAIN as error:
+            return _Records((), _negative_ttl(error, question), nxdomain=True)
+        except dns.exception.Timeout:
+            raise
+        except (dns.exception.DNSException, OSError, ValueError, EOFError) as error:
+            raise ResolverError(f"name servers gave no usable answer for {kind}: {type(error).__name__}") from None
+        ttl_seconds = max(0.0, float(answer.chaining_result.minimum_ttl))
+        if answer.rrset is None:
+            return _Records((), ttl_seconds)
+        return _Records(tuple(answer.rrset)[:MX_RECORDS_MAX], ttl_seconds)
+
+
+def _negative_ttl(error: dns.resolver.NXDOMAIN, question: dns.name.Name) -> float:
+    try:
+        response = error.response(question)  # type: ignore[no-untyped-call]  # dnspython leaves it untyped
+        return float(response.resolve_chaining().minimum_ttl)
+    except (dns.exception.DNSException, KeyError):
+        return 0.0
+
+
+def _mx_pairs(rdatas: Sequence[object]) -> list[tuple[int, str]]:
+    pairs: list[tuple[int, str]] = []
+    for rdata in rdatas:
+        exchange = getattr(rdata, "exchange", None)
+        preference = getattr(rdata, "preference", None)
+        if isinstance(exchange, dns.name.Name) and isinstance(preference, int):
+            pairs.append((preference, exchange.to_text(omit_final_dot=True).lower() if len(exchange) > 1 else ""))
+    return pairs
+
+
+def judge_mx(pairs: Sequence[tuple[int, str]]) -> MailHosts:
+    """Turn (preference, target) pairs into hosts; the target "" is the root.
+
+    One record that names the root is a null MX (RFC 7505 section 3), one among others is ignored. Targets that are
+    no host names (literals, single labels, octets outside of letters, digits, hyphen) are skipped.
+    """
+    if len(pairs) == 1 and not pairs[0][1]:
+        return MailHosts(null_mx=True)
+    best: dict[str, int] = {}
+    for preference, target in pairs:
+        if _HOST.match(target) and target.rpartition(".")[2] not in ("localhost", "invalid"):
+            best[target] = min(preference, best.get(target, preference))
+    hosts = sorted((MailHost(preference, host) for host, preference in best.items()), key=_rank)
+    return MailHosts(hosts=tuple(hosts), mx_unusable=not hosts)
+
+
+def _rank(host: MailHost) -> tuple[int, str]:
+    return host.preference, host.host
+
+
+def _stub(settings: ResolverSettings) -> dns.asyncresolver.Resolver:
+    has_conf = Path(settings.resolv_conf).is_file() and not settings.nameservers
+    stub = dns.asyncresolver.Resolver(settings.resolv_conf, configure=has_conf)
+    if settings.nameservers:
+        stub.nameservers = [_nameserver(text) for text in settings.nameservers]
+    elif not has_conf:
+        stub.nameservers = ["127.0.0.1"]  # resolv.conf(5): without a name server, this machine
+    stub.timeout = max(0.2, min(2.0, settings.timeout_seconds / 2))
+    stub.use_edns(0, 0, _UDP_PAYLOAD_BYTES)
+    stub.cache = None
+    return stub
+
+
+def _nameserver(text: str) -> dns.nameserver.Nameserver:
+    host, _, port = text.rpartition(":") if text.startswith("[") or text.count(":") == 1 else (text, "", "")
+    return dns.nameserver.Do53Nameserver(host.strip("[]"), int(port or 53))
