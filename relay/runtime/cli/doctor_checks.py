@@ -223,7 +223,7 @@ def spool(site: Site) -> Iterator[Check]:
             counts = shard.reader.counts()
         finally:
             shard.reader.close()
-        kept = list((shard.path / "quarantine").iterdir()) if (shard.path / "quarantine").is_dir() else []
+        kept = list(shard.paths.quarantine.iterdir()) if shard.paths.quarantine.is_dir() else []
         waiting = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "empty"
         quarantined = counts.get(DeliveryState.QUARANTINED, 0)
         if quarantined or kept:

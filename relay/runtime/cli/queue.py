@@ -256,11 +256,8 @@ def _act(
     from relay.runtime.cli.queue_actions import act  # noqa: PLC0415
     from relay.runtime.cli.shards import open_shards  # noqa: PLC0415
 
-    count = 0
     with working(f"queue {action}"), open_shards(config) as (site, shards):
-        for choice in choices:
-            wanted = _shard(choice.message_id)
-            count += sum(act(site, one, action, choice) for one in shards if wanted in (None, one.number))
+        count = act(site, shards, action, choices)
     if as_json:
         write_json({"action": action, "count": count})
     else:

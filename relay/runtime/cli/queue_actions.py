@@ -1,35 +1,58 @@
-"""What an operator may do to deliveries: by the shard's worker, or here when no relay runs."""
+"""What an operator may do to deliveries: by the workers while the relay runs, here while it is stopped."""
 
 from typing import TYPE_CHECKING, Any
 
-from relay.model.delivery import OPEN_STATES
+from relay.errors import TemporaryError
+from relay.model.delivery import OPEN_STATES, DeliveryState
+from relay.runtime.rpc import Client, NotRunningError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.runtime.cli.shards import Choice, Shard
     from relay.runtime.cli.site import Site
 
 ACTION_SECONDS = 600.0
+APPLIES_TO = {
+    "retry": frozenset({DeliveryState.QUEUED}),
+    "hold": frozenset({DeliveryState.QUEUED}),
+    "release": frozenset({DeliveryState.HELD, DeliveryState.QUARANTINED}),
+    "delete": OPEN_STATES,
+}
 
 
-def act(site: "Site", shard: "Shard", action: str, choice: "Choice") -> int:
-    """Do `action` (retry, hold, release, delete) to the deliveries of a shard; return how many it changed.
+def act(site: "Site", shards: "Sequence[Shard]", action: str, choices: "Sequence[Choice]") -> int:
+    """Do `action` (retry, hold, release, delete) to the chosen deliveries; return how many it changed.
 
-    The worker does it while the relay runs. When nobody answers, this command owns the shard for the time it takes:
-    its lock keeps a relay that starts meanwhile waiting.
+    TemporaryError when a part of a running relay does not answer: nothing of its shard was changed then.
     """
+    workers = _workers(site)
+    if workers:
+        return sum(_ask(worker, action, choice) for worker in workers for choice in choices)
     from relay.runtime.cli.queue_offline import act_offline  # noqa: PLC0415
-    from relay.runtime.rpc import Client, NotRunningError  # noqa: PLC0415
 
-    try:
-        client = Client(site.data_dir / "run" / f"worker-{shard.name}.sock", ACTION_SECONDS)
-    except NotRunningError:
-        return act_offline(shard, action, choice)
-    with client as worker:
-        answer = worker.call("queue.act", action=action, **_arguments(choice))
-    return int(answer["count"])
+    return act_offline(site, shards, action, choices)
 
 
-def _arguments(choice: "Choice") -> dict[str, Any]:
-    states = [None] if choice.states == OPEN_STATES else sorted(choice.states)
-    named = {"state": states[0], "domain": choice.domain, "message_id": choice.message_id}
-    return {name: str(value) for name, value in named.items() if value}
+def _workers(site: "Site") -> list[Client]:
+    """Return a connection to every worker, none when the relay is stopped."""
+    found: list[Client] = []
+    silent = ""
+    for path in sorted((site.data_dir / "run").glob("worker-*.sock")):
+        try:
+            found.append(Client(path, ACTION_SECONDS))
+        except NotRunningError:
+            silent = path.stem
+    if found and silent:
+        raise TemporaryError(f"{silent} gives no answer, though the relay runs; try again in a moment.")
+    return found
+
+
+def _ask(worker: Client, action: str, choice: "Choice") -> int:
+    states = sorted(choice.states & APPLIES_TO[action])
+    count = 0
+    for state in states:
+        named = {"state": str(state), "domain": choice.domain, "message_id": choice.message_id}
+        arguments: dict[str, Any] = {name: value for name, value in named.items() if value}
+        count += int(worker.call("queue.act", action=action, **arguments)["count"])
+    return count

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from relay.errors import TemporaryError, UsageError
+from relay.errors import UsageError
 from relay.runtime.cli.options import ConfigOption, JsonOption
 from relay.runtime.cli.output import note, working, write_json
 
-KEPT = frozenset({"keys"})
+KEPT = frozenset({"keys", "run"})  # run has the lock that keeps a relay from starting meanwhile
 
 
 def reset(
@@ -27,18 +27,19 @@ def reset(
     """
     if not data or not yes:
         raise UsageError("This deletes all mail and all accounts for good: give both --data and --yes.")
-    from relay.runtime.cli.locks import alone  # noqa: PLC0415
-    from relay.runtime.cli.processes import is_running  # noqa: PLC0415
+    from relay.runtime import supervisor_start  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.setup import first_credentials  # noqa: PLC0415
 
     site = open_site(config)
-    if is_running(site):
-        raise TemporaryError("The relay is running; stop it first.")
     master_key = site.master_key()
-    with alone(site), working("wiping"):
-        removed = _wipe(site.data_dir)
-        made = first_credentials(site.data_dir, master_key, sandbox=False)
+    lock = supervisor_start.RunLock.take(supervisor_start.prepare_directories(site.data_dir, None))
+    try:
+        with working("wiping"):
+            removed = _wipe(site.data_dir)
+            made = first_credentials(site.data_dir, master_key, sandbox=False)
+    finally:
+        lock.release()
     if as_json:
         write_json(
             {

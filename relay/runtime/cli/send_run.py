@@ -33,6 +33,7 @@ def draft(
     header: list[str],
     file: Path | None,
 ) -> Draft:
+    """Return what the options say to send; UsageError when they do not say enough."""
     raw = b""
     if file is not None:
         raw = build.with_crlf(
@@ -66,6 +67,7 @@ def server(
     ca: Path | None,
     insecure: bool,
 ) -> Server:
+    """Return where the options say to send: the named server, or the configured relay."""
     if tls not in ("", *TLS_MODES):
         raise UsageError(f"--tls takes {', '.join(TLS_MODES)}, not {tls!r}.")
     if not host:
@@ -139,6 +141,7 @@ class _Tally:
 
 
 def run(server: Server, draft: Draft, count: int, connections: int, *, as_json: bool) -> int:
+    """Send, tell, and return the exit code."""
     tally = _Tally(server, count, as_json=as_json)
     started = time.monotonic()
     with counting("sending", count) as advance:

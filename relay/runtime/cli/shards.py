@@ -5,7 +5,6 @@ stopped. A change goes to the shard's worker; when nobody runs, the shard's lock
 """
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from relay.model.delivery import OPEN_STATES, DeliveryState
-from relay.model.ids import accepted_ms_of
 from relay.runtime.cli.output import iso
+from relay.store.adoption import shard_paths, shards_on_disk
 from relay.store.reader import QueueFilter, ShardReader
+from relay.store.spool import find_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from relay.model.message import Delivery, Message
     from relay.runtime.cli.site import Site
-
-SPOOL_FILE = "spool.db"
-ACTION_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +42,8 @@ class Shard:
 
     def __init__(self, site: "Site", number: int) -> None:
         self.number = number
-        self.name = f"{number:04d}"
-        self.path = site.data_dir / "spool" / self.name
-        self.history = site.data_dir / "history" / self.name
-        self.reader = ShardReader(self.path / SPOOL_FILE)
+        self.paths = shard_paths(site.data_dir, number)
+        self.reader = ShardReader(self.paths.database)
 
     def page(self, choice: Choice, after: int, limit: int) -> "tuple[list[Delivery], int | None]":
         """Return deliveries beyond a key, and where to go on, None at the end."""
@@ -57,12 +52,7 @@ class Shard:
 
     def trace(self, message_id: str) -> dict[str, Any] | None:
         """Return a message with its deliveries and attempts, as the outside contract has it."""
-        message = self.reader.message(message_id)
-        if message is not None:
-            return trace_object(message, self.reader.deliveries_of(message))
-        from relay.store.history import find_in_history  # noqa: PLC0415
-
-        found = find_in_history(self.history, message_id, accepted_ms_of(message_id))
+        found = find_message(self.reader, self.paths.history, message_id)
         return trace_object(found.message, list(found.deliveries)) if found else None
 
 
@@ -81,16 +71,9 @@ def open_shards(config: Path | None, number: int | None = None) -> "Iterator[tup
 
 
 def shard_numbers(site: "Site") -> list[int]:
-    """Return the numbers of the shards on disk."""
-    try:
-        names = os.listdir(site.data_dir / "spool")  # noqa: PTH208 (names, not paths, are wanted)
-    except FileNotFoundError:
-        return []
-    return sorted(int(name) for name in names if len(name) == 4 and name.isdigit() and _has_spool(site, name))  # noqa: PLR2004
-
-
-def _has_spool(site: "Site", name: str) -> bool:
-    return (site.data_dir / "spool" / name / SPOOL_FILE).is_file()
+    """Return the numbers of the shards on disk that have a spool."""
+    found = shards_on_disk(site.data_dir)
+    return [number for number in found if shard_paths(site.data_dir, number).database.is_file()]
 
 
 def delivery_object(delivery: "Delivery") -> dict[str, Any]:
