@@ -12,6 +12,8 @@ from relay.signing import keys
 from relay.signing.keys import KeyKind, PrivateKey
 from relay.store.catalog_tables import Row, Tables
 
+RSA = keys.ALGORITHMS[KeyKind.RSA]
+ED25519 = keys.ALGORITHMS[KeyKind.ED25519]
 PAGE_SIZE_MAX = 1000
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")  # DKIM-007
@@ -86,9 +88,9 @@ class Identities:
         return self.require(account, kept)
 
     def add_key(
-        self, account: str, domain: str, *, kind: KeyKind = KeyKind.RSA, private_key: bytes = b"", selector: str = ""
+        self, account: str, domain: str, *, algorithm: str = RSA, private_key: bytes = b"", selector: str = ""
     ) -> IdentityDetails:
-        """Add a signing key to a domain identity: a new one of `kind`, or an existing private key (DKIM-006).
+        """Add a signing key to a domain identity: a new one for `algorithm`, or an existing private key (DKIM-006).
 
         Its record must be published at once, for it signs from now on.
         """
@@ -97,7 +99,7 @@ class Identities:
             raise UsageError(f"{details.identity.name} is an address; keys belong to domains.")
         if selector and not _SELECTOR.match(selector):
             raise UsageError(f"A selector has 1 to 63 letters, digits and inner hyphens, not {selector!r}.")
-        key = keys.load(private_key or keys.generate(kind))
+        key = keys.load(private_key or keys.generate(_kind(algorithm)))
         with self._tables.writing(account):
             self._add_key(account, details.identity.name, key, selector or _new_selector())
         return self.require(account, domain)
@@ -198,6 +200,13 @@ def identity_of(row: Row) -> Identity:
 def owner_of(account: str, domain: str, selector: str) -> str:
     """Return what a sealed private key belongs to."""
     return f"dkim {account} {domain} {selector}"
+
+
+def _kind(algorithm: str) -> KeyKind:
+    for kind, name in keys.ALGORITHMS.items():
+        if name == algorithm:
+            return kind
+    raise UsageError(f"A key is for {RSA} or {ED25519}, not {algorithm!r}.")
 
 
 def _new_selector() -> str:

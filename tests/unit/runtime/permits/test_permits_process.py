@@ -20,7 +20,7 @@ def reasons(answers):
     return [answer.reason for answer in answers if answer is not None]
 
 
-@pytest.mark.req("QUOTA-001", "QUOTA-004")
+@pytest.mark.req("QUOTA-001")
 def test_quota_is_exact_over_several_workers(permits):
     permits.start(shards=(1, 2, 3))
 
