@@ -87,9 +87,9 @@ def serve(
     listening = Listening(workers)
     listening.open(_places(config))
     privileges.raise_open_files(supervisor_start.open_files_wanted(config))
-    privileges.drop(target)
     found = dict(bodies) if bodies is not None else {role: find_body(name) for role, name in BODIES.items()}
-    supervisor_start.preload()
+    supervisor_start.preload()  # before root is given up: the library may be where only root can read
+    privileges.drop(target)
     supervisor = Supervisor(
         config_path, config, workers=workers, listening=listening, lock=lock, log=log, bodies=found, timing=timing
     )

@@ -1,0 +1,84 @@
+"""A supervisor with trivial children in a process of its own, for tests: `python relay_process.py CONFIG [JSON]`.
+
+Worker bodies answer every connection with their pid and name; what else they do is switched by files in the data
+directory, so that a test can say "hang now" or "refuse the next reload".
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from relay.errors import RelayError, StorageError
+from relay.runtime.children import Role
+from relay.runtime.supervisor import serve
+from relay.runtime.supervisor_child import Timing
+
+
+class EchoBody:
+    def __init__(self, context):
+        self.context = context
+        self.servers = {}
+        self.open = 0
+
+    def flag(self, name):
+        return (self.context.config.data_dir / f"{name}.{self.context.name}").exists()
+
+    async def start(self):
+        if self.flag("unstartable"):
+            raise StorageError("the spool was written by a newer relay; install that one")
+        if self.flag("crash"):
+            raise RuntimeError("crash at start")
+        self.context.ops.add("limits", lambda _: {"connections_max": self.context.config.limits.connections_max})
+        await self.listen(self.context.listeners)
+
+    async def listen(self, listeners):
+        wanted = {listener.socket.fileno(): listener for listener in listeners}
+        for fileno, listener in wanted.items():
+            if fileno not in self.servers:
+                self.servers[fileno] = await asyncio.start_server(self.answer, sock=listener.socket)
+        for fileno in self.servers.keys() - wanted.keys():
+            self.servers.pop(fileno).close()
+
+    async def answer(self, reader, writer):
+        self.open += 1
+        self.context.row.sessions = self.open
+        self.context.metrics.count("relay_sessions_total", "submission")
+        writer.write(f"{os.getpid()} {self.context.name}\n".encode())
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+        self.open -= 1
+
+    async def reload(self, config, listeners):
+        if self.flag("refuse"):
+            raise RelayError("this process cannot take it")
+        await self.listen(listeners)
+
+    async def drain(self, timeout_seconds):
+        for server in self.servers.values():
+            server.close()
+        deadline = time.monotonic() + timeout_seconds
+        while self.open and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    def ping(self):
+        if self.flag("hang"):
+            time.sleep(3600)
+
+
+def main():
+    timing = Timing(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else Timing()
+    try:
+        code = serve(Path(sys.argv[1]), bodies=dict.fromkeys(Role, EchoBody), timing=timing)
+    except RelayError as error:
+        print(error, file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
