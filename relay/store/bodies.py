@@ -93,7 +93,7 @@ class Bodies:
                     if not pattern.match(entry.name) or not entry.is_file(follow_symlinks=False):
                         ignored.append(f"{directory.name}/{entry.name!r}")
                         continue
-                    os.unlink(entry.path)
+                    Path(entry.path).unlink()
                     removed += 1
         return removed, ignored
 

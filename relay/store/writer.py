@@ -53,8 +53,9 @@ CrashPoint = Callable[[str], None]
 class Writer:
     """The writer thread of one shard.
 
-    `on_commit(finished keys, body files to remove)` and `on_failure(damaged)` are called on this thread. `crash_point(name)` is called at
-    "before commit" and "after commit", for tests that stop, slow or break the process there.
+    `on_commit(finished keys, body files to remove)` and `on_failure(damaged)` are called on this thread.
+    `crash_point(name)` is called at "before commit" and "after commit", for tests that stop, slow or break the
+    process there.
     """
 
     def __init__(
