@@ -19,6 +19,7 @@ PROJECT = Path(__file__).parents[2]
 STAGES = parse((PROJECT / "Dockerfile").read_text())
 FINAL = STAGES[-1]
 SWITCH = "RELAY_TEST_DEBOOTSTRAP"
+MACHINE_CERTIFICATES = Path("/etc/ssl/machine.crt")  # whom this machine trusts, out of the reach of packages
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -123,14 +124,15 @@ def free_ports(count: int) -> list[int]:
 def test_the_install_steps_make_a_relay_that_runs(debian, tmp_path_factory):
     place = tmp_path_factory.mktemp("image")
     pip, mounts = pip_settings()
-    certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+    certificates = Path(pip.get("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt"))
     built: dict[str, Root] = {}
     for stage in STAGES:
         path = place / stage.name
         subprocess.run(["cp", "-a", str(debian), str(path)], check=True, timeout=600)
         if certificates.is_file():
-            (path / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
-            shutil.copy(certificates, path / "etc/ssl/certs")
+            (path / "etc/ssl").mkdir(parents=True, exist_ok=True)
+            shutil.copy(certificates, path / MACHINE_CERTIFICATES.relative_to("/"))
+            pip["PIP_CERT"] = str(MACHINE_CERTIFICATES)
         base = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
         built[stage.name] = Root(path, mounts, base | network_environment() | (pip if stage.name == "build" else {}))
         build(stage, built[stage.name], PROJECT, built)
@@ -144,7 +146,7 @@ def test_the_install_steps_make_a_relay_that_runs(debian, tmp_path_factory):
     image.run(["relay", "init", "/etc/relay", "--data-dir", "/var/lib/relay", "--hostname", "mail.example.com"])
     _other_ports(image.path / "etc/relay/relay.yaml")
     image.run(["relay", "check"])
-    _starts_answers_and_stops(image)
+    _starts_and_answers(image)
 
 
 def _other_ports(config: Path) -> None:
@@ -152,7 +154,7 @@ def _other_ports(config: Path) -> None:
     config.write_text(re.sub(r"port: \d+", lambda _match: f"port: {next(ports)}", config.read_text()))
 
 
-def _starts_answers_and_stops(image: Root) -> None:
+def _starts_and_answers(image: Root) -> None:
     process = subprocess.Popen(
         image.command([*words(FINAL.of("ENTRYPOINT")[0]), *words(FINAL.of("CMD")[0])]),
         stdout=subprocess.PIPE,
