@@ -10,7 +10,7 @@ import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from relay.model.content import BodyFile, Content
 from relay.net import client_tls
@@ -107,13 +107,13 @@ class TcpLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is made, unless nobody wants it any more."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        stream = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        self._transport = stream
         if self._silent:
-            transport.abort()
+            stream.abort()
             return
-        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
-        name = transport.get_extra_info("sockname")
+        stream.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        name = stream.get_extra_info("sockname")
         self.source_address = str(name[0]) if name else ""
         self._user.link_opened(self)
 

@@ -1,0 +1,151 @@
+"""A whole internet in a literal: zones, and scripted mail hosts on loopback addresses that share one port.
+
+Nothing leaves the machine. Use it inside a running loop (`async with`), or from plain code, where it runs in a
+thread of its own (`with internet.in_thread():`).
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from relay.testing.internet_dns import FakeDns
+from relay.testing.internet_host import FakeHost, Received, words
+
+_PORT_TRIES = 50
+
+
+class FakeInternet:
+    """`domains` maps a domain to the scripts of its hosts, in order of preference: {"a.test": ["grey.1", ""]}.
+
+    Each gets a name, `mx1.a.test`, and an address in 127.0.0.0/8 of its own; records in `zones` are added to these
+    or replace them. `port` is the one that every host listens on, `dns.nameserver` is to be asked.
+    """
+
+    def __init__(
+        self,
+        domains: Mapping[str, Iterable[str]] | None = None,
+        zones: Mapping[str, Mapping[str, object]] | None = None,
+        *,
+        us: str = "relay.example",
+        network: str = "127.0.16",
+    ) -> None:
+        self.dns = FakeDns()
+        self.hosts: dict[str, FakeHost] = {}
+        self.port = 0
+        self._us = us
+        self._network = network
+        self._directory = tempfile.TemporaryDirectory(prefix="relay-internet-")
+        self.certificate = Path(self._directory.name) / "cert.pem"
+        for domain, scripts in (domains or {}).items():
+            self._add_domain(domain, scripts)
+        self.dns.zones.update(zones or {})
+
+    def _add_domain(self, domain: str, scripts: Iterable[str]) -> None:
+        records = []
+        for index, script in enumerate(scripts, 1):
+            host = self.add_host(f"mx{index}.{domain}", script)
+            records.append(f"{index * 10} {host.name}.")
+        self.dns.zones[domain] = {"MX": records}
+
+    def add_host(self, name: str, script: str = "") -> FakeHost:
+        """Add a host before the start, with an address record of its own."""
+        address = f"{self._network}.{len(self.hosts) + 1}"
+        host = FakeHost(name, address, words(script), us=self._us)
+        self.hosts[name] = host
+        self.dns.zones[name] = {"A": [address]}
+        return host
+
+    @property
+    def received(self) -> list[Received]:
+        """Everything that any host took."""
+        return [received for host in self.hosts.values() for received in host.received]
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        context = self._tls()
+        for host in self.hosts.values():
+            host.context = context
+        await self.dns.start()
+        for _ in range(_PORT_TRIES):
+            if await self._listen():
+                return self
+        raise OSError("no port is free on all addresses")
+
+    async def _listen(self) -> bool:
+        port = 0
+        for host in self.hosts.values():
+            try:
+                port = await host.start(port)
+            except OSError:
+                for other in self.hosts.values():
+                    await other.stop()
+                return False
+        self.port = port
+        return True
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Stop."""
+        for host in self.hosts.values():
+            await host.stop()
+        await self.dns.stop()
+        self._directory.cleanup()
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Iterator[Self]:
+        """Run in a thread with a loop of its own."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="fake-internet", daemon=True)
+        thread.start()
+        asyncio.run_coroutine_threadsafe(self.__aenter__(), loop).result(30)
+        try:
+            yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(self.__aexit__(), loop).result(30)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(30)
+            loop.close()
+
+    def _tls(self) -> ssl.SSLContext:
+        key = self.certificate.with_name("key.pem")
+        write_certificate(self.certificate, key, list(self.hosts))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key)
+        return context
+
+
+def write_certificate(certificate: Path, key: Path, names: Iterable[str]) -> None:
+    """Write a self-signed ECDSA certificate for names, and its key."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake internet")])
+    now = dt.datetime.now(dt.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in names] or [x509.DNSName("x")]), False
+        )
+        .sign(private, hashes.SHA256())
+    )
+    certificate.write_bytes(built.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
