@@ -10,7 +10,7 @@ from relay.runtime.cli.output import write_json, write_json_lines, write_table
 if TYPE_CHECKING:
     from relay.model.account import Account
 
-app = typer.Typer(help="Create, list, pause and close accounts.", no_args_is_help=True)
+app = typer.Typer(help="Accounts.", no_args_is_help=True)
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The account, 12 digits.")]
 
@@ -19,7 +19,9 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The account, 12 d
 def create(
     account: IdArgument,
     *,
-    sandbox: Annotated[bool, typer.Option(help="Start with the sandbox limits: 200 a day, 1 a second.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Start with the sandbox limits: 200 a day, 1 a second.")
+    ] = False,
     contact: Annotated[str, typer.Option(help="Address of whoever is responsible.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,

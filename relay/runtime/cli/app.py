@@ -70,24 +70,26 @@ SENDERS = "Who may send"
 MAIL = "Mail under way"
 TOOLS = "Development and diagnosis"
 
-app.command("init", rich_help_panel=RUNNING)(init)
-app.command("serve", rich_help_panel=RUNNING)(serve)
-app.command("check", rich_help_panel=RUNNING)(check)
-app.command("doctor", rich_help_panel=RUNNING)(doctor)
-app.command("reset", rich_help_panel=RUNNING)(reset)
+app.command("init", short_help="Make a relay: configuration, keys, first account.", rich_help_panel=RUNNING)(init)
+app.command("serve", short_help="Run the relay.", rich_help_panel=RUNNING)(serve)
+app.command("check", short_help="Check the configuration and this machine.", rich_help_panel=RUNNING)(check)
+app.command("doctor", short_help="Look for what usually goes wrong.", rich_help_panel=RUNNING)(doctor)
+app.command("reset", short_help="Wipe all state of a stopped relay.", rich_help_panel=RUNNING)(reset)
 app.add_typer(account, name="account", rich_help_panel=SENDERS)
 app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
 app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
 app.add_typer(dkim, name="dkim", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
-app.command("smtp-password", rich_help_panel=SENDERS)(smtp_password)
+app.command("smtp-password", short_help="Print the SMTP password of an access key.", rich_help_panel=SENDERS)(
+    smtp_password
+)
 app.add_typer(queue, name="queue", rich_help_panel=MAIL)
-app.command("trace", rich_help_panel=MAIL)(trace)
-app.command("send", rich_help_panel=TOOLS)(send)
-app.command("sink", rich_help_panel=TOOLS)(sink)
-app.command("classify", rich_help_panel=TOOLS)(classify)
-app.command("demo", rich_help_panel=TOOLS)(demo)
+app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
+app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
+app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)
+app.command("classify", short_help="Say what a bounce or complaint means.", rich_help_panel=TOOLS)(classify)
+app.command("demo", short_help="Run a relay and a mailbox, and show a message.", rich_help_panel=TOOLS)(demo)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -113,6 +115,8 @@ def _invoke(arguments: Sequence[str]) -> int:
     try:
         app(args=list(arguments), prog_name="relay")
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # caught there and turned into a plain 1
+            return EX_BROKEN_PIPE
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         return EX_USAGE if code == 2 else code  # noqa: PLR2004 (what the argument parser leaves with)
     return 0

@@ -12,7 +12,7 @@ from relay.runtime.cli.output import iso, note, when, write_fields, write_json, 
 if TYPE_CHECKING:
     from relay.store.catalog_credentials import Credential, NewCredential
 
-app = typer.Typer(help="Create, list, revoke and import SMTP users and access keys.", no_args_is_help=True)
+app = typer.Typer(help="SMTP users and access keys.", no_args_is_help=True)
 
 SECRET_MAX_CHARACTERS = 1024
 

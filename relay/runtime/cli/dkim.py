@@ -11,7 +11,7 @@ from relay.runtime.cli.output import iso, note, when, working, write_json, write
 if TYPE_CHECKING:
     from relay.store.catalog_identities import IdentityDetails
 
-app = typer.Typer(help="See, add and delete the signing keys of a domain.", no_args_is_help=True)
+app = typer.Typer(help="Signing keys of a domain.", no_args_is_help=True)
 
 DomainArgument = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain identity.")]
 

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from relay.store.catalog import Catalog
     from relay.store.catalog_identities import DnsRecord, IdentityDetails
 
-app = typer.Typer(
-    help="Create, list, verify and delete the domains and addresses to send from.", no_args_is_help=True
-)
+app = typer.Typer(help="Domains and addresses to send from.", no_args_is_help=True)
 
 TXT_STRING_MAX_OCTETS = 255  # RFC 1035 section 3.3.14
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A domain or an address.")]

@@ -66,7 +66,10 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     if count == 0:
         note(empty)
         return
-    console().print(table)
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(table)
+    sys.stdout.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
 
 
 def write_fields(fields: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from relay.model.message import Delivery
     from relay.runtime.cli.shards import Choice, Shard
 
-app = typer.Typer(help="See and change what waits for delivery.", no_args_is_help=True)
+app = typer.Typer(help="Mail that waits for delivery.", no_args_is_help=True)
 
 PAGE = 500
 LIMIT_DEFAULT = 100

@@ -9,7 +9,7 @@ from relay.runtime.cli.account import as_object, limit_text
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import write_fields, write_json
 
-app = typer.Typer(help="Show and set the limits of an account.", no_args_is_help=True)
+app = typer.Typer(help="Limits of an account.", no_args_is_help=True)
 
 
 @app.command("set")

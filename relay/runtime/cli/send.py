@@ -36,7 +36,7 @@ def send(
     ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Believe certificates signed by this one.", show_default=False)
     ] = None,
-    insecure: Annotated[bool, typer.Option(help="Believe any certificate.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Believe any certificate.")] = False,
     user: Annotated[str, typer.Option(envvar="RELAY_SMTP_USER", help="SMTP user name.")] = "",
     password: Annotated[
         str, typer.Option(envvar="RELAY_SMTP_PASSWORD", help="SMTP password (others may see it: prefer the file).")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from relay.model.account import SuppressionEntry
     from relay.store.suppression import Form, ImportReport
 
-app = typer.Typer(help="See and change an account's suppression list.", no_args_is_help=True)
+app = typer.Typer(help="Addresses that are not sent to.", no_args_is_help=True)
 
 LIMIT_DEFAULT = 1000
 LIMIT_MAX = 100_000_000
