@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from relay.model.account import Account, Identity, SuppressionEntry
 from relay.model.content import Content
-from relay.model.message import Delivery, NewEvent, NewMessage, Settlement, Submission
+from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
 from relay.model.outcome import Outcome
 from relay.model.refusal import Accepted, Refusal
 
@@ -109,6 +109,44 @@ class Spool(Protocol):
 
     def room_bytes(self) -> int:
         """Return how much may still be written before `limits.disk_free_min` is reached; 0 or less: refuse mail."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message of this shard with its deliveries, still queued or long finished."""
+
+    message: Message
+    deliveries: Sequence[Delivery]
+
+
+Recorded = Callable[[bool, Exception | None], None]
+"""Called with whether it was written (False: known before, or an error), and the error."""
+
+
+class Inbox(Protocol):
+    """What came back for messages of any shard, until its owner took it over; and this shard's own records."""
+
+    def keep(self, item_id: str, shard: int, payload: bytes, done: Done) -> None:
+        """Write an item for a shard; the same id again changes nothing."""
+        ...
+
+    def waiting(self, limit: int) -> Sequence[tuple[str, int, bytes]]:
+        """Return items (id, shard, payload) that were not taken over yet, oldest first."""
+        ...
+
+    def forget(self, item_id: str, done: Done) -> None:
+        """Drop an item that its owner has taken over."""
+        ...
+
+    def find(self, message_id_prefix: str) -> Record | None:
+        """Return the message of this shard whose id starts so, from queue or history."""
+        ...
+
+    def record(
+        self, dedupe_key: str, events: Sequence[NewEvent], messages: Sequence[NewMessage], done: Recorded
+    ) -> None:
+        """Write events and messages in one transaction; nothing when `dedupe_key` was recorded before."""
         ...
 
 

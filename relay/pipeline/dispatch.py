@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from relay.errors import CorruptionError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, NewMessage
@@ -61,6 +62,7 @@ class Dispatch:
         self._domains: Counter[str] = Counter()
         self._cache: dict[int, Content] = {}
         self._cached_bytes = 0
+        self._corrupt: set[int] = set()
         self._slots = list(range(IN_FLIGHT_SLOTS))
         self._slot_of: dict[int, int] = {}
         self._cursor = (0, 0)
@@ -112,6 +114,7 @@ class Dispatch:
         if delivery is None:
             return
         self._take_cached(key)
+        self._corrupt.discard(key)
         slot = self._slot_of.pop(key, None)
         if slot is not None:
             self._spool.in_flight(slot, 0)
@@ -120,6 +123,10 @@ class Dispatch:
         self._domains[domain] -= 1
         if not self._domains[domain]:
             del self._domains[domain]
+
+    def is_corrupt(self, key: int) -> bool:
+        """Say whether the message of a delivery in the window could not be read back."""
+        return key in self._corrupt
 
     def withdraw(self, key: int) -> bool:
         """Take a delivery out of the window; False when it is being attempted now."""
@@ -150,7 +157,11 @@ class Dispatch:
             slot = self._slots.pop()
             self._slot_of[key] = slot
             self._spool.in_flight(slot, key)
-        return self._take_cached(key) or self._spool.content(key >> RECIPIENT_INDEX_BITS)
+        try:
+            return self._take_cached(key) or self._spool.content(key >> RECIPIENT_INDEX_BITS)
+        except CorruptionError:
+            self._corrupt.add(key)
+            raise
 
     def _take_cached(self, key: int) -> Content | None:
         content = self._cache.pop(key, None)

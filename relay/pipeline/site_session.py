@@ -284,7 +284,7 @@ class Session:
             other.started_ms = items[0].started_ms
         self._reused = client.transactions > 0
         recipients = tuple([each.job.delivery.recipient for each in items])
-        transaction = Transaction(job.return_path, recipients, content, message.eight_bit, message.smtputf8)
+        transaction = Transaction(job.return_path, recipients, content, message.eight_bit, message.smtputf8, job)
         refusal = client.send(transaction, self._clock.monotonic())
         if refusal is None:
             self._items = items

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from relay.model.content import Content
 from relay.smtp.client_extensions import Extensions
 
-Downgrade = Callable[[Content], Content | None]
-"""Returns a message in 7-bit form, or None where that is not possible."""
+Downgrade = Callable[[Content, object], Content | None]
+"""Returns a message in 7-bit form, or None where that is not possible; takes the transaction's `tag` too."""
 
 # Nothing that matches can end a path or a command line early: either a dot-string without specials or a quoted
 # string (RFC 5321 section 4.1.2), UTF-8 where RFC 6531 allows it.
@@ -55,7 +55,7 @@ def fit(transaction: Transaction, host: Extensions, downgrade: Downgrade | None)
             return fitted
         transaction = fitted
     if transaction.eight_bit and not host.eight_bit_mime:
-        content = downgrade(transaction.content) if downgrade is not None else None
+        content = downgrade(transaction.content, transaction.tag) if downgrade is not None else None
         if content is None:  # RFC 6152 section 3
             return Unfit("5.6.3", "Message has 8-bit content, the host takes none, and it cannot be converted")
         transaction = replace(transaction, content=content, eight_bit=False)

@@ -61,7 +61,7 @@ class Group:
 
     def add_settlement(self, settlement: Settlement) -> None:
         """Add a verdict with all its effects, unless its dedupe key was taken before."""
-        if settlement.dedupe_key and not self._claim(settlement.dedupe_key):
+        if settlement.dedupe_key and not self.claim(settlement.dedupe_key):
             return
         delivery = settlement.delivery
         key, code = delivery.key, CODES[settlement.state]
@@ -120,7 +120,8 @@ class Group:
         self.finished += orjson.loads(keys)
         self.files += orjson.loads(files or "[]")
 
-    def _claim(self, dedupe_key: str) -> bool:
+    def claim(self, dedupe_key: str) -> bool:
+        """Take a dedupe key; False when it was taken before."""
         # The age of a key only bounds how long it is kept, so the wall clock will do.
         settled_ms = int(time.time() * 1000)
         return self._connection.execute(_WRITE["claim_dedupe"], (dedupe_key, settled_ms)).rowcount == 1

@@ -269,6 +269,12 @@ class ShardSpool:
         """Drop an item that its shard has acknowledged."""
         await self._call(lambda _group, connection: _ran(connection, "inbox_remove", (item_id,)))
 
+    def submit(
+        self, run: Callable[[Group, sqlite3.Connection], Any], answer: Callable[[Any, Exception | None], None]
+    ) -> None:
+        """Run something rarer in the writer's next transaction; `answer` is called on the loop after its sync."""
+        self._writer.submit(Call(run, answer))
+
     # --- inside ------------------------------------------------------------------------------------------------
 
     async def _step(self, target: operations.Target, step: Step) -> list[int]:
@@ -286,7 +292,7 @@ class ShardSpool:
             else:
                 future.set_result(result)
 
-        self._writer.submit(Call(run, answer))
+        self.submit(run, answer)
         return await future
 
     def _set_aside(self, delivery_key: int, problem: str) -> None:

@@ -13,7 +13,8 @@ from relay.runtime.config.model import Config
 from relay.runtime.permits.server import PermitsServer, PermitsSettings, listen, serve_permits
 from relay.runtime.rpc import short_address
 from relay.runtime.settings import failure_limits
-from relay.store.usage import read_usage, shard_numbers
+from relay.store.adoption import shards_on_disk
+from relay.store.usage import read_usage
 
 LEASES_SOCKET = "leases.sock"
 
@@ -31,7 +32,7 @@ class PermitsBody:
         """Serve; grants to limited accounts begin when every shard's usage is known."""
         context = self._context
         workers = [int(name.rpartition("-")[2]) for name in context.board.rows if name.startswith(Role.WORKER)]
-        shards = {*workers, *shard_numbers(context.config.data_dir)}
+        shards = {*workers, *shards_on_disk(context.config.data_dir)}
         settings = PermitsSettings(
             shards=tuple(sorted(shards)),
             read_usage=self._read_usage,

@@ -1,0 +1,291 @@
+"""Accept: from a submission to a promise kept on disk, or one refusal and nothing queued (FLOW-001, 002, 005, 022).
+
+The checks run in the order of FLOW-022 and the first failure is the answer: account, syntax and size, recipients,
+identities, rate and quota. Suppressed recipients are accepted and never contacted. Shaping and signing come last,
+so that nothing is signed that is refused. A submission crosses at most two waits: permits (limited accounts only)
+and the commit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from relay.errors import StorageError
+from relay.events import payload
+from relay.mail.compose import Shaped, ShapeRules, needs_helper, shape
+from relay.mail.headers import join_head
+from relay.model.account import Account, AccountState, Identity
+from relay.model.content import Content
+from relay.model.delivery import DeliveryState
+from relay.model.ids import new_message_id
+from relay.model.message import Delivery, Message, NewEvent, NewMessage, Submission
+from relay.model.refusal import Accepted, Reason, Refusal
+from relay.policy.identity import failed_identities, not_verified
+from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
+from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, Spool
+from relay.signing.dkim import sign
+
+MINUTE_MS = 60_000
+
+Answer = Callable[[Accepted | Refusal], None]
+Reencode = Callable[[Submission, Callable[[Submission | Refusal], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRules:
+    """What configuration says about accepting; replaced whole at reload."""
+
+    region: str
+    shape: ShapeRules
+    lifetime_ms: int
+    recipients_max: int
+    relay_signature: str  # auto, always, never
+    ed25519: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A submission on its way; `message_id` and `now_ms` are fixed once, at the first check."""
+
+    submission: Submission
+    account: Account
+    recipients: tuple[str, ...]
+    shaped: Shaped
+    identity: Identity
+    message_id: str
+    now_ms: int
+    begun: float
+    answer: Answer
+
+
+class Accept:
+    """Takes submissions of this worker into its shard."""
+
+    def __init__(
+        self,
+        *,
+        rules: AcceptRules,
+        directory: Directory,
+        permits: Permits,
+        spool: Spool,
+        accepted: Callable[[NewMessage], None],
+        reencode: Reencode,
+        clock: Clock,
+        log: Log,
+        metrics: Metrics,
+    ) -> None:
+        self.rules = rules
+        self._directory = directory
+        self._permits = permits
+        self._spool = spool
+        self._accepted = accepted
+        self._reencode = reencode
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+
+    def submit(self, submission: Submission, answer: Answer) -> None:
+        """Accept or refuse; answers after the commit. May answer from inside the call."""
+        if needs_helper(submission):
+            self._reencode(submission, partial(self._reencoded, answer))
+            return
+        begun = self._clock.monotonic()
+        try:
+            checked = self._check(submission, begun, answer)
+        except StorageError as error:
+            self._log.error("the catalog cannot be read", error=str(error))
+            checked = Refusal(Reason.TEMPORARY)
+        if isinstance(checked, Refusal):
+            self._refuse(submission, checked, answer)
+            return
+        self._permits.take(checked.account, len(checked.recipients), partial(self._permitted, checked))
+
+    def _reencoded(self, answer: Answer, result: Submission | Refusal) -> None:
+        if isinstance(result, Refusal):
+            answer(result)
+            return
+        self.submit(result, answer)
+
+    # --- checks --------------------------------------------------------------------------------------------------
+
+    def _check(self, submission: Submission, begun: float, answer: Answer) -> _Request | Refusal:
+        self._directory.refresh()
+        account = self._account(submission)
+        if isinstance(account, Refusal):
+            return account
+        now_ms = self._clock.now_ms()
+        message_id = new_message_id(self._spool.shard, now_ms)
+        shaped = shape(submission, self.rules.shape, message_id, now_ms)
+        if isinstance(shaped, Refusal):
+            return shaped
+        recipients = tuple(dict.fromkeys(submission.recipients))
+        if not recipients:
+            return Refusal(Reason.NO_RECIPIENTS)
+        if len(recipients) > self.rules.recipients_max:
+            return Refusal(Reason.TOO_MANY_RECIPIENTS, str(self.rules.recipients_max))
+        identity = self._identity(account, submission, shaped)
+        if isinstance(identity, Refusal):
+            return identity
+        return _Request(submission, account, recipients, shaped, identity, message_id, now_ms, begun, answer)
+
+    def _account(self, submission: Submission) -> Account | Refusal:
+        if submission.principal and self._directory.principal_account(submission.principal) != submission.account:
+            return Refusal(Reason.CREDENTIALS_INVALID)
+        account = self._directory.account(submission.account)
+        if account is None or account.state is AccountState.CLOSED:
+            return Refusal(Reason.ACCOUNT_CLOSED)
+        if account.state is AccountState.PAUSED:
+            return Refusal(Reason.ACCOUNT_PAUSED)
+        return account
+
+    def _identity(self, account: Account, submission: Submission, shaped: Shaped) -> Identity | Refusal:
+        """Return the identity of the author when everybody named as a sender is ours (HDR-011, ERR-001)."""
+        author = str(shaped.author)
+        identity = self._directory.sending_identity(account.account_id, author)
+        if identity is not None and submission.sender == author and _plain(shaped):
+            return identity
+        named = [str(mailbox.address) for mailbox in shaped.authors]
+        named += [str(shaped.sender.address)] if shaped.sender else []
+        named += [submission.sender]
+        named += [str(shaped.return_path)] if shaped.return_path else []
+        failed = failed_identities(named, partial(self._covered, account.account_id))
+        if failed or identity is None:
+            return not_verified(failed or (author,), self.rules.region)
+        return identity
+
+    def _covered(self, account_id: str, address: str) -> bool:
+        return self._directory.sending_identity(account_id, address) is not None
+
+    # --- the promise ---------------------------------------------------------------------------------------------
+
+    def _permitted(self, request: _Request, lease: Lease | Refusal) -> None:
+        if isinstance(lease, Refusal):
+            self._refuse(request.submission, lease, request.answer)
+            return
+        try:
+            new = self._new_message(request)
+        except StorageError as error:
+            self._log.error("the catalog cannot be read", error=str(error))
+            self._permits.unused(lease)
+            self._refuse(request.submission, Refusal(Reason.TEMPORARY), request.answer)
+            return
+        self._spool.append(new, partial(self._committed, request, new, lease))
+
+    def _committed(self, request: _Request, new: NewMessage, lease: Lease, error: Exception | None) -> None:
+        if error is not None:
+            self._permits.unused(lease)
+            self._log.error("message not written", message_id=request.message_id, error=str(error))
+            reason = Reason.DISK_FULL if self._spool.room_bytes() <= 0 else Reason.TEMPORARY
+            self._refuse(request.submission, Refusal(reason), request.answer)
+            return
+        self._permits.spent(lease, request.now_ms // MINUTE_MS)
+        request.answer(Accepted(request.message_id))
+        self._accepted(new)
+        self._tell(request, new)
+
+    def _new_message(self, request: _Request) -> NewMessage:
+        submission, shaped = request.submission, request.shaped
+        content = Content(self._signed_head(request), shaped.body)
+        message = Message(
+            key=self._spool.next_key(),
+            message_id=request.message_id,
+            account=request.account.account_id,
+            sender=submission.sender,
+            accepted_ms=request.now_ms,
+            expires_ms=request.now_ms + self.rules.lifetime_ms,
+            size_bytes=content.size_bytes,
+            smtputf8=submission.smtputf8,
+            eight_bit=shaped.facts.eight_bit,
+            mail_json=self._mail(request),
+        )
+        lookup = partial(self._directory.suppressed, request.account.account_id)
+        suppressed = suppressed_recipients(request.recipients, lookup)
+        return NewMessage(
+            message=message,
+            content=content,
+            deliveries=_deliveries(message, request.recipients, suppressed),
+            events=self._events(message, suppressed),
+            usage_recipients=len(request.recipients),
+        )
+
+    def _signed_head(self, request: _Request) -> bytes:
+        """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
+        shaped = request.shaped
+        keys = self._directory.signing_keys(request.account.account_id, shaped.author.domain)
+        if not self.rules.ed25519:
+            keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
+        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, request.now_ms // 1000)
+        return signatures + join_head(shaped.fields)
+
+    def _mail(self, request: _Request) -> bytes:
+        submission, shaped, account = request.submission, request.shaped, request.account.account_id
+        return payload.mail(
+            shaped,
+            timestamp_ms=request.now_ms,
+            message_id=request.message_id,
+            source=submission.sender,
+            source_arn=f"arn:aws:ses:{self.rules.region}:{account}:identity/{request.identity.name}",
+            account=account,
+            destination=request.recipients,
+            source_ip=submission.source_address,
+            caller=submission.principal or account,
+        )
+
+    def _events(self, message: Message, suppressed: Sequence[SuppressedRecipient]) -> tuple[NewEvent, ...]:
+        message_id = message.message_id
+        events = [NewEvent(f"{message_id}/Send", "Send", message_id, payload.send(message.mail_json))]
+        for one in suppressed:
+            event_id = f"{message_id}/{one.index}/{one.event}/suppressed"
+            body = payload.suppressed(message.mail_json, one, timestamp_ms=message.accepted_ms, feedback_id=event_id)
+            events.append(NewEvent(event_id, one.event, message_id, body))
+        return tuple(events)
+
+    # --- log and metrics -----------------------------------------------------------------------------------------
+
+    def _refuse(self, submission: Submission, refusal: Refusal, answer: Answer) -> None:
+        self._log.info(
+            "refused",
+            reason=refusal.reason.label,
+            text=refusal.text,
+            account=submission.account,
+            sender=submission.sender,
+            recipients=len(submission.recipients),
+        )
+        self._metrics.count("relay_messages_refused_total", refusal.reason.label)
+        answer(refusal)
+
+    def _tell(self, request: _Request, new: NewMessage) -> None:
+        metrics, message = self._metrics, new.message
+        metrics.count("relay_messages_accepted_bytes_total", amount=message.size_bytes)
+        metrics.count("relay_recipients_accepted_total", amount=len(new.deliveries))
+        metrics.observe("relay_message_bytes", message.size_bytes)
+        metrics.observe("relay_accept_seconds", self._clock.monotonic() - request.begun)
+        self._log.info(
+            "accepted",
+            message_id=message.message_id,
+            account=message.account,
+            sender=message.sender,
+            recipients=len(new.deliveries),
+            size_bytes=message.size_bytes,
+        )
+
+
+def _plain(shaped: Shaped) -> bool:
+    """Say whether a single author is all that the header names as a sender."""
+    return len(shaped.authors) == 1 and shaped.sender is None and shaped.return_path is None
+
+
+def _deliveries(
+    message: Message, recipients: Sequence[str], suppressed: Sequence[SuppressedRecipient]
+) -> tuple[Delivery, ...]:
+    silent = {one.index for one in suppressed}
+    return tuple(
+        Delivery(
+            message,
+            index,
+            recipient,
+            state=DeliveryState.SUPPRESSED if index in silent else DeliveryState.QUEUED,
+            next_ms=message.accepted_ms,
+        )
+        for index, recipient in enumerate(recipients)
+    )

@@ -1,0 +1,36 @@
+"""The 7-bit form of a message for a next hop without 8BITMIME, signed again (RFC 6152 section 3, MIME-008)."""
+
+from relay.errors import StorageError
+from relay.mail.encode import Unconvertible, downgrade, strip_own_signatures
+from relay.mail.headers import parse_head
+from relay.mail.scan import scan_body
+from relay.model.content import Content
+from relay.ports import Clock, Directory
+from relay.signing.dkim import sign
+
+
+class Downgrader:
+    """Converts messages of this worker; the author's keys sign the converted form."""
+
+    def __init__(self, directory: Directory, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+
+    def convert(self, content: Content, account: str) -> Content | None:
+        """Return the message in 7 bits; None where a signature of others, or its size, forbids that."""
+        if not isinstance(content.body, bytes):
+            return None
+        head, domains = strip_own_signatures(content.head)
+        converted = downgrade(head, content.body)
+        if isinstance(converted, Unconvertible):
+            return None
+        head, body = converted
+        fields = parse_head(head)
+        if not isinstance(fields, list):
+            return None
+        try:
+            keys = [key for domain in dict.fromkeys(domains) for key in self._directory.signing_keys(account, domain)]
+        except StorageError:
+            return None
+        signature = sign(fields, scan_body(body).sha256_relaxed, keys, self._clock.now_ms() // 1000)
+        return Content(signature + head, body)

@@ -1,0 +1,200 @@
+"""From the configuration to the plain values that the parts take: one function for each of them.
+
+The parts know nothing of the configuration; a reload makes these values anew and hands them over.
+"""
+
+from pathlib import Path
+
+from relay.errors import ConfigurationError
+from relay.mail.compose import ShapeRules
+from relay.net.resolver import ResolverSettings
+from relay.pipeline.accept import AcceptRules
+from relay.pipeline.attempt_settings import OutboundSettings
+from relay.pipeline.receive import ReceiveRules
+from relay.runtime.config.incoming import AuthLimits
+from relay.runtime.config.incoming import Listener as ListenerConfig
+from relay.runtime.config.model import Config
+from relay.runtime.config.outgoing import Route as RouteConfig
+from relay.schedule.retry import RetryPolicy
+from relay.schedule.route import Route
+from relay.schedule.route import TlsMode as OutboundTls
+from relay.schedule.throttle import FailureLimits
+from relay.signing.secrets import decode_master_key, derive
+from relay.smtp.client import Timeouts
+from relay.smtp.client_envelope import Downgrade
+from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.store.housekeeping import Retention
+from relay.store.spool import SpoolOptions
+
+MASTER_KEY_MAX_BYTES = 4096
+RETURN_PATH_PURPOSE = "relay return path"
+DAY_SECONDS = 86_400
+
+
+def session_policy(config: Config, listener: ListenerConfig, instance: str) -> SessionPolicy:
+    """Return what a listener asks of its sessions."""
+    limits, smtp, trust = config.limits, config.smtp, listener.trust
+    return SessionPolicy(
+        hostname=config.hostname,
+        kind=ListenerKind(listener.kind),
+        tls=TlsMode(listener.tls),
+        instance=instance,
+        trusted_networks=tuple(str(network) for network in trust.networks) if trust else (),
+        trusted_account=trust.account if trust else "",
+        auth_in_clear=listener.tls == "none" and listener.loopback,
+        message_size_max=limits.message_size_max,
+        recipients_max=limits.smtp_recipients_max,
+        recipient_limit_reply=smtp.recipient_limit_reply,
+        null_sender=smtp.null_sender == "accept",
+        smtputf8=smtp.smtputf8,
+        enhanced_codes=smtp.enhanced_codes,
+        errors_max=limits.errors_max,
+        junk_commands_max=limits.junk_commands_max,
+        messages_max=smtp.max_messages_per_session,
+        session_seconds_max=smtp.max_session_seconds,
+        idle_timeout_seconds=limits.idle_timeout,
+        command_deadline_seconds=limits.command_timeout,
+        data_block_timeout_seconds=limits.data_timeout,
+        data_rate_min=limits.data_rate_min,
+    )
+
+
+def accept_rules(config: Config) -> AcceptRules:
+    """Return what accepting a message goes by."""
+    return AcceptRules(
+        region=config.region,
+        shape=ShapeRules(
+            hostname=config.hostname,
+            received_client=config.smtp.received_client,
+            replace_date=config.headers.date == "replace",
+            replace_message_id=config.headers.message_id == "replace",
+        ),
+        lifetime_ms=int(config.delivery.lifetime * 1000),
+        recipients_max=config.limits.smtp_recipients_max,
+        relay_signature=config.dkim.relay_signature,
+        ed25519=config.dkim.ed25519,
+    )
+
+
+def retry_policy(config: Config) -> RetryPolicy:
+    """Return when deliveries are tried again."""
+    return RetryPolicy(
+        waits_ms=tuple(int(wait * 1000) for wait in config.delivery.retry),
+        jitter_share=2 * config.delivery.retry_jitter_percent / 100,
+        nxdomain_bounces=config.dns.nxdomain == "bounce",
+        nxdomain_recheck_ms=int(config.dns.nxdomain_recheck * 1000),
+    )
+
+
+def failure_limits(limits: AuthLimits) -> FailureLimits:
+    """Return how failed logins are limited."""
+    return FailureLimits(
+        minute_max=limits.failures_per_minute,
+        day_max=limits.failures_per_day,
+        delay_from=limits.delay_from,
+        delay_seconds=limits.delay,
+    )
+
+
+def master_key(data_dir: Path) -> bytes:
+    """Return the master key. Raise ConfigurationError when it is missing or unreadable."""
+    path = data_dir / "keys" / "master.key"
+    try:
+        with path.open("rb") as file:
+            return decode_master_key(file.read(MASTER_KEY_MAX_BYTES))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The master key {path} cannot be read ({error.strerror}): run `relay init`, or restore keys/ from your "
+            "backup."
+        ) from error
+
+
+def receive_rules(config: Config, master: bytes) -> ReceiveRules:
+    """Return what mail for the relay itself goes by."""
+    return ReceiveRules(
+        hostname=config.hostname,
+        bounce_domain=config.bounce_domain,
+        contact=config.contact,
+        retention_ms=int(config.feedback.retention * 1000),
+        token_key=derive(master, RETURN_PATH_PURPOSE),
+    )
+
+
+def spool_options(config: Config) -> SpoolOptions:
+    """Return how a shard is kept."""
+    retention = Retention(
+        # A bounce that comes back is matched with its message from history.
+        history_days=max(1, round(max(config.history.retention, config.feedback.retention) / DAY_SECONDS)),
+        history_bytes=config.history.size_max,
+        dedupe_days=round(config.feedback.retention / DAY_SECONDS) + 5,
+    )
+    return SpoolOptions(disk_free_min_bytes=config.limits.disk_free_min, retention=retention)
+
+
+def resolver_settings(config: Config) -> ResolverSettings:
+    """Return how names are looked up."""
+    return ResolverSettings(
+        nameservers=tuple(str(server) for server in config.dns.nameservers),
+        timeout_seconds=config.dns.timeout,
+        cache_entries_max=config.dns.cache_entries_max,
+        ipv6=config.delivery.ipv6,
+    )
+
+
+def outbound_settings(config: Config, workers: int, downgrade: Downgrade) -> OutboundSettings:
+    """Return how mail leaves; limits over all workers are divided among them."""
+    delivery, times = config.delivery, config.delivery.timeouts
+    per_worker = max(1, -(-delivery.connections_per_site // workers))
+    return OutboundSettings(
+        helo_name=config.hostname,
+        own_names=frozenset({config.hostname}),
+        port=delivery.port,
+        source_addresses=tuple(str(address) for address in delivery.source_addresses),
+        routes=tuple(_route(route) for route in config.routes),
+        tls=OutboundTls(delivery.starttls),
+        tls_failure_memory_seconds=delivery.starttls_failure_memory,
+        connections_per_site=per_worker,
+        connections_max=delivery.connections_max,
+        messages_per_connection=delivery.messages_per_connection,
+        connection_idle_seconds=delivery.connection_idle,
+        addresses_per_attempt=delivery.hosts_per_attempt,
+        connect_timeout_seconds=times.connect,
+        ipv6=delivery.ipv6,
+        prefer_ipv6=delivery.prefer_ipv6,
+        timeouts=Timeouts(
+            greeting=times.greeting,
+            ehlo=times.ehlo,
+            tls=times.tls,
+            auth=times.ehlo,
+            mail=times.mail,
+            rcpt=times.rcpt,
+            data=times.data,
+            block=times.data_block,
+            final_dot=times.data_end,
+        ),
+        downgrade=downgrade,
+    )
+
+
+def _route(route: RouteConfig) -> Route:
+    return Route(
+        domain=route.domain,
+        host=route.smarthost.host,
+        port=route.smarthost.port,
+        tls=OutboundTls(route.tls),
+        username=route.username,
+        password=_route_password(route),
+        several_recipients=route.return_path == "original",
+    )
+
+
+def _route_password(route: RouteConfig) -> str:
+    if route.password_file is None:
+        return route.password.get_secret_value()
+    try:
+        return route.password_file.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The password file {route.password_file} of the route for {route.domain} cannot be read: "
+            f"{error.strerror}."
+        ) from error

@@ -1,0 +1,93 @@
+"""Send rate and rolling quota: exact over workers, restarts and crashes."""
+
+import os
+import signal
+import smtplib
+import threading
+
+import pytest
+
+from tests.product import Product, Receiver, eventually
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with Receiver(keep_bytes=False) as made:
+        yield made
+
+
+def submit_many(product, count, results):
+    """Submit over one session after the other (reuse-port spreads them over workers)."""
+    for _ in range(count):
+        with smtplib.SMTP("127.0.0.1", product.trusted_port) as client:
+            client.ehlo()
+            client.mail("app@example.com")
+            client.rcpt("user@remote.example")
+            results.append(client.data(b"From: app@example.com\r\n\r\nhi\r\n"))
+
+
+def flood(product, threads, each):
+    results = []
+    running = [threading.Thread(target=submit_many, args=(product, each, results)) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return results
+
+
+QUOTA = (454, b"Throttling failure: Daily message quota exceeded")
+RATE = (454, b"Throttling failure: Maximum sending rate exceeded")
+
+
+@pytest.mark.req("QUOTA-001", "QUOTA-003", "QUOTA-005", "ERR-010")
+def test_the_daily_quota_is_exact_over_workers_crashes_and_restarts(receiver):
+    with Product(receiver.port, workers=2) as product:
+        product.run("quota", "set", "--daily", "30", "--rate", "-1")
+        results = flood(product, 4, 5)
+        assert [code for code, _ in results] == [250] * 20
+        os.kill(product.children()["relay: worker-0001"] if "relay: worker-0001" in product.children() else
+                next(pid for name, pid in product.children().items() if "worker-0001" in name), signal.SIGKILL)  # fmt: skip
+        eventually(product.is_ready)
+        results = flood(product, 4, 2)
+        assert [code for code, _ in results] == [250] * 8
+        product.stop()
+        product.start()
+        results = flood(product, 2, 4)
+        assert sorted(code for code, _ in results) == [250, 250] + [454] * 6
+        assert [reply for reply in results if reply[0] == 454] == [QUOTA] * 6
+        shown = product.json("quota", "show")
+        assert (shown["max24HourSend"], shown["sentLast24Hours"]) == (30, 30)
+
+
+@pytest.mark.req("QUOTA-001")
+def test_a_request_that_would_pass_the_quota_is_refused_whole(receiver):
+    with Product(receiver.port) as product:
+        product.run("quota", "set", "--daily", "5", "--rate", "-1")
+        product.send([f"u{n}@remote.example" for n in range(4)])
+        with pytest.raises(AssertionError, match="454"):
+            product.send([f"v{n}@remote.example" for n in range(2)])
+        product.send("w@remote.example")
+
+
+@pytest.mark.req("QUOTA-002", "QUOTA-005")
+def test_a_rate_lets_a_burst_through_and_then_a_request_into_debt(receiver):
+    with Product(receiver.port, workers=2) as product:
+        product.run("quota", "set", "--daily", "-1", "--rate", "1")
+        first = product.send([f"u{n}@remote.example" for n in range(5)])
+        assert first
+        results = flood(product, 2, 3)
+        assert set(results) == {RATE}
+
+
+def test_while_permits_is_away_limited_accounts_wait_and_nothing_is_exceeded(receiver):
+    with Product(receiver.port, workers=2) as product:
+        product.run("quota", "set", "--daily", "10", "--rate", "-1")
+        assert {code for code, _ in flood(product, 2, 3)} == {250}
+        pid = next(pid for name, pid in product.children().items() if "permits" in name)
+        os.kill(pid, signal.SIGKILL)
+        results = flood(product, 2, 4)
+        assert {code for code, _ in results} <= {250, 451, 454}
+        eventually(product.is_ready)
+        results += flood(product, 1, 8)
+        assert sum(1 for code, _ in results if code == 250) == 4

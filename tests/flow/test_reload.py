@@ -1,0 +1,120 @@
+"""HUP: validated whole before anything changes, and no session is dropped."""
+
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from tests.product import Product, Receiver, eventually, free_ports
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with Receiver(keep_bytes=False) as made:
+        yield made
+
+
+@pytest.fixture
+def product(receiver):
+    with Product(receiver.port, workers=2) as made:
+        yield made
+
+
+def hup(product):
+    product.process.send_signal(signal.SIGHUP)
+
+
+def served_certificate(product):
+    client = smtplib.SMTP("127.0.0.1", product.port, timeout=10)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client.starttls(context=context)
+    der = client.sock.getpeercert(binary_form=True)
+    client.close()
+    return der
+
+
+def test_a_replaced_certificate_is_shown_to_new_sessions_and_old_ones_go_on(product):
+    sessions = [product.client() for _ in range(10)]
+    before = served_certificate(product)
+    directory = product.directory
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3",
+         "-subj", "/CN=localhost", "-keyout", str(directory / "new.key"), "-out", str(product.certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key = directory / product.values.get("tls", {}).get("key", "tls/key.pem")
+    key.write_bytes((directory / "new.key").read_bytes())
+    hup(product)
+    eventually(lambda: served_certificate(product) != before)
+    for session in sessions:
+        product.send(client=session)
+        session.quit()
+
+
+def test_listeners_limits_and_routes_change_without_a_restart(product):
+    session = product.client()
+    (port,) = free_ports(1)
+    with Receiver(keep_bytes=False) as other:
+        product.values["listeners"].append(
+            {"kind": "submission", "address": "127.0.0.1", "port": port, "tls": "starttls"}
+        )
+        product.values["limits"]["message_size_max"] = 100_000
+        product.values["routes"] = [{"domain": "*", "smarthost": f"127.0.0.1:{other.port}"}]
+        product.save()
+        hup(product)
+
+        def reached():
+            try:
+                with smtplib.SMTP("127.0.0.1", port, timeout=5) as client:
+                    client.ehlo()
+                    return client.esmtp_features["size"] == "100000"
+            except OSError:
+                return False
+
+        eventually(reached)
+        product.send(client=session)
+        other.wait(1)
+        session.quit()
+        product.values["listeners"].pop()
+        product.save()
+        hup(product)
+
+        def closed():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) != 0
+
+        eventually(closed)
+
+
+def test_a_faulty_configuration_changes_nothing_and_every_fault_is_told(product):
+    good = product.config.read_text()
+    product.config.write_text(good + "\nlimitz: {}\nregion: 7\n")
+    hup(product)
+    eventually(lambda: "limitz" in product.log_text() and "region" in product.log_text())
+    assert product.send()
+    product.config.write_text(good)
+    hup(product)
+    assert product.send()
+
+
+def test_reloads_leak_no_file_descriptor(product):
+    import os
+
+    def descriptors():
+        pids = [product.process.pid, *product.children().values()]
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
+
+    def reload_and_wait():
+        count = product.log_text().count("reloaded")
+        hup(product)
+        eventually(lambda: product.log_text().count("reloaded") > count)
+
+    reload_and_wait()
+    before = descriptors()
+    for _ in range(20):
+        reload_and_wait()
+    assert descriptors() <= before + 4
