@@ -31,7 +31,8 @@ CHECK_SECONDS_MAX: Final = 10.0
 REPORTED_MAX: Final = 1000
 _WRITE: Final = queries("write.sql")
 _READ: Final = queries("read.sql")
-_KEYS_A_MS: Final = 32  # keys given out faster than this for months would be needed to reach the clock
+_NUMBERS_A_MS: Final = 32  # no shard uses numbers as fast as this for years
+_KEY_BOUND: Final = 1 << 46  # sound keys stay far below; delivery keys must fit 63 bits
 _QUARANTINED: Final = 2
 
 
@@ -138,7 +139,8 @@ def _take(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
         _recover_bodies(connection, paths, bodies, report)
         if report.salvaged:
             _quarantine_incomplete(connection, report)
-        next_key = _reserve_keys(connection, clock, salvaged=report.salvaged is not None)
+            _skip_numbers(connection, clock)
+        next_key = _reserve_keys(connection)
         next_seq = int(connection.execute(_READ["last_event"]).fetchone()[0]) + 1
     finally:
         connection.close()
@@ -295,16 +297,25 @@ def _note_quarantined(report: AdoptionReport, key: int) -> None:
         report.quarantined.append(key)
 
 
-def _reserve_keys(connection: sqlite3.Connection, clock: Clock, *, salvaged: bool) -> int:
+def _skip_numbers(connection: sqlite3.Connection, clock: Clock) -> None:
+    """Go on with numbers that the lost rows cannot have had: a low event number would be behind every cursor."""
+    floor = clock.now_ms() * _NUMBERS_A_MS
+    for name in ("key_ceiling", "event_seq"):
+        stored = connection.execute(_READ["meta"], (name,)).fetchone()
+        connection.execute(
+            _WRITE["set_meta"],
+            (name, max(floor, int(stored[0]) if stored and stored[0] < _KEY_BOUND else 0)),
+        )
+
+
+def _reserve_keys(connection: sqlite3.Connection) -> int:
     """Return the first key that was never given out, after reserving a block of keys on disk."""
     stored = connection.execute(_READ["meta"], ("key_ceiling",)).fetchone()
     first = max(
-        int(stored[0]) if stored else 1,
-        int(connection.execute(_READ["last_key"]).fetchone()[0]) + 1,
-        int(connection.execute(_READ["last_delivery_key"]).fetchone()[0]) + 1,
+        int(stored[0]) if stored and 0 < stored[0] < _KEY_BOUND else 1,
+        int(connection.execute(_READ["last_key"], (_KEY_BOUND,)).fetchone()[0]) + 1,
+        int(connection.execute(_READ["last_delivery_key"], (_KEY_BOUND,)).fetchone()[0]) + 1,
     )
-    if salvaged:
-        first = max(first, clock.now_ms() * _KEYS_A_MS)  # the ceiling itself may be what was lost
     connection.execute(_WRITE["set_meta"], ("key_ceiling", first + KEY_BLOCK))
     return first
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from relay.errors import CorruptionError
 from relay.store.database import PAGE_BYTES, file_uri, open_writer, raw_text, version_of
-from relay.store.records import delivery_checksum
+from relay.store.records import STATES, delivery_checksum, message_of
 from relay.store.sql import migrations, queries
 
 COMPANIONS: Final = ("", "-wal", "-shm")
@@ -155,7 +156,7 @@ def _copy_keyed(source: sqlite3.Connection, target: sqlite3.Connection, table: s
 
 
 def _insert(target: sqlite3.Connection, table: str, row: Sequence[Any]) -> int:
-    if table == "delivery" and not _plausible(row):
+    if (table == "delivery" and not _plausible(row)) or (table == "message" and not _intact(row)):
         return 0
     try:
         return target.execute(_SALVAGE[f"insert_{table}"], row).rowcount
@@ -163,9 +164,19 @@ def _insert(target: sqlite3.Connection, table: str, row: Sequence[Any]) -> int:
         return 0
 
 
+def _intact(row: Sequence[Any]) -> bool:
+    try:
+        message_of(row)
+    except CorruptionError:
+        return False
+    return True
+
+
 def _plausible(row: Sequence[Any]) -> bool:
     key, state, attempts, next_ms, crashes, checksum, recipient = row[:7]
     numbers = (key, state, attempts, next_ms, crashes, checksum)
     if not all(isinstance(number, int) for number in numbers) or not isinstance(recipient, str):
+        return False
+    if state not in STATES:
         return False
     return bool(checksum == delivery_checksum(key, recipient))

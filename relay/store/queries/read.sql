@@ -35,12 +35,12 @@ SELECT max(coalesce((SELECT max(seq) FROM event), 0),
 SELECT value FROM meta WHERE name = ?
 
 -- name: last_key
--- The highest message key in the file.
-SELECT coalesce(max(key), 0) FROM message
+-- The highest message key in the file, below a bound that only damage exceeds.
+SELECT coalesce(max(key), 0) FROM message WHERE key < ?
 
 -- name: last_delivery_key
--- The highest message key that a delivery names.
-SELECT coalesce(max(key), 0) >> 16 FROM delivery
+-- The highest message key that a delivery names, below a bound.
+SELECT coalesce(max(key), 0) >> 16 FROM delivery WHERE key < ? << 16
 
 -- name: usage_since
 -- Recipients accepted an account and minute.

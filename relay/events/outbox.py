@@ -1,0 +1,172 @@
+"""Publishes the event logs of all shards to all destinations, at least once, in the order of each log.
+
+A log is read beyond the destination's cursor; the cursor moves after `publish` returned, that is, after the
+destination kept the events. A destination that fails is tried again with growing waits and holds up nobody else.
+The lowest cursor of a shard tells its owner what may be pruned.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from relay.errors import TemporaryError
+from relay.model.message import NewEvent
+from relay.ports import EventDestination, EventSource, Log
+
+BATCH_EVENTS: Final = 500
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+POLL_SECONDS: Final = 0.5
+BACKOFF_FIRST_SECONDS: Final = 1.0
+BACKOFF_MAX_SECONDS: Final = 60.0
+PRUNE_SECONDS: Final = 10.0
+ALL: Final = "all"
+
+Prune = Callable[[int, int], Awaitable[None]]
+
+
+class EventCursors(Protocol):
+    """Where each destination stands in each shard's log; kept on disk by an adapter."""
+
+    def get(self, shard: int, destination: str) -> int:
+        """Return the last sequence number that the destination has, 0 when it has none."""
+        ...
+
+    def move(self, shard: int, destination: str, seq: int) -> None:
+        """Note that a destination has all events up to `seq`; synced on return."""
+        ...
+
+    def forget_others(self, destinations: frozenset[str]) -> None:
+        """Drop the cursors of all other destinations."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A destination and the kinds of event it takes: None for all."""
+
+    destination: EventDestination
+    kinds: frozenset[str] | None = None
+
+    def wants(self, event: NewEvent) -> bool:
+        """Say whether the destination takes an event."""
+        return self.kinds is None or event.kind in self.kinds
+
+
+def kinds_of(types: str | Sequence[str]) -> frozenset[str] | None:
+    """Return the kinds that a setting `types: all | list` names, None for all."""
+    if types == ALL or ALL in types:
+        return None
+    return frozenset([types] if isinstance(types, str) else types)
+
+
+class Outbox:
+    """The publisher. `sources` maps shards to their logs; `prune(shard, seq)` asks the shard's owner to prune.
+
+    Without destinations every log is pruned whole.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[int, EventSource],
+        subscriptions: Sequence[Subscription],
+        cursors: EventCursors,
+        prune: Prune,
+        log: Log,
+    ) -> None:
+        self._sources = dict(sources)
+        self._subscriptions = tuple(subscriptions)
+        self._cursors = cursors
+        self._prune = prune
+        self._log = log
+        self._pruned: dict[int, int] = {}
+        self._tails: dict[int, int] = {}
+        cursors.forget_others(frozenset(subscription.destination.name for subscription in subscriptions))
+
+    async def run(self) -> None:
+        """Publish and prune until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for subscription in self._subscriptions:
+                for source in self._sources.values():
+                    group.create_task(self._follow(subscription, source))
+            group.create_task(self._prune_forever())
+
+    async def publish_once(self, subscription: Subscription, source: EventSource) -> bool:
+        """Publish one batch and move the cursor; say whether there may be more. Raise TemporaryError."""
+        name = subscription.destination.name
+        after = self._cursors.get(source.shard, name)
+        events = _bounded(source.read(after, BATCH_EVENTS))
+        if not events:
+            return False
+        wanted = [event for _, event in events if subscription.wants(event)]
+        if wanted:
+            await subscription.destination.publish(wanted)
+        self._cursors.move(source.shard, name, events[-1][0])
+        return True
+
+    async def drain(self) -> None:
+        """Publish what is in the logs now, once, without waiting for failing destinations."""
+        for subscription in self._subscriptions:
+            for source in self._sources.values():
+                try:
+                    while await self.publish_once(subscription, source):
+                        pass
+                except TemporaryError as error:
+                    self._log.warning("events wait", destination=subscription.destination.name, error=str(error))
+
+    async def prune_once(self) -> None:
+        """Ask owners to drop what every destination has."""
+        for shard, source in self._sources.items():
+            seq = self._lowest(source)
+            if seq <= self._pruned.get(shard, 0):
+                continue
+            try:
+                await self._prune(shard, seq)
+            except TemporaryError as error:
+                self._log.debug("pruning waits", shard=shard, error=str(error))
+                continue
+            self._pruned[shard] = seq
+
+    async def _follow(self, subscription: Subscription, source: EventSource) -> None:
+        wait = BACKOFF_FIRST_SECONDS
+        while True:
+            try:
+                more = await self.publish_once(subscription, source)
+                wait = BACKOFF_FIRST_SECONDS
+                await asyncio.sleep(0 if more else POLL_SECONDS)
+            except TemporaryError as error:
+                self._log.warning(
+                    "events wait",
+                    destination=subscription.destination.name,
+                    shard=source.shard,
+                    error=str(error),
+                    seconds=wait,
+                )
+                await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
+                wait = min(wait * 2, BACKOFF_MAX_SECONDS)
+
+    async def _prune_forever(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            try:
+                await self.prune_once()
+            except TemporaryError as error:
+                self._log.debug("pruning waits", error=str(error))
+
+    def _lowest(self, source: EventSource) -> int:
+        if self._subscriptions:
+            return min(self._cursors.get(source.shard, item.destination.name) for item in self._subscriptions)
+        while batch := source.read(self._tails.get(source.shard, 0), BATCH_EVENTS):
+            self._tails[source.shard] = batch[-1][0]
+        return self._tails.get(source.shard, 0)
+
+
+def _bounded(events: Sequence[tuple[int, NewEvent]]) -> Sequence[tuple[int, NewEvent]]:
+    """Return the first events that fit a batch, at least one."""
+    total = 0
+    for index, (_, event) in enumerate(events):
+        total += len(event.payload) + 1
+        if total > BATCH_BYTES_MAX and index:
+            return events[:index]
+    return events
