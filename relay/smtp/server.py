@@ -67,7 +67,7 @@ class SessionDoor(Protocol):
         ...
 
     def refused(self, label: str) -> None:
-        """Count a refusal, by its label."""
+        """Count a message that was refused here, by the label of the reason; the intake counts its own refusals."""
         ...
 
     def failed(self, error: Exception) -> None:
@@ -106,18 +106,53 @@ class Session:
     """One session. The door reads `closing`, `starting_tls`, `waiting`, `in_data` and `partial` after each call."""
 
     __slots__ = (
-        "_auth_failures", "_buffer", "_commands", "_data", "_dialect", "_door", "_draining", "_enhanced", "_errors",
-        "_esmtp", "_exchange", "_helo", "_intake", "_junk", "_messages", "_out", "_overflow", "_policy", "_reason",
-        "_receiving_only", "_recipients", "_running", "_sender", "_skip", "_skipped", "_source", "_state",
+        "_auth_failures",
+        "_buffer",
+        "_commands",
+        "_data",
+        "_dialect",
+        "_door",
+        "_draining",
+        "_enhanced",
+        "_errors",
+        "_esmtp",
+        "_exchange",
+        "_given",
+        "_helo",
+        "_intake",
+        "_junk",
+        "_messages",
+        "_out",
+        "_overflow",
+        "_reason",
+        "_receiving_only",
+        "_recipients",
+        "_running",
+        "_sender",
+        "_skip",
+        "_skipped",
+        "_source",
+        "_state",
         "_stressed",
-        "_tried_recipients", "_trusted", "_user", "_utf8", "account", "closing", "encrypted", "principal",
-        "starting_tls", "waiting",
-    )  # fmt: skip
+        "_tried_recipients",
+        "_trusted",
+        "_user",
+        "_utf8",
+        "account",
+        "cause",
+        "closing",
+        "encrypted",
+        "policy",
+        "principal",
+        "said_bye",
+        "starting_tls",
+        "waiting",
+    )
 
     def __init__(self, dialect: Dialect, door: SessionDoor, intake: Intake, source: str, *, trusted: bool) -> None:
         policy = dialect.policy
         self._dialect = dialect
-        self._policy = policy
+        self.policy = policy
         self._door = door
         self._intake = intake
         self._source = source
@@ -135,10 +170,12 @@ class Session:
         self._skip = False
         self._skipped = 0
         self._reason: Reply | None = None
+        self._given = False  # the message is in the hands of the intake
         self.encrypted = policy.tls is TlsMode.IMPLICIT
+        self.cause = "lost"
         self.principal = ""
         self.account = policy.trusted_account if trusted else ""
-        self.closing = self.starting_tls = self.waiting = False
+        self.closing = self.starting_tls = self.waiting = self.said_bye = False
         self._forget()
         self._enter(self._first_state())
 
@@ -146,7 +183,7 @@ class Session:
 
     def greet(self, session_id: str) -> None:
         """Say the first line; call once, inside TLS on an implicit listener."""
-        self._out.append(greeting(self._policy, session_id))
+        self._out.append(greeting(self.policy, session_id))
 
     def receive(self, data: bytes) -> None:
         """Take what arrived; afterwards take the output."""
@@ -174,10 +211,11 @@ class Session:
         self._forget()
         self._enter(State.HELLO)
 
-    def close_with(self, answer: Reply) -> None:
-        """Say a last line and end the session, whatever it was doing."""
+    def close_with(self, answer: Reply, cause: str = "") -> None:
+        """Say a last line and end the session, whatever it was doing; `cause` is for the statistics."""
         if self.closing:
             return
+        self.cause = cause or _CAUSES.get(answer, "protocol")
         self._say_bytes(answer)
         self.lost()
 
@@ -194,7 +232,7 @@ class Session:
         """Drop everything: the connection is gone or about to be."""
         self.closing = True
         self._buffer.clear()
-        if self._data is not None:
+        if self._data is not None and not self._given:
             self._data.abort()
             self._data = None
 
@@ -292,7 +330,7 @@ class Session:
             return
         if verb in _JUNK:
             self._junk += 1
-            if self._junk > self._policy.junk_commands_max:
+            if self._junk > self.policy.junk_commands_max:
                 self.close_with(reply.TOO_MANY_COMMANDS)
                 return
         action = self._commands.get(verb)
@@ -321,13 +359,11 @@ class Session:
         if answer.code < HARD_ERROR:
             return
         self._errors += 1
-        if self._errors >= (1 if self._stressed else self._policy.errors_max):
-            self._door.refused("errors")
+        if self._errors >= (1 if self._stressed else self.policy.errors_max):
             self.close_with(reply.TOO_MANY_ERRORS)
 
     def _refuse(self, refusal: Refusal) -> None:
         reason = refusal.reason
-        self._door.refused(reason.label)
         self._say(Reply(reason.code, reason.enhanced, refusal.text))
 
     def _enter(self, state: State) -> None:
@@ -335,7 +371,7 @@ class Session:
         self._commands = _TABLE[state]
 
     def _first_state(self) -> State:
-        policy = self._policy
+        policy = self.policy
         must_encrypt = policy.kind is ListenerKind.SUBMISSION and policy.tls is TlsMode.STARTTLS
         return State.CLEAR if must_encrypt and not self.encrypted and not self._trusted else State.HELLO
 
@@ -343,7 +379,7 @@ class Session:
         """Return the state between messages, which depends on who the client is."""
         if not self._helo:
             return self._first_state()
-        if self.account or self._policy.kind is ListenerKind.MX:
+        if self.account or self.policy.kind is ListenerKind.MX:
             return State.READY
         return State.GREETED if self._first_state() is State.HELLO else State.CLEAR
 
@@ -410,6 +446,7 @@ class Session:
         if argument.strip(b" "):
             self._say(reply.BAD_ARGUMENT)
         else:
+            self.said_bye = True
             self.close_with(reply.BYE)
 
     def _on_starttls(self, argument: bytes) -> None:
@@ -417,7 +454,7 @@ class Session:
             self._say(reply.BAD_ARGUMENT)  # RFC 3207 section 4
         elif self.encrypted:
             self._say(reply.ALREADY_SECURE)
-        elif self._policy.tls is not TlsMode.STARTTLS:
+        elif self.policy.tls is not TlsMode.STARTTLS:
             self._say(reply.NOT_IMPLEMENTED)
         else:
             self._say(reply.READY_FOR_TLS)
@@ -428,8 +465,8 @@ class Session:
         if self.principal:
             self._say(reply.ALREADY_AUTHENTICATED)
             return
-        if not auth_offered(self._policy, encrypted=self.encrypted):
-            clear = self._policy.tls is TlsMode.STARTTLS
+        if not auth_offered(self.policy, encrypted=self.encrypted):
+            clear = self.policy.tls is TlsMode.STARTTLS
             self._say(reply.TLS_REQUIRED if clear else reply.NOT_IMPLEMENTED)
             return
         exchange, answer = begin(argument)
@@ -469,11 +506,11 @@ class Session:
         if refusal.reason.code < HARD_ERROR:
             return
         self._auth_failures += 1
-        if self._auth_failures >= self._policy.auth_failures_max:
+        if self._auth_failures >= self.policy.auth_failures_max:
             self.close_with(reply.TOO_MANY_AUTH_FAILURES)
 
     def _on_mail(self, argument: bytes) -> None:
-        policy = self._policy
+        policy = self.policy
         if policy.messages_max and self._messages >= policy.messages_max:
             self.close_with(reply.TOO_MANY_MESSAGES)
             return
@@ -485,6 +522,7 @@ class Session:
             self._say(command)
             return
         if command.size_bytes > policy.message_size_max:
+            self._door.refused(Reason.MESSAGE_TOO_LONG.label)
             self._refuse(Refusal(Reason.MESSAGE_TOO_LONG))
             return
         if not command.sender and not policy.null_sender and self.account:
@@ -513,7 +551,7 @@ class Session:
             self.account = account
             return True
         self.principal = ""
-        self.account = self._policy.trusted_account if self._trusted else ""
+        self.account = self.policy.trusted_account if self._trusted else ""
         self._enter(self._idle_state())
         return False
 
@@ -525,7 +563,7 @@ class Session:
             return Refusal(Reason.TEMPORARY)
 
     def _on_rcpt(self, argument: bytes) -> None:
-        policy = self._policy
+        policy = self.policy
         self._tried_recipients = True
         recipient = parse_rcpt(argument, smtputf8=self._utf8, hostname=policy.hostname)
         if isinstance(recipient, Reply):
@@ -554,7 +592,7 @@ class Session:
         elif not self._recipients:
             self._say(reply.NO_RECIPIENTS if self._tried_recipients else reply.BAD_SEQUENCE)
         else:
-            policy = self._policy
+            policy = self.policy
             self._data = DataStage(policy.message_size_max, policy.head_size_max, self._door.open_sink)
             self._say(reply.START_INPUT)
 
@@ -565,16 +603,16 @@ class Session:
         assert data is not None
         self.waiting = True
         self._messages += 1
+        if self._overflow:
+            data.refuse(Refusal(Reason.TOO_MANY_RECIPIENTS, str(self.policy.recipients_max)))
         data.finish(self._received)
 
     def _received(self, received: Received | Refusal) -> None:
         if isinstance(received, Refusal):
+            self._door.refused(received.reason.label)
             self._answered(received)
             return
         if self.closing:
-            return
-        if self._overflow:
-            self._answered(Refusal(Reason.TOO_MANY_RECIPIENTS, str(self._policy.recipients_max)))
             return
         content, facts = received
         submission = Submission(
@@ -589,6 +627,7 @@ class Session:
             source_address=self._source,
             helo=self._helo,
         )
+        self._given = True
         take = self._intake.receive if self._receiving_only else self._intake.submit
         try:
             take(submission, self._answered)
@@ -601,7 +640,9 @@ class Session:
         return _TRANSMISSIONS[self._utf8, self._esmtp or self._utf8, self.encrypted, bool(self.principal)]
 
     def _answered(self, result: Accepted | Refusal) -> None:
-        self.waiting = False
+        if isinstance(result, Refusal) and self._data is not None:
+            self._data.abort()
+        self.waiting = self._given = False
         self._data = None
         if self.closing:
             return
@@ -627,6 +668,15 @@ def _transmissions() -> dict[tuple[bool, bool, bool, bool], Transmission]:
 
 
 _TRANSMISSIONS = _transmissions()
+
+_CAUSES = {
+    reply.BYE: "quit",
+    reply.TOO_MANY_ERRORS: "errors",
+    reply.TOO_MANY_COMMANDS: "junk",
+    reply.TOO_MANY_AUTH_FAILURES: "errors",
+    reply.CLOSING: "drain",
+    reply.TOO_MANY_MESSAGES: "drain",
+}
 
 Action = Reply | Callable[[Session, bytes], None]
 

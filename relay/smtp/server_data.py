@@ -41,7 +41,7 @@ class BodySink(Protocol):
         ...
 
     def abort(self) -> None:
-        """Drop the body; `finish` will not be called, and its `done` no more."""
+        """Drop the body, also when it was complete; the `done` of `finish` is called no more."""
         ...
 
 
@@ -119,18 +119,19 @@ class DataStage:
         """Return the text without stuffing; None, with the fault set, when it must be refused."""
         ends = text.count(b"\r\n")
         if text.count(b"\n") != ends or text.count(b"\r") != ends or b"\0" in text:
-            self._refuse(BAD_LINE_ENDING)
+            self.refuse(BAD_LINE_ENDING)
             return None
         if b"\r\n." in text:
             text = text.replace(b"\r\n.", b"\r\n")
         self._size += len(text)
         if self._size > self._size_max:
-            self._refuse(TOO_LONG)
+            self.refuse(TOO_LONG)
             return None
         return text
 
-    def _refuse(self, fault: Refusal) -> None:
-        self.fault = fault
+    def refuse(self, fault: Refusal) -> None:
+        """Keep nothing of this message and refuse it at its end; the first fault stands."""
+        self.fault = self.fault or fault
         self._mode = _Mode.DISCARD
         self._head = self._body = b""
         if self._sink is not None:
@@ -144,7 +145,7 @@ class DataStage:
         end = head_end(text)
         head, body = (text + b"\r\n", b"") if end < 0 else (text[:end], text[end:])
         if len(head) > self._head_max:
-            self._refuse(HEAD_TOO_LONG)
+            self.refuse(HEAD_TOO_LONG)
             return
         self._head = head
         if len(body) > MEMORY_BODY_MAX_BYTES:
@@ -160,7 +161,7 @@ class DataStage:
             return
         end = head_end(text)
         if end < 0 or end > self._head_max:
-            self._refuse(HEAD_TOO_LONG)
+            self.refuse(HEAD_TOO_LONG)
             return
         self._head = text[:end]
         self._to_sink(text[end:])
@@ -195,6 +196,5 @@ class DataStage:
         self._sink.finish(finished)
 
     def abort(self) -> None:
-        """Drop everything: the client is gone."""
-        if self.fault is None:
-            self._refuse(RECEIVE_FAILED)
+        """Drop everything, a body already complete too: the client is gone, or nobody wants the message."""
+        self.refuse(RECEIVE_FAILED)
