@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dns.asyncresolver
@@ -23,7 +24,8 @@ from relay.net.resolver_cache import AnswerCache
 from relay.ports import Clock, MailHost, MailHosts, Metrics, ResolverError
 
 ADDRESSES_MAX = 20
-MX_RECORDS_MAX = 100
+RECORDS_MAX = 4_000  # what 64 KiB can hold
+MX_HOSTS_MAX = 50
 TEXTS_MAX = 100
 _QUICK_SECONDS = 1.0
 _UDP_PAYLOAD_BYTES = 1232
@@ -64,6 +66,7 @@ class DnsResolver:
         self._clock = clock
         self._metrics = metrics
         self._cache = AnswerCache(settings.cache_entries_max)
+        self._asking: dict[str, asyncio.Task[Sequence[str]]] = {}
         self._quick = asyncio.Semaphore(settings.quick_queries_max)
         self._slow = asyncio.Semaphore(settings.slow_queries_max)
         self._dns = _stub(settings)
@@ -101,6 +104,19 @@ class DnsResolver:
         known = self.known_addresses(host)
         if known is not None:
             return known
+        task = self._asking.get(host)
+        if task is None:  # however many ask at once, the question goes out once
+            task = asyncio.get_running_loop().create_task(self._ask_addresses(host))
+            self._asking[host] = task
+            task.add_done_callback(partial(self._asked, host))
+        return await asyncio.shield(task)
+
+    def _asked(self, host: str, task: asyncio.Task[Sequence[str]]) -> None:
+        del self._asking[host]
+        if not task.cancelled():
+            task.exception()  # whoever waits for it has it; nobody may wait any more
+
+    async def _ask_addresses(self, host: str) -> Sequence[str]:
         kinds = ("A", "AAAA") if self._settings.ipv6 else ("A",)
         answers = await asyncio.gather(*(self._query(host, kind) for kind in kinds), return_exceptions=True)
         found: list[str] = []
@@ -191,7 +207,7 @@ class DnsResolver:
         ttl_seconds = max(0.0, float(answer.chaining_result.minimum_ttl))
         if answer.rrset is None:
             return _Records((), ttl_seconds)
-        return _Records(tuple(answer.rrset)[:MX_RECORDS_MAX], ttl_seconds)
+        return _Records(tuple(answer.rrset)[:RECORDS_MAX], ttl_seconds)
 
 
 def _negative_ttl(error: dns.resolver.NXDOMAIN, question: dns.name.Name) -> float:
@@ -225,7 +241,7 @@ def judge_mx(pairs: Sequence[tuple[int, str]]) -> MailHosts:
         if _HOST.match(target) and target.rpartition(".")[2] not in ("localhost", "invalid"):
             best[target] = min(preference, best.get(target, preference))
     hosts = sorted((MailHost(preference, host) for host, preference in best.items()), key=_rank)
-    return MailHosts(hosts=tuple(hosts), mx_unusable=not hosts)
+    return MailHosts(hosts=tuple(hosts[:MX_HOSTS_MAX]), mx_unusable=not hosts)
 
 
 def _rank(host: MailHost) -> tuple[int, str]:

@@ -238,6 +238,11 @@ class OutboundDelivery:
 
     # --- SiteOwner ---
 
+    @property
+    def crowded(self) -> bool:
+        """True when sites wait for a connection."""
+        return bool(self._hungry)
+
     def context(self, site: Site) -> WalkContext:
         """Return what a walk needs; connections are timed from the first one on."""
         del site

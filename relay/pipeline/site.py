@@ -33,6 +33,11 @@ class SiteOwner(Protocol):
         """True when nothing new starts."""
         ...
 
+    @property
+    def crowded(self) -> bool:
+        """True when sites wait for a connection, so that none is kept idle."""
+        ...
+
     def context(self, site: "Site") -> WalkContext:
         """What a walk needs."""
         ...
@@ -166,7 +171,7 @@ class Site:
     def session_idle(self, session: Session) -> None:
         """Keep an idle connection for a moment."""
         settings = self._owner.settings
-        if self._owner.draining or settings.connection_idle_seconds <= 0:
+        if self._owner.draining or self._owner.crowded or settings.connection_idle_seconds <= 0:
             session.quit()
             return
         session.idle_until = self._owner.now() + settings.connection_idle_seconds

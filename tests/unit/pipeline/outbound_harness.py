@@ -60,7 +60,9 @@ class Bench:
         else:
             release()
 
-    def job(self, recipient, content=CONTENT, *, key=None, sender="bounce@relay.example", index=0, attempts=0, **flags):
+    def job(
+        self, recipient, content=CONTENT, *, key=None, sender="bounce@relay.example", index=0, attempts=0, **flags
+    ):
         if key is None:
             self._key += 1
             key = self._key
