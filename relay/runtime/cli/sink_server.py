@@ -22,6 +22,7 @@ SIGNATURES_MAX = 8
 IDLE_SECONDS = 300.0
 DNS_SECONDS = 3.0
 KEY_MIN_BITS = 1024
+NULL_SENDER = "<>"  # what aiosmtpd makes of MAIL FROM:<>
 
 
 class KeyLookup:
@@ -122,7 +123,7 @@ class SinkServer:
             results = await loop.run_in_executor(self._verifier, dkim_results, content, self._lookup)
         tls = server.transport.get_extra_info("ssl_object") if server.transport else None
         kept = Kept(
-            sender=envelope.mail_from or "",
+            sender="" if envelope.mail_from in (None, NULL_SENDER) else envelope.mail_from,
             recipients=tuple(envelope.rcpt_tos),
             content=content,
             peer=str(session.peer[0]) if session.peer else "",
