@@ -40,6 +40,8 @@ _QP_TOKENS = re.compile(rb"(?:=[0-9A-Fa-f]{2}|[^\r\n]){1,24}")
 _NOT_BASE64 = bytes(
     sorted(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 )
+_SIGNATURE = re.compile(rb"DKIM-Signature:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+", re.IGNORECASE)
+_SIGNING_DOMAIN = re.compile(rb"[;\s]d=([A-Za-z0-9.-]+);")
 _IDENTITY = frozenset(("7bit", "8bit", "binary"))
 _SEALED = ("application/pkcs7-", "application/x-pkcs7-", "application/pgp-")
 _FRAGMENTS = frozenset(("message/partial", "message/external-body"))
@@ -295,6 +297,23 @@ def convert(fields: list[Field], body: bytes, goal: Goal) -> tuple[list[Field], 
     pieces: list[bytes] = []
     write(planned.edits, body, 0, len(body), pieces.append)
     return planned.fields, b"".join(pieces)
+
+
+def strip_own_signatures(head: bytes) -> tuple[bytes, list[str]]:
+    """Return a head without the signatures that we put above our Received field, and the domains they name.
+
+    Signatures of others stand below it and stay: whether they survive the conversion is not ours to decide.
+    """
+    domains: list[str] = []
+    position = 0
+    while True:
+        found = _SIGNATURE.match(head, position)
+        if found is None:
+            return head[position:], domains
+        domain = _SIGNING_DOMAIN.search(found.group())
+        if domain:
+            domains.append(domain.group(1).decode("ascii"))
+        position = found.end()
 
 
 def downgrade(head: bytes, body: bytes) -> tuple[bytes, bytes] | Unconvertible:
