@@ -32,7 +32,7 @@ from relay.runtime.control import Channel, from_memory_file
 from relay.runtime.observe.log import StructuredLog, adopt_libraries
 from relay.runtime.observe.metrics import ProcessMetrics
 from relay.runtime.rpc import Ops, Server
-from relay.runtime.sockets import Place, place_of
+from relay.runtime.sockets import Place, place_of, places_of
 
 EX_SOFTWARE = 70
 _BEAT_SECONDS = 1.0
@@ -234,7 +234,7 @@ class _Life:
             _report(context.log, "the process could not take the new configuration", error)
             reason = str(error) if isinstance(error, RelayError) else f"{type(error).__name__}: {error}"
             answer.update(ok=False, error=reason[:5000])
-        self._close_sockets(self._sockets.keys() - _places(context.config))
+        self._close_sockets(self._sockets.keys() - set(places_of(context.config.listeners)))
         self._channel.send(answer)
 
     async def _hand_over(self, config: Config) -> None:
@@ -300,10 +300,6 @@ class _Life:
         error = about.get("exception")
         fields = {"error": error} if error is not None else {}
         self._context.log.error("an exception was not handled", text=about.get("message", ""), **fields)
-
-
-def _places(config: Config) -> set[Place]:
-    return {place_of(entry.kind, entry.address, entry.port) for entry in config.listeners}
 
 
 def _report(log: StructuredLog, event: str, error: BaseException) -> None:

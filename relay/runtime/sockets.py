@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from relay.errors import ConfigurationError, RelayError, TemporaryError
 
@@ -20,6 +21,7 @@ LISTENERS_MAX = 100
 _LOW_PORT_END = 1024
 _FREE_PORT_TRIES = 5
 OFFICE_KINDS = frozenset({"metrics", "console"})
+SERVED_KINDS = frozenset({"submission", "mx", "metrics"})  # a port of another kind would take connections for nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,30 @@ class Place:
 def place_of(kind: str, address: str, port: int) -> Place:
     """Return the place of a configured listener."""
     return Place(kind in OFFICE_KINDS, address, port)
+
+
+class Wanted(Protocol):
+    """What a configured listener says about its place."""
+
+    @property
+    def kind(self) -> str:
+        """What is served there."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The address to listen on."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        ...
+
+
+def places_of(listeners: Iterable[Wanted]) -> list[Place]:
+    """Return the places of the configured listeners that this release serves."""
+    return [place_of(entry.kind, entry.address, entry.port) for entry in listeners if entry.kind in SERVED_KINDS]
 
 
 class Listening:

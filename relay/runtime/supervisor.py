@@ -32,7 +32,7 @@ from relay.runtime.config.reload import reload_changes
 from relay.runtime.control import to_memory_file
 from relay.runtime.notify import Notifier
 from relay.runtime.observe.log import StructuredLog, open_log
-from relay.runtime.sockets import Listening, Place, place_of
+from relay.runtime.sockets import Listening, Place, places_of
 from relay.runtime.supervisor_child import Child, Nest, Timing, start_child
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -85,7 +85,7 @@ def serve(
         lock = supervisor_start.RunLock.take(run_dir)
     workers = config.worker_count(len(os.sched_getaffinity(0)))
     listening = Listening(workers)
-    listening.open(_places(config))
+    listening.open(places_of(config.listeners))
     privileges.raise_open_files(supervisor_start.open_files_wanted(config))
     found = dict(bodies) if bodies is not None else {role: find_body(name) for role, name in BODIES.items()}
     supervisor_start.preload()  # before root is given up: the library may be where only root can read
@@ -229,7 +229,7 @@ class Supervisor:
         """Return the sockets of a child under a configuration; one that it does not serve would swallow clients."""
         if child.role is Role.PERMITS:
             return {}
-        wanted = set(_places(config))
+        wanted = set(places_of(config.listeners))
         listening = self._listening
         held = listening.of_worker(child.index) if child.role is Role.WORKER else listening.of_office()
         return {place: found for place, found in held.items() if place in wanted}
@@ -401,7 +401,7 @@ class Supervisor:
         self._notifier.reloading()
         try:
             config = self._read_new_configuration()
-            opened = self._listening.open(_places(config))
+            opened = self._listening.open(places_of(config.listeners))
         except RelayError as error:
             self._refuse_reload(str(error).splitlines())
             return
@@ -455,7 +455,7 @@ class Supervisor:
         if not message.get("ok"):
             reload.faults.append(f"{child.name}: {message.get('error', '')}")
             child.generation = -1
-            child.held &= set(_places(self._config))
+            child.held &= set(places_of(self._config.listeners))
         self._taken_on(reload, child)
 
     def _taken_on(self, reload: Reload, child: Child) -> None:
@@ -478,7 +478,7 @@ class Supervisor:
             self._take_back(reload)
         else:
             self._config = reload.config
-            self._listening.close(self._listening.places() - set(_places(reload.config)))
+            self._listening.close(self._listening.places() - set(places_of(reload.config.listeners)))
             supervisor_start.write_listeners(self._run_dir, self._listening.bound())
             self._log.info("reloaded", listeners=len(self._listening.places()))
             self._notifier.ready(self._status())
@@ -511,10 +511,6 @@ class Supervisor:
         self._signals_out.close()
         self._notifier.close()
         self._lock.release()
-
-
-def _places(config: Config) -> list[Place]:
-    return [place_of(entry.kind, entry.address, entry.port) for entry in config.listeners]
 
 
 def _how_it_ended(status: int) -> str:

@@ -29,6 +29,7 @@ from relay.runtime.observe.metrics import ProcessMetrics
 from relay.runtime.rpc import Ops
 from relay.runtime.sockets import Place
 
+_CRASH_LOOP = 5  # deaths without settling in between
 _CHILD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -75,8 +76,8 @@ class Child:
         return now - self.answered > (timing.hang if self.ready else timing.start)
 
     def healthy(self, now: float, timing: Timing) -> bool:
-        """Say whether the service manager may be told that this child is well."""
-        return bool(self.pid) and not self.hung(now, timing)
+        """Say whether the service manager may be told that this child is well; a start may take its time, once."""
+        return (self.ready or self.failures < _CRASH_LOOP) and not self.hung(now, timing)
 
     def died(self, now: float, timing: Timing) -> float:
         """Note the death; return after how many seconds to start it again: at once first, then ever later."""
@@ -150,7 +151,7 @@ def _be_child(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _CHILD_SIGNALS)
         nest.leave_behind(child)
-        privileges.name_process(f"relay-{child.name}")
+        privileges.name_process("relay-" + child.name.replace("worker-", "w"))  # 15 characters are shown
         gc.enable()
         nest.board.rows[child.name].own(os.getpid())
         context = ChildContext(

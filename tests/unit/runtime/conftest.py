@@ -37,8 +37,10 @@ class RelayProcess:
         self.lines = []
         self._buffer = b""
 
-    def write_config(self, *, workers=2, ports=(0,), connections_max=100, drain="2s", extra=""):
+    def write_config(self, *, workers=2, ports=(0,), connections_max=100, drain="2s", extra="", metrics=False):
         listeners = "\n".join(f'  - {{kind: mx, address: "127.0.0.1", port: {port}, tls: none}}' for port in ports)
+        if metrics:
+            listeners += '\n  - {kind: metrics, address: "127.0.0.1", port: 0}'
         text = BASE.format(workers=workers, listeners=listeners, connections_max=connections_max, drain=drain)
         self.config.write_text(text + extra)
 

@@ -1,7 +1,8 @@
-"""A supervisor with trivial children in a process of its own, for tests: `python relay_process.py CONFIG [JSON]`.
+"""A supervisor with trivial children in a process of its own, for tests: `python relay_process.py CONFIG [TIMING]`.
 
-Worker bodies answer every connection with their pid and name; what else they do is switched by files in the data
-directory, so that a test can say "hang now" or "refuse the next reload".
+The bodies answer every connection with their pid and name; what else they do is switched by files in the data
+directory, so that a test can say "hang now" or "refuse the next reload". With a metrics listener in the
+configuration the office is the real one.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from relay.errors import RelayError, StorageError
 from relay.runtime.children import Role
+from relay.runtime.office import OfficeBody
 from relay.runtime.supervisor import serve
 from relay.runtime.supervisor_child import Timing
 
@@ -23,6 +25,8 @@ class EchoBody:
         self.context = context
         self.servers = {}
         self.open = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
 
     def flag(self, name):
         return (self.context.config.data_dir / f"{name}.{self.context.name}").exists()
@@ -45,6 +49,7 @@ class EchoBody:
 
     async def answer(self, reader, writer):
         self.open += 1
+        self.idle.clear()
         self.context.row.sessions = self.open
         self.context.metrics.count("relay_sessions_total", "submission")
         writer.write(f"{os.getpid()} {self.context.name}\n".encode())
@@ -52,6 +57,9 @@ class EchoBody:
             await reader.read()
         writer.close()
         self.open -= 1
+        self.context.row.sessions = self.open
+        if not self.open:
+            self.idle.set()
 
     async def reload(self, config, listeners):
         if self.flag("refuse"):
@@ -61,21 +69,25 @@ class EchoBody:
     async def drain(self, timeout_seconds):
         for server in self.servers.values():
             server.close()
-        deadline = time.monotonic() + timeout_seconds
-        while self.open and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.idle.wait(), timeout_seconds)
 
     def ping(self):
+        if self.flag("stuck"):
+            self.context.row.due_since(1)
         if self.flag("hang"):
             time.sleep(3600)
 
 
 def main():
     timing = Timing(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else Timing()
+    bodies = dict.fromkeys(Role, EchoBody)
+    if "kind: metrics" in Path(sys.argv[1]).read_text():
+        bodies[Role.OFFICE] = OfficeBody
     try:
-        code = serve(Path(sys.argv[1]), bodies=dict.fromkeys(Role, EchoBody), timing=timing)
+        code = serve(Path(sys.argv[1]), bodies=bodies, timing=timing)
     except RelayError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         code = error.exit_code
     sys.exit(code)
 

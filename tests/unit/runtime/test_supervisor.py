@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -183,8 +184,9 @@ def test_children_hold_nothing_of_each_other(relay):
     relay.start().ready()
     for index in range(1, 5):
         pid = relay.pid_of(f"worker-{index:04d}")
-        links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-        listening = {line.split()[9] for line in open("/proc/net/tcp").readlines()[1:] if line.split()[3] == "0A"}
+        links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        listening = {row[9] for row in rows if row[3] == "0A"}
         assert sum(link[8:-1] in listening for link in links if link.startswith("socket:")) == 1
         assert not [link for link in links if link.endswith("supervisor.pid")]
     stop(relay)
@@ -199,7 +201,9 @@ def test_root_is_given_up_for_good(relay, tmp_path):
             directory.chmod(0o755)
     relay.start().ready()
     for pid in (relay.process.pid, relay.pid_of("worker-0001")):
-        status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+        )
         assert set(status["Uid"].split()) == {"65534"}
         assert set(status["Gid"].split()) == {"65534"}
         assert status["NoNewPrivs"] == "1"

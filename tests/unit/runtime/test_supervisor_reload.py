@@ -3,11 +3,12 @@
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
 from relay.runtime.rpc import Client
-from tests.unit.runtime.conftest import stop
+from tests.unit.runtime.conftest import is_alive, stop
 
 RELOADS = int(os.environ.get("RELAY_TEST_RELOADS", "200"))  # 1,000 in the long run; one leaked each shows at once
 
@@ -23,7 +24,7 @@ def _free_port():
 
 
 def _descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def test_a_good_reload_reaches_every_process_and_keeps_sessions(relay):
@@ -45,7 +46,7 @@ def test_a_good_reload_reaches_every_process_and_keeps_sessions(relay):
     session.settimeout(0.05)
     with pytest.raises(TimeoutError):  # still open
         session.recv(1)
-    assert os.path.exists(f"/proc/{pid}")
+    assert is_alive(pid)
     session.close()
     stop(relay)
 

@@ -1,0 +1,134 @@
+"""The office: what may be slow and must not delay mail. Metrics and health pages, events, scheduled jobs.
+
+The office reads other processes' shared memory and sockets and the event logs of the shards; it owns `office/` and
+nothing else, so that its death costs nothing but a moment without pages and events.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from relay.runtime.board import monotonic_ms
+from relay.runtime.children import ChildContext, Listener
+from relay.runtime.config.model import Config
+from relay.runtime.office_health import Health, unready
+from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_metrics import Gathering
+
+_LOOK_SECONDS = 5.0
+_GATHER_SECONDS = 10.0  # what a worker counted since then is lost when it is killed
+_PROBE_SECONDS = 5.0
+
+
+class Service(Protocol):
+    """Something the office runs beside its pages, such as publishing events."""
+
+    async def start(self) -> None:
+        """Begin."""
+        ...
+
+    async def reload(self, config: Config) -> None:
+        """Take on a new configuration."""
+        ...
+
+    async def close(self) -> None:
+        """End, leaving everything so that the next start goes on from there."""
+        ...
+
+    def check(self) -> None:
+        """Raise when it has ended by itself."""
+        ...
+
+
+ServiceFactory = Callable[[ChildContext], Service]
+
+
+def default_services() -> tuple[ServiceFactory, ...]:
+    """Return what this release runs in the office."""
+    return ()
+
+
+class OfficeBody:
+    """The child body of the office."""
+
+    def __init__(self, context: ChildContext, services: Sequence[ServiceFactory] | None = None) -> None:
+        from relay.runtime.office_http import HttpListeners, Pages  # noqa: PLC0415 (no other process pays for HTTP)
+
+        self._context = context
+        self._health = Health()
+        self._gathering = Gathering(context)
+        self._storage = StorageProbe(context.config.data_dir)
+        self._http = HttpListeners(Pages(self._gathering.page, self.alive, self.ready))
+        jobs = (Job("health", _LOOK_SECONDS, self._look), Job("metrics", _GATHER_SECONDS, self._gathering.gather))
+        self._schedule = Schedule(jobs, context.log)
+        factories = default_services() if services is None else services
+        self._services = [make(context) for make in factories]
+
+    async def start(self) -> None:
+        """Serve pages and begin all services."""
+        await self._http.serve(self._context.listeners, self._context.config)
+        for service in self._services:
+            await service.start()
+        self._schedule.start()
+
+    async def reload(self, config: Config, listeners: Sequence[Listener]) -> None:
+        """Take on a new configuration; pages are served on without a gap on listeners that stay."""
+        for service in self._services:
+            await service.reload(config)
+        await self._http.serve(listeners, config)
+
+    async def drain(self, timeout_seconds: float) -> None:  # noqa: ARG002 (each part has a shorter limit of its own)
+        """End services, then pages."""
+        await self._schedule.close()
+        for service in self._services:
+            await service.close()
+        await self._http.close()
+
+    def ping(self) -> None:
+        """Raise when a part has ended by itself."""
+        self._http.check()
+        for service in self._services:
+            service.check()
+
+    def alive(self) -> list[str]:
+        """Return why the relay is not alive, one sentence each."""
+        return self._health.faults(self._context.board.facts(), monotonic_ms(), int(time.time() * 1000))
+
+    def ready(self) -> list[str]:
+        """Return why the relay does not take mail now, one sentence each."""
+        rows = self._context.board.facts()
+        return unready(rows, monotonic_ms()) + self._storage.faults(self._context.config.limits.disk_free_min)
+
+    async def _look(self) -> None:
+        self._health.look(self._context.board.facts(), monotonic_ms())
+
+
+class StorageProbe:
+    """Whether the data directory can be written; the answer is good for a few seconds."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._looked = float("-inf")
+        self._fault = ""
+
+    def faults(self, free_bytes_min: int) -> list[str]:
+        """Return why mail cannot be kept."""
+        now = time.monotonic()
+        if now - self._looked > _PROBE_SECONDS:
+            self._looked = now
+            self._fault = self._look(free_bytes_min)
+        return [self._fault] if self._fault else []
+
+    def _look(self, free_bytes_min: int) -> str:
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._data_dir / "office", prefix="probe-") as probe:
+                probe.write(b"probe")
+            free = shutil.disk_usage(self._data_dir).free
+        except OSError as error:
+            return f"{self._data_dir} cannot be written: {error.strerror}"
+        if free < free_bytes_min:
+            return f"{self._data_dir} has {free >> 20} MiB left, less than limits.disk_free_min"
+        return ""

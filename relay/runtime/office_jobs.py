@@ -1,0 +1,52 @@
+"""Work of the office that comes round: every job in its own task, never twice at once, its failures logged."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from relay.errors import RelayError
+from relay.ports import Log
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to do how often; a run that takes longer than `timeout_seconds` is cut off and counts as failed."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], Awaitable[None]]
+    timeout_seconds: float = 300.0
+
+
+class Schedule:
+    """Runs jobs until closed."""
+
+    def __init__(self, jobs: Sequence[Job], log: Log) -> None:
+        self._jobs = jobs
+        self._log = log
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Run every job now, and then as often as it wants."""
+        self._tasks = [asyncio.create_task(self._repeat(job), name=job.name) for job in self._jobs]
+
+    async def close(self) -> None:
+        """Stop; what runs is cut off."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    async def _repeat(self, job: Job) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(job.timeout_seconds):
+                    await job.run()
+            except RelayError as error:
+                self._log.warning("job failed and is tried again", job=job.name, reason=str(error))
+            except Exception as error:  # noqa: BLE001 (a broken job must not end the office)
+                self._log.error("job failed and is tried again", job=job.name, error=error)
+            await asyncio.sleep(job.every_seconds)

@@ -1,0 +1,77 @@
+"""The metrics of the whole relay, gathered by the office from every process and from the board."""
+
+import asyncio
+import time
+
+from relay import __version__
+from relay.errors import RelayError
+from relay.ports import Json
+from relay.runtime.board import Phase, RowFacts, monotonic_ms
+from relay.runtime.children import ChildContext
+from relay.runtime.observe.aggregate import Aggregate, Sample
+from relay.runtime.observe.exposition import render
+from relay.runtime.observe.metrics import ProcessMetrics
+from relay.runtime.office_health import BEAT_MS_MAX
+from relay.runtime.rpc import ask
+
+ASK_SECONDS = 2.0
+_FRESH_SECONDS = 1.0
+_STRESS_SHARE = 0.8  # SMTP-026: above it idle sessions end sooner
+
+
+class Gathering:
+    """Asks every process for its snapshot; several scrapes at once share one round."""
+
+    def __init__(self, context: ChildContext) -> None:
+        self._context = context
+        self._aggregate = Aggregate()
+        self._lock = asyncio.Lock()
+        self._gathered = float("-inf")
+
+    async def page(self) -> bytes:
+        """Return the metrics page."""
+        await self.gather()
+        return render(self._aggregate)
+
+    async def gather(self) -> None:
+        """Take a new sample of everybody, unless the last one is a second old at most."""
+        async with self._lock:
+            if time.monotonic() - self._gathered < _FRESH_SECONDS:
+                return
+            context = self._context
+            others = [name for name in context.board.rows if name != context.name]
+            await asyncio.gather(*map(self._sample, others))
+            self._aggregate.take(context.name, Sample(context.metrics.snapshot()))
+            self._aggregate.take("board", Sample(self._board()))
+            self._gathered = time.monotonic()
+
+    async def _sample(self, name: str) -> None:
+        try:
+            snapshot: Json = await ask(self._context.run_dir / f"{name}.sock", "metrics.snapshot", ASK_SECONDS)
+            self._aggregate.take(name, Sample(snapshot))
+        except (RelayError, ValueError):
+            self._aggregate.silent(name)
+
+    def _board(self) -> Json:
+        """Return what the board says, as the snapshot of a process that never restarts."""
+        rows = self._context.board.facts()
+        limit = self._context.config.limits.connections_max
+        metrics = ProcessMetrics("board")
+        for row in rows:
+            _add_row(metrics, row)
+        metrics.gauge("relay_connections_limit", limit)
+        metrics.gauge("relay_stress_mode", float(sum(row.sessions for row in rows) > limit * _STRESS_SHARE))
+        metrics.gauge("relay_draining", float(any(row.phase is Phase.DRAINING for row in rows)))
+        metrics.gauge("relay_build_info", 1, __version__)
+        return metrics.snapshot()
+
+
+def _add_row(metrics: ProcessMetrics, row: RowFacts) -> None:
+    silent_ms = max(0, monotonic_ms() - row.heartbeat_ms) if row.heartbeat_ms else 0
+    up = float(row.phase is Phase.READY and silent_ms <= BEAT_MS_MAX)
+    metrics.gauge("relay_process_up", up, row.name)
+    metrics.gauge("relay_process_heartbeat_seconds", silent_ms / 1000, row.name)
+    metrics.gauge("relay_process_sessions", row.sessions, row.name)
+    metrics.count("relay_process_restarts_total", row.name, amount=max(0, row.starts - 1))
+    if row.name == "permits":
+        metrics.gauge("relay_permits_up", up)

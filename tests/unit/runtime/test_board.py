@@ -1,0 +1,101 @@
+"""Connection limits over all workers through shared memory: loose by a little, never stricter than configured."""
+
+import os
+import random
+
+import pytest
+
+from relay.runtime.board import Board, ConnectionGate, Phase
+
+NAMES = ["permits", "office", "worker-0001", "worker-0002"]
+
+
+def _gates(board, *, connections_max=100, per_address_max=10):
+    return [
+        ConnectionGate(board, board.rows[name], connections_max=connections_max, per_address_max=per_address_max)
+        for name in NAMES[2:]
+    ]
+
+
+def test_the_limit_in_all_counts_every_worker():
+    first, second = _gates(Board(NAMES), connections_max=4)
+    assert [gate.enter(f"192.0.2.{n}") for n, gate in enumerate((first, second, first, second))] == [True] * 4
+    assert not first.enter("192.0.2.9")
+    assert second.load() == 1.0
+    second.leave("192.0.2.1")
+    assert first.enter("192.0.2.9")
+
+
+def test_the_limit_of_an_address_counts_every_worker():
+    first, second = _gates(Board(NAMES), per_address_max=2)
+    assert first.enter("192.0.2.1")
+    assert second.enter("192.0.2.1")
+    assert not first.enter("192.0.2.1")
+    assert first.enter("192.0.2.2")
+    second.leave("192.0.2.1")
+    assert first.enter("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("not an address\udc80", "not an address\udc80", True),
+    ],
+)
+def test_what_counts_as_one_client(one, other, same):
+    board = Board(NAMES)
+    assert (board.buckets(one) == board.buckets(other)) is same
+
+
+def test_a_limit_is_never_stricter_than_configured():
+    """2,000 addresses in one table of 16,384 collide a lot; in both tables together nearly never."""
+    gate, _ = _gates(Board(NAMES), connections_max=100_000, per_address_max=2)
+    addresses = [f"10.{n >> 8}.{n & 255}.1" for n in range(2000)]
+    refused = sum(not gate.enter(address) for address in addresses * 2)
+    assert refused <= 4000 * 0.01
+
+
+def test_enter_and_leave_return_to_zero():
+    board = Board(NAMES)
+    gates = _gates(board, connections_max=50, per_address_max=5)
+    chance = random.Random(1)
+    inside = []
+    for _ in range(5000):
+        if inside and chance.random() < 0.5:
+            gate, address = inside.pop(chance.randrange(len(inside)))
+            gate.leave(address)
+            continue
+        gate, address = chance.choice(gates), f"192.0.2.{chance.randrange(20)}"
+        if gate.enter(address):
+            inside.append((gate, address))
+    assert board.sessions() == len(inside) <= 50
+    for gate, address in inside:
+        gate.leave(address)
+    assert board.sessions() == 0
+    assert not any(any(row.counts) for row in board.rows.values())
+
+
+def test_a_row_written_by_a_child_is_seen_and_cleared_after_its_death():
+    board = Board(NAMES)
+    row = board.rows["worker-0001"]
+    row.begin()
+    pid = os.fork()
+    if pid == 0:
+        row.own(os.getpid())
+        row.enter(Phase.READY)
+        gate = _gates(board, per_address_max=2)[0]
+        os._exit(0 if gate.enter("192.0.2.1") and gate.enter("192.0.2.1") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    facts = row.facts()
+    assert (facts.pid, facts.phase, facts.sessions, facts.starts) == (pid, Phase.READY, 2, 1)
+    other = _gates(board, per_address_max=2)[1]
+    assert not other.enter("192.0.2.1")
+    row.clear()
+    assert row.facts().phase is Phase.ABSENT
+    assert row.facts().starts == 1
+    assert other.enter("192.0.2.1")
