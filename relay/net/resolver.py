@@ -1,6 +1,6 @@
 """DNS by dnspython: mail exchangers, addresses, texts; cached, bounded, and hard to hold up (relay.ports.Resolver).
 
-A question first runs in the quick lane, where it has one second; what is not answered by then moves to the slow lane
+A question first runs in the quick lane, where it has half a second; what is not answered by then moves to the slow lane
 for the rest of its time. Thousands of dead domains therefore fill the slow lane and leave the quick one to others.
 """
 
@@ -27,7 +27,7 @@ ADDRESSES_MAX = 20
 RECORDS_MAX = 4_000  # what 64 KiB can hold
 MX_HOSTS_MAX = 50
 TEXTS_MAX = 100
-_QUICK_SECONDS = 1.0
+_QUICK_SECONDS = 0.5
 _UDP_PAYLOAD_BYTES = 1232
 
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!.*\.\d+\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})+\Z")

@@ -123,3 +123,10 @@ async def bench(domains=None, zones=None, *, guard=None, resolver=None, connecto
             yield made
         finally:
             await outbound.drain(1.0)
+
+
+async def until(condition, timeout_seconds=5.0):
+    """Wait for something that a remote does and nobody announces."""
+    async with asyncio.timeout(timeout_seconds):
+        while not condition():  # noqa: ASYNC110 - a scripted host has no event for each of its lines
+            await asyncio.sleep(0.002)

@@ -9,7 +9,7 @@ from relay.model.content import BodyFile, Content
 from relay.model.outcome import Stage, Verdict
 from relay.schedule.route import Route, TlsMode
 from relay.smtp.client import Timeouts
-from tests.unit.pipeline.outbound_harness import CONTENT, bench
+from tests.unit.pipeline.outbound_harness import CONTENT, bench, until
 
 QUICK = Timeouts(
     greeting=0.3,
@@ -70,16 +70,19 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("script", "verdict", "stage", "code", "enhanced", "taken", "connections"), FAULTS)
+@pytest.mark.parametrize("case", FAULTS, ids=lambda case: case[0] or "none")
 @pytest.mark.req("FLOW-008")
-def test_fault(script, verdict, stage, code, enhanced, taken, connections):
+def test_fault(case):
+    script, verdict, stage, code, enhanced, taken, connections = case
+
     async def run():
         async with bench({"a.test": [script]}, timeouts=QUICK) as b:
             outcome = await b.one("x@a.test")
             host = b.net.hosts["mx1.a.test"]
             assert (outcome.verdict, outcome.stage, outcome.code) == (verdict, stage, code), outcome
             assert outcome.enhanced == enhanced or not enhanced
-            assert outcome.text.isprintable() and len(outcome.text) <= 1000
+            assert outcome.text.isprintable()
+            assert len(outcome.text) <= 1000
             assert (len(host.received), host.connections) == (taken, connections)
             assert all(received.content == CONTENT.head + CONTENT.body for received in host.received)
 
@@ -222,8 +225,7 @@ def test_an_idle_connection_that_the_host_closed_is_replaced_in_silence():
             host.faults = ("drop-mail",)
 
             async def recover():
-                while host.connections < 3:
-                    await asyncio.sleep(0.001)
+                await until(lambda: host.connections == 3)
                 host.faults = ()
 
             task = asyncio.create_task(recover())
@@ -238,9 +240,7 @@ def test_idle_connections_are_closed_with_quit():
         async with bench({"a.test": [""]}, connection_idle_seconds=0.05) as b:
             await b.one("x@a.test")
             host = b.net.hosts["mx1.a.test"]
-            async with asyncio.timeout(5):
-                while host.open_connections:
-                    await asyncio.sleep(0.01)
+            await until(lambda: not host.open_connections)
             assert len(host.commands(b"QUIT")) == 1
 
     asyncio.run(run())
@@ -339,9 +339,7 @@ def test_the_final_dot_waits_for_the_release():
             b.send("y@a.test")
             await b.wait(1)
             host = b.net.hosts["mx1.a.test"]
-            async with asyncio.timeout(5):
-                while len(host.commands(b"DATA")) < 2:
-                    await asyncio.sleep(0.005)
+            await until(lambda: len(host.commands(b"DATA")) == 2)
             await asyncio.sleep(0.05)
             assert len(host.received) == 1
             b.releases.pop()()
@@ -386,9 +384,7 @@ def test_drain_finishes_what_is_in_flight():
             for number in range(10):
                 b.send(f"x{number}@a.test")
             host = b.net.hosts["mx1.a.test"]
-            async with asyncio.timeout(5):
-                while not host.commands(b"DATA"):
-                    await asyncio.sleep(0.005)
+            await until(lambda: host.commands(b"DATA"))
             await b.outbound.drain(5)
             assert [outcome.verdict for _, outcome in b.outcomes] == [Verdict.DELIVERED]
             assert b.outbound._connections == 0
@@ -401,9 +397,7 @@ def test_drain_that_runs_out_of_time_says_unknown():
         async with bench({"a.test": ["hang-dot"]}) as b:
             b.send("x@a.test")
             host = b.net.hosts["mx1.a.test"]
-            async with asyncio.timeout(5):
-                while not host.messages_seen:
-                    await asyncio.sleep(0.005)
+            await until(lambda: host.messages_seen)
             await b.outbound.drain(0.05)
             assert [outcome.verdict for _, outcome in b.outcomes] == [Verdict.UNKNOWN]
 
