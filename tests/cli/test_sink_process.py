@@ -45,6 +45,8 @@ def test_dns_follows_the_catalog(site, tmp_path):
         (rrset,) = sink.ask(record["name"], "TXT").answer
         assert b"".join(next(iter(rrset)).strings).decode() == record["value"]
         assert sink.ask("dev.test", "MX").answer
+        assert sink.ask("relay.example.test", "A").answer
+        assert sink.ask("example.test", "A").rcode() == dns.rcode.NXDOMAIN
         assert sink.ask("later.test", "MX").rcode() == dns.rcode.NXDOMAIN
         site.call("identity", "create", "later.test")
         deadline = time.monotonic() + 20

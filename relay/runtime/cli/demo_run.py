@@ -64,6 +64,7 @@ def _on_stop_signals() -> threading.Event:
         stop.set()
 
     signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     return stop
 
 

@@ -33,11 +33,15 @@ TXT_STRING_MAX_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """What is answered: `domains` in lower-case A-label form, `address` of the sink, `texts` by full name."""
+    """What is answered: `domains` and `hosts` (lower-case A-labels), `address` of the sink, `texts` by full name.
+
+    A domain has mail exchangers and everything below it belongs to the zone; a host has an address only.
+    """
 
     domains: frozenset[str]
     address: str
     texts: Mapping[str, str] = field(default_factory=dict)
+    hosts: frozenset[str] = frozenset()
 
 
 def answer(query: dns.message.Message, zone: Zone) -> dns.message.Message:
@@ -64,7 +68,7 @@ def _records(name: str, zone: Zone) -> dict[dns.rdatatype.RdataType, list[str]] 
     """Return what a name holds, {} for a name that only has names below it, None when it does not exist."""
     records: dict[dns.rdatatype.RdataType, list[str]] = {}
     parent = name.partition(".")[2]
-    if name in zone.domains or (name == f"mx.{parent}" and parent in zone.domains):
+    if name in zone.domains or name in zone.hosts or (name == f"mx.{parent}" and parent in zone.domains):
         version = ipaddress.ip_address(zone.address).version
         records[dns.rdatatype.A if version == 4 else dns.rdatatype.AAAA] = [zone.address]  # noqa: PLR2004
     if name in zone.domains:

@@ -1,4 +1,4 @@
-"""What the sink's DNS answers: domains given by option, and the identities and keys of a relay's catalog.
+"""What the sink's DNS answers: domains given by option, a relay's own name, its identities and their keys.
 
 The catalog is read again at most once a second, and only when a question comes: an identity created a moment ago
 resolves. While the catalog cannot be read, what was known last is answered.
@@ -51,7 +51,7 @@ class ZoneSource:
                     domains.add(identity.name)
                     details = catalog.identities.require(account.account_id, identity.name)
                     texts |= {record.name.lower(): record.value for record in details.records}
-        return Zone(frozenset(domains), self._zone.address, texts)
+        return Zone(frozenset(domains), self._zone.address, texts, frozenset({site.config.hostname}))
 
 
 def address_for(host: str) -> str:
