@@ -25,7 +25,7 @@ from relay.store.inflight import InFlight
 from relay.store.reader import ShardReader
 from relay.store.salvage import COMPANIONS, Salvaged, salvage
 from relay.store.sql import queries
-from relay.store.writer import KEY_BLOCK
+from relay.store.writer import DAMAGE_CODES, KEY_BLOCK, PRIMARY_CODE
 
 CHECK_SECONDS_MAX: Final = 10.0
 REPORTED_MAX: Final = 1000
@@ -129,6 +129,17 @@ def adopt(data_dir: Path, shard: int, clock: Clock, log: Log) -> Adopted:
 
 
 def _take(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
+    try:
+        return _recover(paths, lock, clock, log)
+    except sqlite3.DatabaseError as error:
+        # The check has a time limit and does not see all there is to see. Once salvaged, the file is sound.
+        if paths.damage_mark.exists() or not _is_damage(error):
+            raise
+        paths.damage_mark.touch(mode=0o600)
+        return _recover(paths, lock, clock, log)
+
+
+def _recover(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
     report = AdoptionReport()
     report.salvaged = _ensure_sound(paths, clock, log)
     connection = open_writer(paths.database, "spool")
@@ -146,6 +157,12 @@ def _take(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
         connection.close()
     _report(report, paths, log)
     return Adopted(paths, lock, in_flight, bodies, next_key, next_seq, report)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    # Without a code the error comes from the binding: text that is none, a number that does not fit.
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & PRIMARY_CODE in DAMAGE_CODES
 
 
 @contextlib.contextmanager
@@ -213,6 +230,9 @@ def _check(path: Path, log: Log) -> str:
     started = time.monotonic()
     try:
         connection = open_writer(path, "spool")
+        connection.execute("BEGIN IMMEDIATE")  # a damaged header can make a file read-only
+        connection.execute(_WRITE["touch"])
+        connection.execute("ROLLBACK")
     except sqlite3.OperationalError:
         # No permission, no space: not the file's fault. Damage to its structure is a DatabaseError proper,
         # except for a schema that cannot be parsed or lacks a table.

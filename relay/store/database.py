@@ -1,7 +1,8 @@
 """Opens our SQLite files: settings, schema version, and forward-only migrations.
 
 `PRAGMA user_version` counts the migrations that were applied. An older file is migrated at open, each step in
-one transaction; a newer one is refused untouched (F16, F17).
+one transaction; a newer one is refused untouched (F16, F17). The version is also in `PRAGMA application_id`, so that
+a damaged number is not mistaken for a newer release.
 
 Settings, with what was measured (10-KB messages in groups of 32, CPU of accept and settle together):
 page size 8192: 104 us a message (4096: 125, 16384: 124). `secure_delete` off, because Debian's SQLite has it on
@@ -17,6 +18,7 @@ from relay.errors import NewerVersionError
 from relay.store.sql import migrations
 
 PAGE_BYTES: Final = 8192
+APPLICATION_ID: Final = 0x524C0000  # plus the version: damage to one of the two numbers shows
 WRITE_CACHE_BYTES: Final = 16 * 1024 * 1024
 READ_CACHE_BYTES: Final = 2 * 1024 * 1024
 _WAL_KEEP_BYTES: Final = 64 * 1024 * 1024
@@ -108,6 +110,9 @@ def _refuse_newer(connection: sqlite3.Connection, schema: str, path: Path) -> No
     version = version_of(connection)
     known = len(migrations(schema))
     if version > known:
+        application_id = int(connection.execute("PRAGMA application_id").fetchone()[0])
+        if application_id != APPLICATION_ID + version:
+            raise sqlite3.DatabaseError(f"{path} is damaged: its two format numbers differ")
         raise NewerVersionError(
             f"{path} was written by a newer release (format {version}, this release knows {known}); "
             "nothing was changed: start the newer release again"
@@ -118,4 +123,7 @@ def _migrate(connection: sqlite3.Connection, schema: str) -> None:
     scripts = migrations(schema)
     for number in range(version_of(connection) + 1, len(scripts) + 1):
         # The version is part of the same transaction, so that a crash leaves either the old format or the new.
-        connection.executescript(f"BEGIN IMMEDIATE;\n{scripts[number - 1]}\nPRAGMA user_version = {number};\nCOMMIT;")
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{scripts[number - 1]}\nPRAGMA user_version = {number};\n"
+            f"PRAGMA application_id = {APPLICATION_ID + number};\nCOMMIT;"
+        )

@@ -44,8 +44,8 @@ _STORAGE_CODES: Final = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-_DAMAGE_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_PRIMARY_CODE: Final = 0xFF
+DAMAGE_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+PRIMARY_CODE: Final = 0xFF
 
 CrashPoint = Callable[[str], None]
 
@@ -173,7 +173,7 @@ class Writer:
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         if isinstance(error, sqlite3.Error | OSError | StorageError | NewerVersionError) and _in_doubt(error):
             self._drop_connection()
-            damaged = _code(error) in _DAMAGE_CODES
+            damaged = _code(error) in DAMAGE_CODES
             self._log.error("spool write failed", path=str(self._path), error=str(error), refused=len(jobs))
             self._on_failure(damaged)
             self._answer(jobs, StorageError(f"the spool {self._path} cannot be written: {error}"))
@@ -248,7 +248,7 @@ _STOP: Final = _Stop()
 
 def _code(error: Exception) -> int:
     # Errors raised by the binding itself carry no code; those of SQLite do.
-    return int(getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & PRIMARY_CODE
 
 
 def _in_doubt(error: Exception) -> bool:

@@ -77,6 +77,10 @@ DELETE FROM message WHERE key IN (SELECT value FROM json_each(?))
 -- Set a single value.
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
+-- name: touch
+-- Changes nothing, but fails on a file that cannot be written.
+DELETE FROM meta WHERE name = ''
+
 -- name: count_incident
 -- Note that the file was reopened; this first write also covers what a failed sync may have left in the log.
 INSERT INTO meta (name, value) VALUES ('incidents', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1

@@ -11,7 +11,7 @@ from relay.model.content import BodyFile, Content
 from relay.model.delivery import DeliveryState, Step
 from relay.model.message import NewMessage
 from relay.store import operations
-from relay.store.database import open_writer
+from relay.store.database import APPLICATION_ID, open_writer
 from relay.store.reader import QueueFilter, ShardEvents
 from relay.store.spool import SpoolOptions
 from relay.testing.clock import ManualClock
@@ -144,8 +144,7 @@ def test_large_bodies_are_files_until_the_last_delivery_settles(tmp_path):
         assert not arriving.exists()
         content = spool.content(new.message.key)
         assert isinstance(content.body, BodyFile)
-        with open(content.body.path, "rb") as file:  # noqa: PTH123 - as a delivery would
-            assert file.read() == b"y" * 400_000
+        assert (spool.paths.bodies / content.body.path).read_bytes() == b"y" * 400_000
         await written(spool.settle, verdict(new.deliveries[0]))
         assert len(list(spool.paths.bodies.iterdir())) == 1
         await written(spool.settle, verdict(new.deliveries[1]))
@@ -431,6 +430,7 @@ def test_a_newer_file_is_refused_untouched(tmp_path, schema):
     path = tmp_path / "some.db"
     connection = open_writer(path, schema)
     connection.execute("PRAGMA user_version = 99")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID + 99}")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(NewerVersionError, match="newer release"):
