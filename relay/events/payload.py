@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import orjson
 
@@ -22,6 +23,7 @@ from relay.policy.suppression import SuppressedRecipient
 HEADERS_MAX_BYTES = 10 * 1024  # EVT-007
 SUBJECT_MAX_CHARS = 2000
 LIST_MAX = 1000
+CACHED_MAX_CHARS = 256
 
 _COMMON_LISTS = {b"from": "from", b"to": "to", b"cc": "cc", b"bcc": "bcc", b"reply-to": "replyTo"}
 _COMMON_TEXTS = {b"date": "date", b"message-id": "messageId", b"subject": "subject"}
@@ -39,8 +41,12 @@ class RecipientStatus:
 
 def timestamp(moment_ms: int) -> str:
     """Return milliseconds since 1970 as `YYYY-MM-DDThh:mm:ss.sssZ`."""
-    moment = datetime.fromtimestamp(moment_ms // 1000, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_ms % 1000:03d}Z"
+    return f"{_second(moment_ms // 1000)}.{moment_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(moment_s: int) -> str:
+    return f"{datetime.fromtimestamp(moment_s, tz=UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def feedback_id_of(event_id: str) -> str:
@@ -116,8 +122,16 @@ def _addresses(field: Field) -> list[str]:
     if len(field.raw) > HEADERS_MAX_BYTES:
         return []
     text = field.value.decode("utf-8", "replace")
+    return _short_list(text) if len(text) <= CACHED_MAX_CHARS else _list(text)
+
+
+def _list(text: str) -> list[str]:
     mailboxes = parse_list(text, smtputf8=True)
     return [str(mailbox) for mailbox in mailboxes] if isinstance(mailboxes, tuple) else [text]
+
+
+# Most Reply-To fields are the same in every message of an application.
+_short_list = lru_cache(maxsize=1024)(_list)
 
 
 def _tags(shaped: Shaped, source_ip: str, caller: str) -> dict[str, list[str]]:

@@ -1,0 +1,147 @@
+"""Whatever comes in, a parser of mail gives a value or our own error, never an exception, and what it gives holds."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.mail.address import Address, BadAddress, normal_domain, parse_mailbox
+from relay.mail.addresslist import Mailbox, _innocent, _parse, _read_elements, parse_from
+from relay.mail.dsn import read_blocks, untyped
+from relay.mail.mime import MediaType, parse_media_type, read_part, split_parts
+from relay.mail.replies import judge_reply
+from relay.mail.trace import is_date, is_message_id
+from relay.mail.words import decode_words
+
+TRICKY = st.text(
+    alphabet=st.sampled_from('abA1.-_@"\\<>()[]:;, =?\x00\r\n\t\xad\u200b\u202e\u3002\uff0eüİßK\ud800'), max_size=80
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(TRICKY, st.text(max_size=40)), st.booleans())
+def test_mailboxes(text, smtputf8):
+    parsed = parse_mailbox(text, smtputf8=smtputf8)
+    if isinstance(parsed, BadAddress):
+        return
+    # One form: parsing the result gives the result; nothing of the local part was changed.
+    assert parse_mailbox(str(parsed), smtputf8=smtputf8) == parsed
+    assert text.startswith(parsed.local + "@")
+    assert parsed.domain == parsed.domain.lower()
+    assert parsed.domain.isascii()
+    assert not set("\x00\r\n<>") & set(parsed.domain)
+    assert not set("\x00\r\n") & set(parsed.local)
+    assert isinstance(parse_mailbox(parsed.canonical, smtputf8=True), Address)
+    if not smtputf8:
+        assert text.isascii()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(TRICKY, st.text(max_size=40)))
+def test_domains_are_stable(text):
+    domain = normal_domain(text)
+    if isinstance(domain, str):
+        assert normal_domain(domain) == domain
+        assert normal_domain(domain.upper()) == domain
+
+
+NAMES = st.text(alphabet=st.sampled_from('ab .@<>"\\(),=?:;'), max_size=25)
+
+
+@settings(max_examples=500, deadline=None)
+@given(NAMES, st.sampled_from(["a@b.example", '"x y"@b.example', "root", "a@b", "=?x@b.example", "a@b.example."]))
+def test_the_short_way_agrees_with_the_grammar(name, address):
+    value = f"{name}<{address}>"
+    short, full = (
+        _parse(value, smtputf8=False, author=True),
+        _read_elements(value.strip(), smtputf8=False, author=True),
+    )
+    if isinstance(short, BadAddress):
+        assert isinstance(full, BadAddress)
+    else:
+        assert isinstance(full, tuple)
+        assert [each.address for each in short] == [each.address for each in full]
+        assert ["".join(each.name.split()) for each in short] == ["".join(each.name.split()) for each in full]
+
+
+@settings(max_examples=300, deadline=None)
+@given(TRICKY)
+def test_authors_are_few_and_bounded(value):
+    found = parse_from(value, smtputf8=True)
+    if not isinstance(found, BadAddress):
+        assert all(isinstance(each, Mailbox) for each in found)
+        assert value.count("@") >= len(found)
+        assert all(_innocent([], [], each.address) for each in found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.lists(st.sampled_from(["=?", "?=", "utf-8", "?q?", "?b?", "=C3", "w7w=", " ", "_"])).map("".join),
+    )
+)
+def test_words(text):
+    assert isinstance(decode_words(text), str)
+
+
+@pytest.mark.parametrize(
+    "text", ["=?utf-8?q?" + "=" * 100_000, "=?" * 100_000, "=?utf-8?b?A?= " * 40_000, "=?x?q?" * 50_000]
+)
+def test_words_cost_little(text):
+    begun = time.process_time()
+    decode_words(text)
+    assert time.process_time() - begun < 2
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=80))
+def test_media_types_and_parts(data):
+    assert isinstance(parse_media_type(data), MediaType)
+    part = read_part(data, 0, len(data))
+    assert 0 <= part.start <= part.body <= part.end == len(data)
+    read_blocks(data)
+    is_date(data)
+    is_message_id(data)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a/b" + b";x=1" * 50_000,
+        b'a/b;x="' + b"\\" * 200_000,
+        b"a" * 200_000,
+        b"a/" + b" " * 200_000,
+        b"a/b;" * 60_000,
+    ],
+    ids=range(5),
+)
+def test_media_types_cost_little(value):
+    begun = time.process_time()
+    assert len(parse_media_type(value).parameters) <= 100
+    assert time.process_time() - begun < 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"--b", b"\r\n", b"--", b" ", b"x", b"--b\r\n", b"--b--\r\n"]), max_size=40).map(
+        b"".join
+    )
+)
+def test_parts_lie_inside_and_in_order(data):
+    span = split_parts(data, 0, len(data), b"b")
+    if span is None:
+        return
+    position = span.preamble_end
+    for part in span.parts:
+        assert position <= part.start <= part.body <= part.end <= len(data)
+        position = part.end
+    assert position <= span.epilogue <= len(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 999), st.text(max_size=10), st.text(max_size=60))
+def test_replies(code, enhanced, text):
+    assert judge_reply(code, enhanced, text).bounce_type in {"Permanent", "Transient", "Undetermined"}
+    assert isinstance(untyped(text), str)
