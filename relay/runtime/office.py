@@ -48,7 +48,9 @@ ServiceFactory = Callable[[ChildContext], Service]
 
 def default_services() -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
-    return ()
+    from relay.runtime.office_events import EventService  # noqa: PLC0415 (tests of the pages need no storage)
+
+    return (EventService,)
 
 
 class OfficeBody:

@@ -139,7 +139,7 @@ FAMILIES: tuple[Family, ...] = (
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_leases", "Leases granted and neither spent nor returned."),
-    _gauge("relay_permits_up", "1 while permits answers."),
+    _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),
     # processes
     _gauge("relay_build_info", "1, with the version in its label.", "version", combine=Combine.MAX),
     _gauge("relay_process_up", "1 while a process is ready, 0 else.", "process"),

@@ -1,0 +1,192 @@
+"""Publishing events, as a service of the office: one outbox over the logs of all shards.
+
+The logs are read with connections of our own, the cursors are kept in `office/outbox.db`, and the owners of the
+shards are asked to prune what every destination has. A reload that changes destinations ends the old outbox
+between two batches and begins a new one from the same cursors.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from relay.errors import RelayError, TemporaryError
+from relay.events.file import FileDestination
+from relay.events.outbox import Outbox, Subscription, kinds_of
+from relay.model.message import NewEvent
+from relay.ports import EventDestination, Metrics
+from relay.runtime.children import ChildContext, Role, child_name
+from relay.runtime.config.model import Config
+from relay.runtime.rpc import ask
+from relay.store.adoption import shard_paths, shards_on_disk
+from relay.store.outbox import OutboxCursors
+from relay.store.reader import ShardEvents
+
+_PRUNE_SECONDS = 30.0
+_LAST_BATCHES_SECONDS = 3.0
+_BACKLOG_SECONDS = 10.0
+
+
+class ShardLog(ShardEvents):
+    """The event log of a shard, empty while its worker has not made the file yet."""
+
+    def __init__(self, shard: int, path: Path) -> None:
+        super().__init__(shard, path)
+        self._file = path
+        self._made = False
+
+    def read(self, after: int, limit: int) -> Sequence[tuple[int, NewEvent]]:
+        """Return events with a sequence number above `after`, in order. Raise TemporaryError."""
+        self._made = self._made or self._file.exists()
+        return super().read(after, limit) if self._made else ()
+
+
+class CountedDestination:
+    """A file destination that counts, and that is closed only between two batches."""
+
+    def __init__(self, inner: FileDestination, metrics: Metrics) -> None:
+        self.name = inner.name
+        self._inner = inner
+        self._metrics = metrics
+        self._turn = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+
+    async def publish(self, events: Iterable[NewEvent]) -> None:
+        """Publish one batch; the logs of several shards take turns. Raise TemporaryError."""
+        batch = list(events)
+        async with self._turn:
+            await self._finished()
+            self._running = asyncio.create_task(self._inner.publish(batch))
+            try:
+                await asyncio.shield(self._running)
+            except TemporaryError:
+                self._metrics.count("relay_events_failures_total", self.name)
+                raise
+        self._metrics.count("relay_events_published_total", self.name, amount=len(batch))
+
+    async def close(self) -> None:
+        """Wait for the batch being written, and close."""
+        await self._finished()
+        self._inner.close()
+
+    async def _finished(self) -> None:
+        """Wait for a batch whose publisher was cancelled: a thread may still be writing it."""
+        if self._running is not None and not self._running.done():
+            with contextlib.suppress(TemporaryError):
+                await asyncio.shield(self._running)
+
+
+class EventService:
+    """The service that the office runs (`relay.runtime.office.Service`)."""
+
+    def __init__(self, context: ChildContext) -> None:
+        self._context = context
+        self._cursors: OutboxCursors | None = None
+        self._sources: dict[int, ShardLog] = {}
+        self._destinations: list[CountedDestination] = []
+        self._outbox: Outbox | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the cursors and begin. Raise ConfigurationError when a destination cannot be opened."""
+        config = self._context.config
+        self._cursors = OutboxCursors(config.data_dir / "office" / "outbox.db", self._context.log)
+        for shard in self._shards(config):
+            self._sources[shard] = ShardLog(shard, shard_paths(config.data_dir, shard).database)
+        self._begin(config)
+
+    async def reload(self, config: Config) -> None:
+        """Take on other destinations; the old ones stay when a new one cannot be opened."""
+        old = self._context.config
+        if config.events == old.events:
+            return
+        await self._end()
+        try:
+            self._begin(config)
+        except RelayError:
+            self._begin(old)
+            raise
+
+    async def close(self) -> None:
+        """Publish what is there, within a few seconds, and close everything."""
+        await self._stop_tasks()
+        if self._outbox is not None:
+            with contextlib.suppress(TimeoutError, RelayError):
+                await asyncio.wait_for(self._outbox.drain(), _LAST_BATCHES_SECONDS)
+        await self._end()
+        for source in self._sources.values():
+            source.close()
+        if self._cursors is not None:
+            self._cursors.close()
+
+    def check(self) -> None:
+        """Raise when publishing has ended by itself."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+                raise RuntimeError("publishing events ended")
+
+    def _shards(self, config: Config) -> Sequence[int]:
+        """Return the shards of all workers, and what an earlier run with more workers left."""
+        workers = [row.name for row in self._context.board.facts() if row.name.startswith(Role.WORKER)]
+        return sorted({*range(1, len(workers) + 1), *shards_on_disk(config.data_dir)})
+
+    def _begin(self, config: Config) -> None:
+        assert self._cursors is not None
+        files = [
+            FileDestination(entry.name, config.event_file(entry), rotate_bytes=entry.rotate_bytes, keep=entry.keep)
+            for entry in config.events
+        ]
+        try:
+            for file in files:
+                file.check()
+        except RelayError:
+            for file in files:
+                file.close()
+            raise
+        self._destinations = [CountedDestination(file, self._context.metrics) for file in files]
+        subscriptions = [
+            Subscription(destination, kinds_of(entry.types))
+            for destination, entry in zip(self._destinations, config.events, strict=True)
+        ]
+        self._outbox = Outbox(self._sources, subscriptions, self._cursors, self._prune, self._context.log)
+        self._tasks = [asyncio.create_task(self._outbox.run()), asyncio.create_task(self._tell_backlog())]
+
+    async def _end(self) -> None:
+        await self._stop_tasks()
+        for destination in self._destinations:
+            await destination.close()
+            self._context.metrics.gauge("relay_events_backlog", 0, destination.name)
+        self._destinations = []
+        self._outbox = None
+
+    async def _stop_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    async def _prune(self, shard: int, seq: int) -> None:
+        """Ask the owner of a shard to drop events up to `seq`."""
+        path = self._context.run_dir / f"{child_name(Role.WORKER, shard)}.sock"
+        try:
+            await ask(path, "events.prune", _PRUNE_SECONDS, shard=shard, seq=seq)
+        except RelayError as error:  # a worker that refuses is asked again, like one that is away
+            raise TemporaryError(str(error)) from error
+
+    async def _tell_backlog(self) -> None:
+        """Say now and then how far each destination is behind."""
+        while True:
+            for destination in self._destinations:
+                self._tell_backlog_of(destination)
+            await asyncio.sleep(_BACKLOG_SECONDS)
+
+    def _tell_backlog_of(self, destination: EventDestination) -> None:
+        assert self._cursors is not None
+        behind = 0
+        for shard, source in self._sources.items():
+            with contextlib.suppress(TemporaryError):  # its file is not there yet
+                behind += source.backlog(self._cursors.get(shard, destination.name))
+        self._context.metrics.gauge("relay_events_backlog", behind, destination.name)
