@@ -136,10 +136,11 @@ class PermitsClient:
 
     def spent(self, lease: Lease, minute: int) -> None:
         """Report that the lease's recipients were committed in `minute` (minutes since 1970)."""
-        self._count(lease.account, minute, lease.recipients)
         if lease.lease_id == 0:
+            self._count(lease, minute)
             self._report_later(lease, minute)
         elif self._open.pop(lease.lease_id, None) is not None:
+            self._count(lease, minute)
             self._send(["spent", lease.lease_id, minute])
 
     def unused(self, lease: Lease) -> None:
@@ -273,15 +274,15 @@ class PermitsClient:
         for (account, minute), recipients in unreported.items():
             self._send(["add", account, minute, recipients])
 
-    def _count(self, account: str, minute: int, recipients: int) -> None:
-        minutes = self._tally.setdefault(account, {})
+    def _count(self, lease: Lease, minute: int) -> None:
+        minutes = self._tally.setdefault(lease.account, {})
         now = self._clock.monotonic()
         tallied = minutes.get(minute)
         if tallied is not None:
-            tallied.recipients += recipients
+            tallied.recipients += lease.recipients
             tallied.stamp = now
             return
-        minutes[minute] = _Tallied(recipients, now)
+        minutes[minute] = _Tallied(lease.recipients, now)
         # Once a minute and account, the oldest go; the clock that never jumps says which are old.
         while (oldest := next(iter(minutes))) != minute and minutes[oldest].stamp < now - WINDOW_SECONDS - 60:
             del minutes[oldest]
