@@ -90,4 +90,19 @@ def become_run_as(site: Site) -> None:
         return
     from relay.runtime import privileges  # noqa: PLC0415
 
-    privileges.drop(privileges.find_user(run_as.user, run_as.group))
+    user = privileges.find_user(run_as.user, run_as.group)
+    with privileges.acting_as(user):
+        _require_readable_program(run_as.user)
+    privileges.drop(user)
+
+
+def _require_readable_program(user: str) -> None:
+    """Raise ConfigurationError when a user may not read this program: it would fail at its next import."""
+    for file in (__file__, os.__file__):
+        try:
+            Path(file).open("rb").close()
+        except OSError as error:
+            raise ConfigurationError(
+                f"run_as names {user}, who may not read the program itself ({file}). Install it where every user may "
+                "read it, such as /opt/relay."
+            ) from error
