@@ -294,6 +294,10 @@ def test_a_peer_that_talks_nonsense_is_left_and_others_are_served(permits, line)
 
 def test_socket_is_for_its_owner_only(permits):
     permits.start()
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(10)
+        peer.connect(permits.path)
+        assert peer.recv(100)
     assert Path(permits.path).stat().st_mode & 0o777 == 0o600
 
 
