@@ -9,6 +9,7 @@ go, empty lines at the end go, and a body that is left with anything ends with o
 """
 
 import hashlib
+from io import BytesIO
 
 from relay.model.content import BodyFacts
 
@@ -35,6 +36,8 @@ def _reduce(block: bytes) -> bytes:
     """
     if b"\t" in block:
         block = block.replace(b"\t", b" ")
+    if b" " not in block:  # encoded attachments: one search for one octet is all they cost
+        return block
     while b"  " in block:
         block = block.replace(b"  ", b" ")
     if b" \r\n" in block:
@@ -51,11 +54,19 @@ def relaxed_body(body: bytes) -> bytes:
     return block + _CRLF if block else b""
 
 
+def _longest_line(body: bytes) -> int:
+    # BytesIO cuts lines with memchr; bytes.split compares octet by octet.
+    lines = BytesIO(body).readlines()
+    if not lines:
+        return 0
+    return max(max(map(len, lines)) - 2, 0 if body.endswith(b"\n") else len(lines[-1]))
+
+
 def scan_body(body: bytes) -> BodyFacts:
     """Return the facts of a body that is whole in memory."""
     return BodyFacts(
         eight_bit=not body.isascii(),
-        longest_line_bytes=max(map(len, body.split(_CRLF))),
+        longest_line_bytes=_longest_line(body),
         sha256_relaxed=hashlib.sha256(relaxed_body(body)).digest(),
     )
 
@@ -90,10 +101,10 @@ class BodyScanner:
         self._hash(block)
 
     def _measure(self, block: bytes) -> None:
-        lengths = list(map(len, block.split(_CRLF)))
+        lengths = list(map(len, BytesIO(block).readlines()))
         lengths[0] += self._line
-        self._line = lengths[-1]
-        self._longest = max(self._longest, max(lengths))  # noqa: PLW3301 - the inner one runs over a list
+        self._line = 0 if block.endswith(b"\n") else lengths.pop()
+        self._longest = max(self._longest, self._line, max(lengths, default=2) - 2)
 
     def _hash(self, block: bytes) -> None:
         reduced = _reduce(self._blank + block)

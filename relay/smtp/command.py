@@ -29,6 +29,7 @@ _DOMAIN = rb"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 _ROUTE: Final = re.compile(rb"@" + _DOMAIN + rb"(?:,@" + _DOMAIN + rb")*:")
 _PARAMETER: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?\Z")
 _XTEXT: Final = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+\Z")
+_USUAL: Final = re.compile(rb"(?:SIZE=([0-9]{1,20})(?: |\Z))?(?:BODY=(?:8BITMIME|7BIT))?\Z")
 _SIZE: Final = re.compile(rb"[0-9]{1,20}\Z")
 _HELLO: Final = re.compile(rb"[\x21-\x7e]{1,255}\Z")
 
@@ -57,10 +58,14 @@ def parse_mail(argument: bytes, *, smtputf8_offered: bool) -> MailFrom | Reply:
     if found is None:
         return reply.invalid_sender(_shown(text))
     path, parameters = found.group(1), found.group(2)
-    given = _mail_parameters(parameters, smtputf8_offered=smtputf8_offered) if parameters else (0, False)
-    if isinstance(given, Reply):
-        return given
-    size_bytes, smtputf8 = given
+    usual = _USUAL.match(parameters or b"")
+    if usual is not None:
+        size_bytes, smtputf8 = int(usual.group(1) or 0), False
+    else:
+        given = _mail_parameters(parameters, smtputf8_offered=smtputf8_offered)
+        if isinstance(given, Reply):
+            return given
+        size_bytes, smtputf8 = given
     if not path:
         return MailFrom("", size_bytes, smtputf8) if text.startswith(b"<") else reply.invalid_sender("")
     sender = parse_path(path, smtputf8=smtputf8)

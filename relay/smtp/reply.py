@@ -83,9 +83,9 @@ NOT_HTTP = Reply(421, "4.7.0", "This is not an HTTP server")
 CLOSING = Reply(421, "4.3.2", "Service closing transmission channel")
 
 
-def acceptance(message_id: str) -> Reply:
-    """Return the reply that takes responsibility for a message (SMTP-021)."""
-    return Reply(250, "2.0.0", f"Ok {message_id}")
+def acceptance(message_id: str, *, enhanced: bool) -> bytes:
+    """Return the reply that takes responsibility for a message (SMTP-021); ids are ASCII."""
+    return f"250 2.0.0 Ok {message_id}\r\n".encode() if enhanced else f"250 Ok {message_id}\r\n".encode()
 
 
 def invalid_sender(argument: str) -> Reply:

@@ -19,8 +19,8 @@ This module is long because it is one idea: the dialogue of RFC 5321 section 4, 
 """
 
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import Protocol
+from enum import Enum, IntEnum, auto
+from typing import Any, Protocol
 
 from relay.model.message import RECIPIENTS_HARD_MAX, Submission
 from relay.model.message import Protocol as Transmission
@@ -79,7 +79,7 @@ class SessionDoor(Protocol):
         ...
 
 
-class State(Enum):
+class State(IntEnum):
     """Where a session is in its dialogue."""
 
     CLEAR = auto()
@@ -528,7 +528,7 @@ class Session:
         if not command.sender and not policy.null_sender and self.account:
             self._say(reply.NO_NULL_SENDER)
             return
-        refusal = self._ask(lambda: self._intake.may_start(command.size_bytes))
+        refusal = self._ask(self._intake.may_start, command.size_bytes)
         if refusal is not None:
             self._refuse(refusal)
             return
@@ -555,9 +555,9 @@ class Session:
         self._enter(self._idle_state())
         return False
 
-    def _ask(self, question: Callable[[], Refusal | None]) -> Refusal | None:
+    def _ask(self, question: Callable[[Any], Refusal | None], argument: object) -> Refusal | None:
         try:
-            return question()
+            return question(argument)
         except Exception as error:  # noqa: BLE001 - any fault of ours is a temporary one to the client (SMTP-028)
             self._door.failed(error)
             return Refusal(Reason.TEMPORARY)
@@ -578,7 +578,7 @@ class Session:
                 self._say(reply.TOO_MANY_RECIPIENTS)
             return
         if self._receiving_only:
-            refusal = self._ask(lambda: self._intake.may_receive(recipient))
+            refusal = self._ask(self._intake.may_receive, recipient)
             if refusal is not None:
                 self._refuse(refusal)
                 return
@@ -649,7 +649,7 @@ class Session:
         self._reset()
         if isinstance(result, Accepted):
             self._errors = self._junk = 0  # a client that gets its work done is a good client
-            self._say_bytes(reply.acceptance(result.message_id))
+            self._out.append(reply.acceptance(result.message_id, enhanced=self._enhanced))
         else:
             self._refuse(result)
         self._continue()

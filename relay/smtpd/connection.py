@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from relay.smtpd.listener import SmtpListener
 
 LINGER_SECONDS = 2.0
+# The loop reads a busy socket again and again before it looks at others: make way after this much.
+BURST_BYTES = 512 * 1024
 _WRITE_BUFFER_MAX_BYTES = 64 * 1024
 
 
@@ -31,6 +33,7 @@ class SmtpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_account",
+        "_burst",
         "_choked",
         "_command_since",
         "_data_since",
@@ -43,6 +46,7 @@ class SmtpConnection(asyncio.Protocol):
         "_paused",
         "_peer",
         "_refused",
+        "_resting",
         "_services",
         "_session",
         "_since",
@@ -57,7 +61,8 @@ class SmtpConnection(asyncio.Protocol):
         self._services = door.services
         self._account = ""
         self._peer = ""
-        self._choked = self._paused = self._eof = self._linger = self._refused = False
+        self._burst = 0
+        self._resting = self._choked = self._paused = self._eof = self._linger = self._refused = False
         self._since = self._last = door.now
         self._command_since = self._data_since = self._handshake_since = 0.0
         self._sink: IncomingBody | None = None
@@ -89,6 +94,9 @@ class SmtpConnection(asyncio.Protocol):
         if self._linger:
             return
         self._last = self._door.now
+        self._burst += len(data)
+        if self._burst > BURST_BYTES:
+            self._rest()
         try:
             if self._tls is not None:
                 data = self._decrypt(self._tls, data)
@@ -249,9 +257,20 @@ class SmtpConnection(asyncio.Protocol):
         else:
             self._command_since = 0.0
 
+    def _rest(self) -> None:
+        """Let other connections have the loop once."""
+        self._burst = 0
+        self._resting = True
+        self._control_reading()
+        self._door.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._control_reading()
+
     def _control_reading(self) -> None:
         sink = self._sink
-        blocked = self._choked or self._session.overfull or (sink is not None and sink.overfull)
+        blocked = self._resting or self._choked or self._session.overfull or (sink is not None and sink.overfull)
         if blocked == self._paused or self._linger or self._transport.is_closing():
             return
         self._paused = blocked

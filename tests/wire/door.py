@@ -1,7 +1,7 @@
 """The real SMTP door on real sockets, in a thread of its own, with a recording product behind it."""
 
 import asyncio
-import datetime
+import datetime as dt
 import socket
 import ssl
 import threading
@@ -47,6 +47,7 @@ class Recorder:
         self.gate = AuthGate(refused=False, delay_seconds=0.0)
         self.hold_seconds = 0.0
         self.raises = False
+        self.keeps_bodies = True
         self.local = {"postmaster@relay.example", "inbox@relay.example"}
         self.lock = threading.Lock()
 
@@ -76,7 +77,7 @@ class Recorder:
         with self.lock:
             kept.append(submission)
         body = submission.content.body
-        if self.answer is None:
+        if self.answer is None and self.keeps_bodies:
             self.bodies.append(Path(body.path).read_bytes() if isinstance(body, BodyFile) else body)
         number = len(kept)
         result = self.answer or Accepted(f"id-{number}")
@@ -145,24 +146,22 @@ def make_certificate(directory: Path, name: str = HOST) -> tuple[Path, Path]:
     """Write a self-signed ECDSA certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=2))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name), x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     paths = directory / f"{name}.cert.pem", directory / f"{name}.key.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
 
