@@ -27,7 +27,7 @@ from relay.store.salvage import COMPANIONS, Salvaged, salvage
 from relay.store.sql import queries
 from relay.store.writer import DAMAGE_CODES, KEY_BLOCK, PRIMARY_CODE
 
-CHECK_SECONDS_MAX: Final = 10.0
+CHECK_SECONDS_MAX: Final = 5.0
 REPORTED_MAX: Final = 1000
 _WRITE: Final = queries("write.sql")
 _READ: Final = queries("read.sql")

@@ -23,7 +23,7 @@ from relay.errors import RelayError
 from relay.ports import Clock, Log
 from relay.store.history import HistoryCopy, drop_old
 from relay.store.jobs import MINUTE_MS, Call, Group
-from relay.store.reader import ShardReader
+from relay.store.reader import QueueDepth, ShardReader
 from relay.store.sql import queries
 from relay.store.writer import CrashPoint, Writer
 
@@ -33,6 +33,8 @@ FINISHED_HELD_MAX: Final = 100_000
 _IDLE_SECONDS: Final = 1.0
 _UPKEEP_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 5.0
+_DEPTH_SECONDS: Final = 5.0
+_DEPTH_SHARE: Final = 100  # counting takes at most this part of a core
 _SWEEP_ROWS: Final = 2000
 _USAGE_MINUTES: Final = 25 * 60
 _WRITE: Final = queries("write.sql")
@@ -75,6 +77,8 @@ class Housekeeper:
         self._thread: threading.Thread | None = None
         self._copy: HistoryCopy | None = None
         self._upkeep_at = 0.0
+        self._depth_at = 0.0
+        self.depth: QueueDepth | None = None  # replaced as a whole; read by the event loop's thread
 
     def start(self) -> None:
         """Start the thread."""
@@ -119,6 +123,8 @@ class Housekeeper:
             self._move_batch()
         if self._writer.wal_pages:
             self._checkpoint()
+        if time.monotonic() >= self._depth_at:
+            self._look_at_depth()
         if time.monotonic() >= self._upkeep_at:
             self._upkeep_at = time.monotonic() + _UPKEEP_SECONDS
             self._upkeep()
@@ -149,6 +155,17 @@ class Housekeeper:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
         self._writer.between(finish)
+
+    def _look_at_depth(self) -> None:
+        """Count the queue; a long one takes long to count, so it is counted less often."""
+        started = time.monotonic()
+        reader = ShardReader(self._spool_path)
+        try:
+            self.depth = reader.depth()
+        finally:
+            reader.close()
+        now = time.monotonic()
+        self._depth_at = now + max(_DEPTH_SECONDS, (now - started) * _DEPTH_SHARE)
 
     def _sweep(self) -> None:
         self._missed = False

@@ -1,7 +1,7 @@
 """Reads one shard with short statements: for its owner's event loop, and for the office and the command line."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,14 @@ class QueuePage:
 
     deliveries: tuple[Delivery, ...]
     next_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """Open deliveries by state (all three, zeros too), and when the oldest message among them was accepted."""
+
+    counts: Mapping[DeliveryState, int]
+    oldest_accepted_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,11 @@ class ShardReader:
     def counts(self) -> dict[DeliveryState, int]:
         """Return the number of deliveries in each state."""
         return {STATES[code]: number for code, number in self._all("counts") if code in STATES}
+
+    def depth(self) -> "QueueDepth":
+        """Return how many deliveries are open, by state, and how old the oldest message is."""
+        counts = {STATES[code]: number for code, number in self._all("depth")}
+        return QueueDepth(counts, self.oldest_accepted_ms())
 
     def oldest_accepted_ms(self) -> int | None:
         """Return when the oldest message with an open delivery was accepted."""

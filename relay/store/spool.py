@@ -28,7 +28,7 @@ from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
 from relay.store.history import Trace, find_in_history
 from relay.store.housekeeping import Housekeeper, Retention
 from relay.store.jobs import Append, Call, Group, Settle
-from relay.store.reader import QueueFilter, QueuePage, ShardReader
+from relay.store.reader import QueueDepth, QueueFilter, QueuePage, ShardReader
 from relay.store.sql import queries
 from relay.store.writer import KEY_BLOCK, CrashPoint, Writer
 
@@ -223,8 +223,15 @@ class ShardSpool:
         return self._reader.delivery(key)
 
     def counts(self) -> dict[DeliveryState, int]:
-        """Return the number of deliveries in each state (finished ones until they move to history)."""
+        """Return the number of deliveries in each state (finished ones until they move to history).
+
+        Reads the whole queue: for operators; metrics use `depth`.
+        """
         return self._reader.counts()
+
+    def depth(self) -> QueueDepth:
+        """Return open deliveries by state and the oldest message's time, a few seconds old and without any wait."""
+        return self._housekeeper.depth or self._reader.depth()
 
     def oldest_accepted_ms(self) -> int | None:
         """Return when the oldest message with an open delivery was accepted."""

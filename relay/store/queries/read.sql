@@ -54,6 +54,12 @@ SELECT item_id, shard, payload FROM inbox ORDER BY rowid LIMIT ?
 -- Deliveries by state.
 SELECT state, count(*) FROM delivery GROUP BY state
 
+-- name: depth
+-- Open deliveries by state, from indexes alone.
+SELECT 0, count(*) FROM delivery WHERE state = 0
+UNION ALL SELECT 1, count(*) FROM delivery WHERE state = 1 AND state IN (1, 2)
+UNION ALL SELECT 2, count(*) FROM delivery WHERE state = 2 AND state IN (1, 2)
+
 -- name: oldest_queued
 -- When the oldest message with an open delivery was accepted. Keys grow with time, so the first content is it.
 SELECT message.accepted_ms FROM content JOIN message ON message.key = content.key ORDER BY content.key LIMIT 1

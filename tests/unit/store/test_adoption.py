@@ -373,7 +373,7 @@ def test_a_full_disk_refuses_and_recovers(tmp_path):
             error = await written(spool.settle, verdict(new.deliveries[0]))
             due = {delivery.key for delivery in spool.due(NOW_MS, 100)}
             assert (new.deliveries[0].key in due) == (error is not None)
-        subprocess.run(["mount", "-o", "remount,size=30m", data_dir], check=True)
+        await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=30m", data_dir], check=True)
         clock.advance(2)
         assert spool.room_bytes() > 10_000_000
         assert await written(spool.append, new_message(spool, body=b"x" * 60_000)) is None

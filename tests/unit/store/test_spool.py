@@ -322,6 +322,19 @@ def test_the_queue_is_listed_in_pages(tmp_path):
     run(tmp_path, case)
 
 
+def test_the_depth_of_the_queue_is_counted_in_the_background(tmp_path):
+    async def case(spool):
+        assert spool.depth().oldest_accepted_ms is None
+        new = new_message(spool, recipients=3)
+        await written(spool.append, new)
+        await spool.hold(new.deliveries[0].key)
+        states = (DeliveryState.QUEUED, DeliveryState.HELD, DeliveryState.QUARANTINED)
+        await until(lambda: spool.depth().oldest_accepted_ms == NOW_MS)
+        assert [spool.depth().counts[state] for state in states] == [2, 1, 0]
+
+    run(tmp_path, case)
+
+
 def test_events_are_pruned_and_their_numbers_never_come_back(tmp_path):
     async def first(spool):
         for _ in range(5):

@@ -50,6 +50,7 @@ CREATE TABLE delivery (
     attempts_log TEXT NOT NULL
 );
 CREATE INDEX delivery_due ON delivery (next_ms, key) WHERE state = 0;
+CREATE INDEX delivery_set_aside ON delivery (state) WHERE state IN (1, 2);
 
 -- The event log, pruned below the lowest cursor of all destinations. seq is never used twice.
 CREATE TABLE event (
