@@ -156,6 +156,7 @@ class _Life:
         self._draining = False
         self._started = False
         self._beat_due = 0.0
+        self._lines_dropped = context.log.lines_dropped
 
     async def live(self) -> int:
         loop = asyncio.get_running_loop()
@@ -280,6 +281,10 @@ class _Life:
         self._context.row.beat()
         self._context.metrics.observe("relay_loop_lag_seconds", max(0.0, loop.time() - self._beat_due))
         self._beat_due = loop.time() + _BEAT_SECONDS
+        dropped = self._context.log.lines_dropped
+        if dropped > self._lines_dropped:
+            self._context.metrics.count("relay_log_lines_dropped_total", amount=dropped - self._lines_dropped)
+            self._lines_dropped = dropped
         loop.call_later(_BEAT_SECONDS, self._beat)
 
     def _spawn(self, work: Any) -> None:

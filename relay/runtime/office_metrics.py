@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from pathlib import Path
+
+from cryptography import x509
 
 from relay import __version__
 from relay.errors import RelayError
@@ -16,7 +19,6 @@ from relay.runtime.rpc import ask
 
 ASK_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
-_STRESS_SHARE = 0.8  # SMTP-026: above it idle sessions end sooner
 
 
 class Gathering:
@@ -55,15 +57,24 @@ class Gathering:
     def _board(self) -> Json:
         """Return what the board says, as the snapshot of a process that never restarts."""
         rows = self._context.board.facts()
-        limit = self._context.config.limits.connections_max
+        config = self._context.config
         metrics = ProcessMetrics("board")
         for row in rows:
             _add_row(metrics, row)
-        metrics.gauge("relay_connections_limit", limit)
-        metrics.gauge("relay_stress_mode", float(sum(row.sessions for row in rows) > limit * _STRESS_SHARE))
+        metrics.gauge("relay_connections_limit", config.limits.connections_max)
         metrics.gauge("relay_draining", float(any(row.phase is Phase.DRAINING for row in rows)))
         metrics.gauge("relay_build_info", 1, __version__)
+        if any(listener.tls != "none" for listener in config.listeners):
+            metrics.gauge("relay_certificate_expires_seconds", certificate_end(config.tls.certificate))
         return metrics.snapshot()
+
+
+def certificate_end(path: Path) -> float:
+    """Return when a certificate ends, in seconds since 1970; 0 when it cannot be read."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _add_row(metrics: ProcessMetrics, row: RowFacts) -> None:

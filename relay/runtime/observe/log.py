@@ -55,12 +55,14 @@ class LineWriter:
         self._poll.register(descriptor, select.POLLOUT)
         self._stalled = False
         self.dropped = 0
+        self.dropped_total = 0
 
     def write(self, line: bytes) -> None:
         """Write one line, or count it as dropped."""
         if not self._poll.poll(0 if self._stalled else _STALL_WAIT_MS):
             self._stalled = True
             self.dropped += 1
+            self.dropped_total += 1
             return
         if self.dropped:
             line = b'{"level":"warning","event":"log lines were dropped","lines":%d}\n' % self.dropped + line
@@ -73,8 +75,9 @@ class LineWriter:
 class StructuredLog:
     """The log of one process; `bind` returns one that adds fields to every line."""
 
-    def __init__(self, bound: Any) -> None:
+    def __init__(self, bound: Any, writer: LineWriter) -> None:
         self._bound = bound
+        self._writer = writer
         self.debug: Callable[..., None] = bound.debug
         self.info: Callable[..., None] = bound.info
         self.warning: Callable[..., None] = bound.warning
@@ -82,7 +85,12 @@ class StructuredLog:
 
     def bind(self, **fields: object) -> "StructuredLog":
         """Return a log that writes these fields too."""
-        return StructuredLog(self._bound.bind(**fields))
+        return StructuredLog(self._bound.bind(**fields), self._writer)
+
+    @property
+    def lines_dropped(self) -> int:
+        """How many lines of this process found no room."""
+        return self._writer.dropped_total
 
 
 class _Sink:
@@ -96,13 +104,15 @@ def open_log(style: Format = "auto", level: Level = "info", descriptor: int | No
     """Return the log on a descriptor, by default standard error; call it once a process."""
     target = _standard_error() if descriptor is None else descriptor
     people = style == "console" or (style == "auto" and os.isatty(target))
+    writer = LineWriter(target)
     return StructuredLog(
         structlog.wrap_logger(
-            _Sink(LineWriter(target)),
+            _Sink(writer),
             processors=[_clean, _render_console if people else _render_json],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
             cache_logger_on_first_use=True,
-        ).bind()
+        ).bind(),
+        writer,
     )
 
 

@@ -76,7 +76,7 @@ FAMILIES: tuple[Family, ...] = (
         "relay_auth_total", "Authentications by result: `succeeded`, `failed`, `temporary`, `refused`.", "result"
     ),
     # acceptance
-    _counter("relay_messages_accepted_total", "Messages answered with 250, by listener kind.", "listener"),
+    _counter("relay_messages_accepted_total", "Messages answered with 250, by protocol (RFC 3848).", "protocol"),
     _counter("relay_messages_accepted_bytes_total", "Size of the accepted messages, in bytes."),
     _counter("relay_recipients_accepted_total", "Recipients of the accepted messages."),
     _counter(
@@ -93,8 +93,6 @@ FAMILIES: tuple[Family, ...] = (
     _histogram("relay_sync_seconds", "One sync to disk.", _FAST),
     _counter("relay_storage_failures_total", "Commits that failed and were rolled back."),
     _gauge("relay_queue_deliveries", "Deliveries on disk, by state.", "state"),
-    _gauge("relay_queue_due", "Queued deliveries whose time has come."),
-    _gauge("relay_queue_bytes", "Size of the spool on disk, in bytes."),
     _gauge("relay_queue_oldest_seconds", "Age of the oldest queued delivery, since acceptance.", combine=Combine.MAX),
     _gauge(
         "relay_queue_oldest_due_seconds",
@@ -118,7 +116,6 @@ FAMILIES: tuple[Family, ...] = (
     _gauge("relay_deliveries_in_flight", "Deliveries being attempted now."),
     _gauge("relay_connections_out_open", "Connections to remote servers open now."),
     _counter("relay_connections_out_total", "Connections made to remote servers, by result.", "result"),
-    _counter("relay_connections_out_reused_total", "Messages that went over a connection already open."),
     _histogram("relay_attempt_seconds", "One attempt, from its start to the verdict.", _SLOW),
     _histogram("relay_delivery_seconds", "From acceptance to delivery.", _SLOW),
     _counter(
@@ -132,13 +129,11 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _counter("relay_feedback_total", "Bounces that came back, by what became of them.", "result"),
     # events
-    _counter("relay_events_total", "Events written to the log, by type.", "type"),
     _counter("relay_events_published_total", "Events published, by destination.", "destination"),
     _counter("relay_events_failures_total", "Publications that failed and are tried again.", "destination"),
     _gauge("relay_events_backlog", "Events not yet published, by destination.", "destination"),
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
-    _gauge("relay_permits_leases", "Leases granted and neither spent nor returned."),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),
     # processes
     _gauge("relay_build_info", "1, with the version in its label.", "version", combine=Combine.MAX),
@@ -147,7 +142,7 @@ FAMILIES: tuple[Family, ...] = (
     _gauge("relay_process_heartbeat_seconds", "Time since the event loop of a process last turned.", "process"),
     _gauge("relay_process_sessions", "Open sessions of a process.", "process"),
     _gauge("relay_connections_limit", "`limits.connections_max`.", combine=Combine.MAX),
-    _gauge("relay_stress_mode", "1 while over 80 % of the connections are in use.", combine=Combine.MAX),
+    _gauge("relay_sessions_stressed", "1 while over 80 % of the connections are in use.", combine=Combine.MAX),
     _gauge("relay_draining", "1 while the relay drains.", combine=Combine.MAX),
     _histogram("relay_loop_lag_seconds", "How late timers of a process fire.", _FAST),
     _gauge(

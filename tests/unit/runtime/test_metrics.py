@@ -1,5 +1,6 @@
 """Metrics: the table, counting, adding up over processes and their restarts, and the text format."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -48,14 +49,14 @@ def test_processes_are_added_up():
     one, two = ProcessMetrics("a"), ProcessMetrics("b")
     for metrics in (one, two):
         metrics.count(SESSIONS, "mx", amount=2)
-        metrics.gauge("relay_queue_due", 5)
+        metrics.gauge("relay_connections_out_open", 5)
         metrics.observe("relay_accept_seconds", 0.003)
         metrics.observe("relay_accept_seconds", 99)
     one.gauge("relay_queue_oldest_seconds", 7)
     two.gauge("relay_queue_oldest_seconds", 3)
     found = _parsed(_together(one, two))
     assert found[SESSIONS, "mx"] == 4
-    assert found["relay_queue_due",] == 10
+    assert found["relay_connections_out_open",] == 10
     assert found["relay_queue_oldest_seconds",] == 7
     assert found["relay_accept_seconds_bucket", "0.0025"] == 0
     assert found["relay_accept_seconds_bucket", "0.005"] == 2
@@ -82,14 +83,14 @@ def test_counters_never_go_back_when_a_process_starts_again():
 def test_a_silent_process_keeps_its_counters_and_loses_its_gauges():
     metrics = ProcessMetrics("1")
     metrics.count(SESSIONS, "mx")
-    metrics.gauge("relay_queue_due", 5)
+    metrics.gauge("relay_connections_out_open", 5)
     aggregate = _together(metrics)
     aggregate.silent("worker-0")
     counters, gauges, _ = aggregate.totals()
     assert counters[SESSIONS, ("mx",)] == 1
     assert gauges == {}
     aggregate.take("worker-0", Sample(metrics.snapshot()))
-    assert aggregate.totals()[1]["relay_queue_due", ()] == 5
+    assert aggregate.totals()[1]["relay_connections_out_open", ()] == 5
 
 
 def test_what_is_not_in_the_table_is_refused():
@@ -134,3 +135,30 @@ def test_hostile_labels_cannot_forge_lines():
 def test_what_is_no_snapshot_is_refused(snapshot):
     with pytest.raises(ValueError):
         Sample(snapshot)
+
+
+def _uses():
+    """Yield (file, method, name, number of labels) of every metric that the code names."""
+    for path in sorted((Path(__file__).parents[3] / "relay").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+                continue
+            first = node.args[0]
+            if not isinstance(first, ast.Constant) or not str(first.value).startswith("relay_"):
+                continue
+            if node.func.attr in KIND_OF:
+                labels = len(node.args) - 1 - (node.func.attr != "count")
+                starred = any(isinstance(argument, ast.Starred) for argument in node.args)
+                yield path.name, node.func.attr, first.value, None if starred else labels
+
+
+KIND_OF = {"count": Kind.COUNTER, "gauge": Kind.GAUGE, "observe": Kind.HISTOGRAM}
+
+
+def test_the_code_counts_by_the_table():
+    uses = list(_uses())
+    assert len(uses) > 20
+    for file, method, name, labels in uses:
+        assert name in BY_NAME, f"{file}: {name} is not in the table"
+        assert KIND_OF[method] is BY_NAME[name].kind, f"{file}: {name}"
+        assert labels in (None, len(BY_NAME[name].labels)), f"{file}: {name}"
