@@ -23,7 +23,7 @@ from relay.store.bodies import Bodies
 from relay.store.database import open_writer
 from relay.store.inflight import InFlight
 from relay.store.reader import ShardReader
-from relay.store.salvage import COMPANIONS, Salvaged, salvage
+from relay.store.salvage import COMPANIONS, Salvaged, finish, salvage, salvaged_name
 from relay.store.sql import queries
 from relay.store.writer import DAMAGE_CODES, KEY_BLOCK, PRIMARY_CODE
 
@@ -204,10 +204,14 @@ def _lock(paths: ShardPaths) -> int:
 
 def _ensure_sound(paths: ShardPaths, clock: Clock, log: Log) -> Salvaged | None:
     _set_aside_symlinks(paths, log)
+    kept = paths.quarantine / f"spool-{clock.now_ms()}-{os.getpid()}"
+    if salvaged_name(paths.database).exists():
+        finish(paths.database, kept)
+        log.error("spool salvage finished", path=str(paths.database), kept=str(kept))
+        return Salvaged({}, 0)
     problem = "the last owner found damage" if paths.damage_mark.exists() else _check(paths.database, log)
     if not problem:
         return None
-    kept = paths.quarantine / f"spool-{clock.now_ms()}-{os.getpid()}"
     log.error("spool damaged, salvaging", path=str(paths.database), problem=problem, kept=str(kept))
     saved = salvage(paths.database, kept)
     paths.damage_mark.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
 """What happens to a spool file that fails its checks: what can be read moves to a new file, the old one is kept.
 
-The damaged file and its log go to `quarantine/`. Each table is then copied row by row; where a page cannot be
-read, the scan goes on at growing distances behind it. A damaged first page is replaced by the first page of a
+Each table is copied row by row; where a page cannot be read, the scan goes on at growing distances behind it. Then
+the damaged file and its log go to `quarantine/`. A damaged first page is replaced by the first page of a
 fresh file of the same format, because the order of the schema decides where its tables begin.
 """
 
+import os
 import shutil
 import sqlite3
 import struct
@@ -23,6 +24,7 @@ _GAPS_MAX: Final = 2000
 _SALVAGE: Final = queries("salvage.sql")
 _NUMBERED_TABLES: Final = ("message", "content", "delivery", "event", "inbox")
 _KEYED_TABLES: Final = ("meta", "usage", "dedupe")
+_PATCHED: Final = "patched.db"
 _FAR: Final = 1 << 62
 
 
@@ -35,50 +37,62 @@ class Salvaged:
 
 
 def salvage(path: Path, kept: Path) -> Salvaged:
-    """Move a damaged spool to `kept` (a new directory) and put what is readable into a new file at `path`.
+    """Put what is readable of a damaged spool into a new file at `path`, and the old one into `kept`.
 
+    The new file is complete and synced before the old one moves; a crash in between is ended by `finish`.
     Raise OSError or sqlite3.Error when the new file cannot be written.
     """
     kept.mkdir(mode=0o700, parents=True)
-    for companion in COMPANIONS:
-        source = path.with_name(path.name + companion)
-        if source.exists():
-            source.rename(kept / source.name)
     fresh = path.with_name(path.name + ".new")
-    for companion in COMPANIONS:
-        fresh.with_name(fresh.name + companion).unlink(missing_ok=True)
+    _remove(fresh)
     target = open_writer(fresh, "spool")
     try:
-        target.execute("PRAGMA synchronous = OFF")  # nothing reads the new file before it is complete and renamed
-        found = _copy_tables(_source(kept / path.name, path), target)
+        target.execute("PRAGMA synchronous = OFF")  # nothing reads the new file before it is complete and synced
+        found = _copy_tables(_source(path, kept), target)
         target.execute("PRAGMA synchronous = FULL")
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         target.close()
-    fresh.rename(path)
+    _remove(kept / _PATCHED)
+    _sync(fresh)
+    fresh.rename(salvaged_name(path))
+    _sync(path.parent)
+    finish(path, kept)
     return found
 
 
-def _source(damaged: Path, path: Path) -> sqlite3.Connection | None:
+def finish(path: Path, kept: Path) -> None:
+    """Put the salvaged file in the place of the damaged one."""
+    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for companion in COMPANIONS:
+        source = path.with_name(path.name + companion)
+        if source.exists():
+            source.rename(kept / source.name)
+    salvaged_name(path).rename(path)
+    _sync(path.parent)
+
+
+def salvaged_name(path: Path) -> Path:
+    """Return the name of a complete new file that has not taken its place yet."""
+    return path.with_name(path.name + ".salvaged")
+
+
+def _source(damaged: Path, kept: Path) -> sqlite3.Connection | None:
     for attempt in (_open_plain, _open_patched):
-        connection = attempt(damaged, path)
+        connection = attempt(damaged, kept)
         if connection is not None:
             return connection
     return None
 
 
-def _open_plain(damaged: Path, _path: Path) -> sqlite3.Connection | None:
+def _open_plain(damaged: Path, _kept: Path) -> sqlite3.Connection | None:
     # Read and write, because a log without its index must be recovered first; nothing is written on purpose.
     return _checked(sqlite3.connect(file_uri(damaged, "rw"), uri=True, isolation_level=None))
 
 
-def _open_patched(damaged: Path, path: Path) -> sqlite3.Connection | None:
+def _open_patched(damaged: Path, kept: Path) -> sqlite3.Connection | None:
     """Open a copy with a sound first page; the log does not fit such a copy and is left out."""
-    model = path.with_name("model.db")
-    patched = damaged.with_name("patched.db")
-    for name in (model, patched):
-        for companion in COMPANIONS:
-            name.with_name(name.name + companion).unlink(missing_ok=True)
+    model, patched = kept / "model.db", kept / _PATCHED
     connection = open_writer(model, "spool")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.execute("PRAGMA journal_mode = DELETE")
@@ -94,6 +108,19 @@ def _open_patched(damaged: Path, path: Path) -> sqlite3.Connection | None:
     with patched.open("r+b") as file:
         file.write(first)
     return _checked(sqlite3.connect(file_uri(patched, "rw"), uri=True, isolation_level=None))
+
+
+def _remove(path: Path) -> None:
+    for companion in COMPANIONS:
+        path.with_name(path.name + companion).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _checked(connection: sqlite3.Connection) -> sqlite3.Connection | None:

@@ -320,6 +320,31 @@ def test_what_salvage_could_not_keep_whole_is_quarantined(tmp_path):
     assert {"spool salvaged", "deliveries quarantined"} <= set(log.events("error"))
 
 
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_crash_within_a_salvage_loses_nothing(tmp_path, monkeypatch, moved):
+    news = fill(tmp_path, count=3)
+    paths = shard_paths(tmp_path, 1)
+    paths.damage_mark.touch()
+    real, calls = Path.rename, []
+
+    def crash(self, target):
+        calls.append(self.name)
+        if len(calls) > moved:
+            raise OSError(5, "killed here")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", crash)
+    with pytest.raises(ConfigurationError):
+        adopt(tmp_path, 1, ManualClock(), MemoryLog())
+    monkeypatch.undo()
+
+    async def case(spool):
+        assert [d.message.key for d in spool.due(NOW_MS, 10)] == [new.message.key for new in news]
+        assert spool.content(news[0].message.key) == news[0].content
+
+    run(tmp_path, case, clock=ManualClock(NOW_MS + 1))
+
+
 def test_event_numbers_after_a_salvage_are_beyond_every_cursor(tmp_path):
     fill(tmp_path, count=3)
     database = shard_paths(tmp_path, 1).database

@@ -28,5 +28,5 @@ def test_a_map_of_another_size_is_made_to_fit(tmp_path, content):
     path.write_bytes(content)
     slots = InFlight(path)
     slots.note(SLOTS_MAX - 1, 3)
-    assert slots.keys()[-1] == 3
+    assert 3 in set(slots.keys())
     slots.close()
