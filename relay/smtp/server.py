@@ -281,7 +281,7 @@ class Session:
             return False
         if self._skip:
             return self._skipped_line(end)
-        line = bytes(memoryview(buffer)[:end])
+        line = bytes(buffer[:end])
         del buffer[: end + 2]
         if b"\r" in line or b"\n" in line or b"\0" in line:
             self._exchange = None
@@ -514,7 +514,7 @@ class Session:
         if policy.messages_max and self._messages >= policy.messages_max:
             self.close_with(reply.TOO_MANY_MESSAGES)
             return
-        if not self._still_authenticated():
+        if self.principal and not self._still_authenticated():
             self._say(reply.AUTH_REQUIRED)
             return
         command = parse_mail(argument, smtputf8_offered=policy.smtputf8 and self._esmtp)
@@ -540,8 +540,6 @@ class Session:
 
     def _still_authenticated(self) -> bool:
         """Look again whether the credential may be used: it may have been revoked meanwhile (CRED-011)."""
-        if not self.principal:
-            return True
         try:
             account = self._intake.account_of(self.principal)
         except Exception as error:  # noqa: BLE001 - any fault of ours: what held at AUTH holds until it is repaired

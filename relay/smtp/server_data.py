@@ -87,7 +87,7 @@ class DataStage:
                 return True
         end = buffer.find(END_OF_DATA, self._searched)
         if end >= 0:
-            text = bytes(memoryview(buffer)[: end + 2])
+            text = bytes(buffer[: end + 2])
             del buffer[: end + 5]
             self._last(text)
             return True

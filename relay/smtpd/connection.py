@@ -7,6 +7,7 @@ are looked at by one timer for all connections of the worker, which calls `check
 
 import asyncio
 import ssl
+import traceback
 from typing import TYPE_CHECKING, cast
 
 from relay.model.refusal import Reason, Refusal
@@ -334,7 +335,8 @@ class SmtpConnection(asyncio.Protocol):
 
     def failed(self, error: Exception) -> None:
         """Log a fault of ours."""
-        self._services.log.error("smtp session fault", peer=self._peer, error=repr(error))
+        trace = "".join(traceback.format_exception(error))
+        self._services.log.error("smtp session fault", peer=self._peer, error=repr(error), trace=trace)
 
     def resumed(self) -> None:
         """Write what a late answer brought and go on reading."""
@@ -389,7 +391,10 @@ class SmtpConnection(asyncio.Protocol):
         self._session.stress(stressed=stressed)
 
     def drain(self) -> None:
-        """End the session between messages."""
+        """End the session between messages; one that has no TLS yet has none to wait for."""
+        if self._handshake_since:
+            self._transport.abort()
+            return
         self._session.drain()
         self._flush_from_outside()
 

@@ -470,3 +470,36 @@ def test_few_descriptors() -> None:
         process.stdin.close()
         process.wait(20)
         process.stdout.close()
+
+
+def test_harvest_on_the_mx_listener(door: Door, connect: Callable[..., Client]) -> None:
+    """Guessing recipients ends the session (E06)."""
+    client = connect("mx")
+    client.send(b"MAIL FROM:<>\r\n" + b"".join(b"RCPT TO:<u%d@relay.example>\r\n" % number for number in range(200)))
+    answer = client.rest_until_closed()
+    assert answer.count(b"mailbox unavailable\r\n") == 20
+    assert answer.endswith(b"421 Too many errors\r\n")
+
+
+@pytest.mark.req("SMTP-029")
+def test_drain_during_a_handshake(door: Door, connect: Callable[..., Client]) -> None:
+    client = connect("submission")
+    assert client.say("STARTTLS") == "220 Ready to start TLS"
+    started = time.monotonic()
+    door.call(lambda: door.door.drain(20))
+    assert time.monotonic() - started < 5
+    assert client.rest_until_closed() == b""
+
+
+@pytest.mark.req("SMTP-020")
+def test_nothing_is_disclosed_before_the_end_of_data(door: Door, connect: Callable[..., Client]) -> None:
+    """Every well-formed sender and recipient gets the same answer; the product is asked at the end only."""
+    door.product.answer = Refusal(Reason.NOT_VERIFIED, "LOCAL-1: evil@elsewhere.example")
+    client = connect("implicit", "login")
+    assert client.say("MAIL FROM:<evil@elsewhere.example>") == "250 Ok"
+    for recipient in ("a@example.com", "suppressed@example.com", "nobody@nowhere.example"):
+        assert client.say(f"RCPT TO:<{recipient}>") == "250 Ok"
+    assert client.say("DATA").startswith("354")
+    client.send(HEAD + b".\r\n")
+    assert client.reply()[-1].startswith(b"554 Message rejected: Email address is not verified.")
+    assert len(door.product.submissions) == 1
