@@ -7,6 +7,7 @@ being made; files are streamed block by block as the network takes them.
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -345,5 +346,6 @@ def _reason(error: BaseException) -> str:
         return printable(f"certificate: {error.verify_message}".encode())
     if isinstance(error, ssl.SSLError) and error.reason:
         return printable(error.reason.replace("_", " ").lower().encode())
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    text = os.strerror(number) if number is not None and number > 0 else str(error) or type(error).__name__
     return printable(str(text).encode())

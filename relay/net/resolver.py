@@ -1,7 +1,8 @@
 """DNS by dnspython: mail exchangers, addresses, texts; cached, bounded, and hard to hold up (relay.ports.Resolver).
 
-A question first runs in the quick lane, where it has half a second; what is not answered by then moves to the slow lane
-for the rest of its time. Thousands of dead domains therefore fill the slow lane and leave the quick one to others.
+A question first runs in the quick lane, where it has half a second; what is not answered by then moves to the slow
+lane for the rest of its time. Thousands of dead domains therefore fill the slow lane and leave the quick one to
+others.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ RECORDS_MAX = 4_000  # what 64 KiB can hold
 MX_HOSTS_MAX = 50
 TEXTS_MAX = 100
 _QUICK_SECONDS = 0.5
+_LAST_SECONDS = 0.01
 _UDP_PAYLOAD_BYTES = 1232
 
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!.*\.\d+\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})+\Z")
@@ -179,17 +181,20 @@ class DnsResolver:
     async def _in_lanes(self, question: dns.name.Name, kind: str) -> _Records:
         timeout_seconds = self._settings.timeout_seconds
         quick_seconds = min(_QUICK_SECONDS, timeout_seconds)
-        async with self._quick:
-            try:
-                return await self._ask(question, kind, quick_seconds)
-            except dns.exception.Timeout:
-                if timeout_seconds <= quick_seconds:
-                    raise ResolverError(f"no answer for {kind} in {timeout_seconds:g} s") from None
-        async with self._slow:
-            try:
-                return await self._ask(question, kind, timeout_seconds - quick_seconds)
-            except dns.exception.Timeout:
-                raise ResolverError(f"no answer for {kind} in {timeout_seconds:g} s") from None
+        lane, seconds = self._quick, quick_seconds
+        left_seconds = timeout_seconds
+        while True:
+            async with lane:
+                try:
+                    return await self._ask(question, kind, seconds)
+                except dns.exception.Timeout:
+                    left_seconds -= seconds
+            if left_seconds <= _LAST_SECONDS:
+                raise ResolverError(f"no answer for {kind} in {timeout_seconds:g} s")
+            if self._slow.locked():  # full of the dead: another quick turn, behind those who have had none
+                lane, seconds = self._quick, min(quick_seconds, left_seconds)
+            else:
+                lane, seconds = self._slow, left_seconds
 
     async def _ask(self, question: dns.name.Name, kind: str, lifetime_seconds: float) -> _Records:
         """Ask once. Raise dns.exception.Timeout when there was no answer, ResolverError when there was a bad one."""

@@ -12,8 +12,10 @@ REPLY_MAX_BYTES = 64 * 1024
 TEXT_MAX_CHARS = 1000
 _SHOWN_MAX_BYTES = 100
 _CR = 0x0D
+_ZERO = ord("0")
+_CODES = {b"%d" % code: code for code in range(200, 600)}
 
-_ENHANCED = re.compile(rb"([245])\.(\d{1,3})\.(\d{1,3})(?:[ \t]+|$)")  # RFC 3463 section 2
+_ENHANCED = re.compile(rb"\A([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|\Z)")  # RFC 3463 section 2
 _UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 
 
@@ -34,19 +36,24 @@ class Reply:
     def enhanced(self) -> str:
         """The enhanced status code, "" when none was given or its class contradicts the reply code."""
         found = _ENHANCED.match(self.lines[-1]) or _ENHANCED.match(self.lines[0])
-        if found is None or int(found[1]) != self.code // 100:
+        if found is None:
             return ""
-        return b".".join(found.groups()).decode("ascii")
+        code = found[1].decode("ascii")
+        return code if ord(code[0]) - _ZERO == self.code // 100 else ""
 
     @property
     def text(self) -> str:
         """The text as one printable line of at most 1,000 characters, without the enhanced codes."""
+        if len(self.lines) == 1:
+            return printable(_ENHANCED.sub(b"", self.lines[0], count=1))
         return printable(b" ".join(filter(None, (_ENHANCED.sub(b"", line, count=1) for line in self.lines))))
 
 
 def printable(raw: bytes) -> str:
     """Return bytes of a stranger as one line of printable ASCII; every other octet becomes its escape."""
     cut = raw[:TEXT_MAX_CHARS]
+    if cut.isascii() and (text := cut.decode("ascii")).isprintable():
+        return text.strip()
     return _UNPRINTABLE.sub(_escape, cut).decode("ascii")[:TEXT_MAX_CHARS].strip()
 
 
@@ -84,8 +91,7 @@ class ReplyReader:
 
     def next(self) -> Reply | None:
         """Return the next whole reply, or None when more bytes are needed. Raise ReplyError on anything else."""
-        while True:
-            buffer = self._buffer
+        while buffer := self._buffer:
             end = buffer.find(b"\n")
             if end < 0:
                 if len(buffer) > LINE_MAX_BYTES:
@@ -97,12 +103,15 @@ class ReplyReader:
             reply = self._take_line(buffer[: end - 1])
             if reply is not None:
                 return reply
+        return None
 
     def _take_line(self, line: bytes) -> Reply | None:
-        code, separator = line[:3], line[3:4]
-        if len(line) > LINE_MAX_BYTES or not code.isdigit() or code[:1] not in b"2345" or separator not in b" -":
+        number = _CODES.get(line[:3])
+        separator = line[3:4]
+        if number is None or separator not in b" -" or len(line) > LINE_MAX_BYTES:
             raise ReplyError(f"not an SMTP reply: {_shown(line)}")
-        number = int(code)
+        if separator != b"-" and not self._lines:
+            return Reply(number, [line[4:]])
         if self._code and number // 100 != self._code // 100:
             raise ReplyError(f"reply changes its mind from {self._code} to {number}: {_shown(line)}")
         self._code = number

@@ -1,0 +1,153 @@
+"""The resolver against a real name server on loopback, and what it makes of MX records."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from relay.net.resolver import DnsResolver, ResolverSettings, judge_mx
+from relay.net.resolver_cache import AnswerCache
+from relay.ports import MailHost, MailHosts, ResolverError
+from relay.testing.clock import ManualClock
+from relay.testing.internet_dns import FakeDns
+
+
+@contextlib.asynccontextmanager
+async def serving(zones, **settings):
+    server = FakeDns(dict(zones))
+    await server.start()
+    clock = ManualClock()
+    base = {"nameservers": (server.nameserver,), "timeout_seconds": 1.0, **settings}
+    try:
+        yield DnsResolver(ResolverSettings(**base), clock), server, clock
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([(10, "b.example"), (5, "a.example")], MailHosts((MailHost(5, "a.example"), MailHost(10, "b.example")))),
+        ([(10, "a.example"), (5, "a.example")], MailHosts((MailHost(5, "a.example"),))),
+        ([(0, "")], MailHosts(null_mx=True)),
+        ([(0, ""), (5, "a.example")], MailHosts((MailHost(5, "a.example"),))),
+        ([(0, ""), (5, "")], MailHosts(mx_unusable=True)),
+        ([(5, "127.0.0.1")], MailHosts(mx_unusable=True)),
+        ([(5, "localhost")], MailHosts(mx_unusable=True)),
+        ([(5, "a.localhost")], MailHosts(mx_unusable=True)),
+        ([(5, "mail")], MailHosts(mx_unusable=True)),
+        ([(5, "a\\032b.example")], MailHosts(mx_unusable=True)),
+        ([(5, "\\195\\188.example")], MailHosts(mx_unusable=True)),
+        ([(5, "a" * 64 + ".example")], MailHosts(mx_unusable=True)),
+        ([(5, ".".join(["a" * 60] * 5))], MailHosts(mx_unusable=True)),
+    ],
+)
+@pytest.mark.req("FLOW-019")
+def test_judge_mx(pairs, expected):
+    assert judge_mx(pairs) == expected
+
+
+def test_answers_are_cached_by_their_ttl():
+    async def run():
+        zones = {"a.test": {"MX": ["5 mx.a.test."], "TTL": 100}, "mx.a.test": {"A": ["8.8.8.8"], "TTL": 100}}
+        async with serving(zones) as (resolver, server, clock):
+            assert resolver.known_mail_hosts("a.test") is None
+            first = await resolver.mail_hosts("a.test")
+            assert resolver.known_mail_hosts("a.test") is first
+            assert list(await resolver.addresses("mx.a.test")) == ["8.8.8.8"]
+            assert resolver.known_addresses("mx.a.test") == ("8.8.8.8",)
+            clock.advance(99)
+            assert resolver.known_mail_hosts("a.test") is first
+            clock.advance(2)
+            assert resolver.known_mail_hosts("a.test") is None
+            await resolver.mail_hosts("a.test")
+            await resolver.mail_hosts("a.test")
+            assert [query[1] for query in server.queries].count("MX") == 2
+            await resolver.mail_hosts("a.test", refresh=True)
+            assert [query[1] for query in server.queries].count("MX") == 3
+
+    asyncio.run(run())
+
+
+def test_ttls_are_clamped():
+    async def run():
+        zones = {"a.test": {"MX": ["5 mx.a.test."], "TTL": 2**31 - 1}, "b.test": {"MX": ["5 mx.b.test."], "TTL": 0}}
+        async with serving(zones, ttl_max_seconds=50.0, ttl_min_seconds=5.0, negative_ttl_max_seconds=9.0) as found:
+            resolver, _, clock = found
+            for domain in ("a.test", "b.test", "none.test"):
+                await resolver.mail_hosts(domain)
+            clock.advance(4)
+            assert resolver.known_mail_hosts("b.test")
+            assert resolver.known_mail_hosts("none.test").nxdomain
+            clock.advance(6)
+            assert resolver.known_mail_hosts("b.test") is None
+            assert resolver.known_mail_hosts("none.test") is None
+            clock.advance(41)
+            assert resolver.known_mail_hosts("a.test") is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "fault", ["servfail", "timeout", "garbage", "wrong-id", "wrong-question", "refused", "pointer-loop"]
+)
+def test_faults_never_mean_that_a_name_does_not_exist(fault):
+    """J15, J16: and nothing of it is cached."""
+
+    async def run():
+        async with serving({"a.test": {"FAULT": fault}}) as (resolver, server, _):
+            for ask in (resolver.mail_hosts, resolver.addresses, resolver.text):
+                with pytest.raises(ResolverError):
+                    await ask("a.test")
+            server.zones["a.test"] = {"MX": ["5 mx.a.test."], "A": ["8.8.8.8"], "TXT": ['"x"']}
+            assert (await resolver.mail_hosts("a.test")).hosts
+            assert await resolver.addresses("a.test")
+            assert await resolver.text("a.test")
+
+    asyncio.run(run())
+
+
+def test_texts():
+    async def run():
+        async with serving({"a.test": {"TXT": ['"one " "string"', '"two"']}}) as (resolver, _, _clock):
+            assert sorted(await resolver.text("a.test")) == [b"one string", b"two"]
+            assert list(await resolver.text("none.test")) == []
+
+    asyncio.run(run())
+
+
+def test_one_family_is_enough():
+    async def run():
+        zones = {"six.test": {"AAAA": ["2001:db8::1"]}, "both.test": {"A": ["8.8.8.8"], "AAAA": ["2001:db8::1"]}}
+        async with serving(zones) as (resolver, server, _):
+            assert list(await resolver.addresses("six.test")) == ["2001:db8::1"]
+            assert list(await resolver.addresses("both.test")) == ["8.8.8.8", "2001:db8::1"]
+            assert list(await resolver.addresses("none.test")) == []
+            server.queries.clear()
+            await asyncio.gather(*(resolver.addresses("other.test") for _ in range(50)))
+            assert len(server.queries) == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["a..test", "x" * 64 + ".test", ".".join(["abcdef"] * 50), ""])
+def test_names_that_cannot_be_do_not_exist(name):
+    async def run():
+        async with serving({}) as (resolver, server, _):
+            assert (await resolver.mail_hosts(name)).nxdomain or not name
+            assert server.queries == [] or not name
+
+    asyncio.run(run())
+
+
+def test_cache_is_bounded():
+    cache = AnswerCache(3)
+    for number in range(10):
+        cache.put(number, str(number), 100.0)
+    assert len(cache) == 3
+    assert cache.get(9, 0.0) == "9"
+    assert cache.get(9, 100.0) is None
+    assert cache.get(0, 0.0) is None
+    nothing = AnswerCache(0)
+    nothing.put(1, "x", 100.0)
+    assert nothing.get(1, 0.0) is None

@@ -1,0 +1,340 @@
+"""The dialogue without I/O: scripts of what the host says and what we answer."""
+
+import pytest
+
+from relay.model.content import BodyFile, Content
+from relay.model.outcome import Stage, Verdict
+from relay.smtp.client import Client, ClientOptions, Timeouts, TlsUse
+from relay.smtp.client_answer import Fault
+from relay.smtp.client_envelope import Transaction
+
+CONTENT = Content(b"Subject: x\r\n\r\n", b".y\r\n")
+WIRE = b"Subject: x\r\n\r\n..y\r\n.\r\n"
+ONE = Transaction("s@a.example", ("r@b.example",), CONTENT)
+THREE = Transaction("s@a.example", ("1@b.example", "2@b.example", "3@b.example"), CONTENT)
+LARGE = Transaction("s@a.example", ("r@b.example",), Content(b"Subject: x\r\n\r\n", BodyFile("/nowhere", 0, 10)))
+PIPELINED = b"220 mx.example hi\r\n", b"250-mx.example\r\n250 PIPELINING\r\n"
+SERIAL = b"220 mx.example hi\r\n", b"250 mx.example\r\n"
+
+
+class Play:
+    """A wire and a user that remember everything."""
+
+    def __init__(self, *greeting, now=0.0, **options):
+        self.out = []
+        self.events = []
+        self.plan = []
+        self.client = Client(self, self, ClientOptions("relay.example", **options), now)
+        for data in greeting:
+            self.hear(data)
+        if greeting:
+            self.out.clear()
+
+    def hear(self, data, now=1.0):
+        self.client.receive(data, now)
+
+    def taken(self):
+        out, self.out = self.out, []
+        return out
+
+    # wire
+    def write(self, data):
+        self.out.append(data)
+
+    def write_content(self, content):
+        self.out.append("stream")
+
+    def start_tls(self):
+        self.out.append("tls")
+
+    def close(self):
+        self.out.append("close")
+
+    def abort(self):
+        self.out.append("abort")
+
+    # user
+    def session_ready(self):
+        self.events.append("ready")
+
+    def session_failed(self, answer):
+        self.events.append(answer)
+
+    def transaction_done(self, transaction, answers):
+        self.events.append(answers)
+        if self.plan and self.client.idle:
+            self.client.send(self.plan.pop(), 1.0)
+
+    def session_over(self):
+        self.events.append("over")
+
+    @property
+    def answers(self):
+        return [event for event in self.events if isinstance(event, list)]
+
+
+def test_pipelined_transactions_follow_in_the_same_turn():
+    play = Play(*PIPELINED)
+    assert play.events == ["ready"]
+    play.plan = [ONE]
+    assert play.client.send(ONE, 1.0) is None
+    envelope = b"MAIL FROM:<s@a.example>\r\nRCPT TO:<r@b.example>\r\nDATA\r\n"
+    assert play.taken() == [envelope]
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    assert play.taken() == [WIRE]
+    play.hear(b"250 2.0.0 id\r\n")
+    assert play.taken() == [envelope]
+    assert play.answers[0][0].verdict is Verdict.DELIVERED
+    assert not play.client.idle
+
+
+def test_without_pipelining_one_command_at_a_time():
+    play = Play(*SERIAL)
+    play.client.send(ONE, 1.0)
+    sent = []
+    for reply in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 id\r\n"):
+        sent += play.taken()
+        play.hear(reply)
+    assert sent == [b"MAIL FROM:<s@a.example>\r\n", b"RCPT TO:<r@b.example>\r\n", b"DATA\r\n", WIRE]
+    assert play.client.idle
+
+
+def test_refused_recipient_resets_before_the_next_transaction():
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.hear(b"250 ok\r\n550 5.1.1 no\r\n503 5.5.1 no recipients\r\n")
+    assert play.answers[0][0].stage is Stage.RCPT
+    play.taken()
+    play.client.send(ONE, 1.0)
+    assert play.taken()[0].startswith(b"RSET\r\nMAIL FROM")
+    play.hear(b"250 reset\r\n250 ok\r\n250 ok\r\n354 go\r\n250 id\r\n"[:-8])
+    assert play.taken() == [WIRE]
+
+
+def test_354_after_all_recipients_were_refused_gets_a_lone_dot():
+    """RFC 2920 section 3.1."""
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.taken()
+    play.hear(b"250 ok\r\n550 5.1.1 no\r\n354 go\r\n")
+    assert play.taken() == [b".\r\n"]
+    play.hear(b"250 took nothing\r\n")
+    assert [answer.verdict for answer in play.answers[0]] == [Verdict.PERMANENT]
+
+
+def test_too_many_recipients_by_552_is_temporary_behind_accepted_ones():
+    """RFC 5321 section 4.5.3.1.10."""
+    play = Play(*PIPELINED)
+    play.client.send(THREE, 1.0)
+    play.hear(b"250 ok\r\n552 5.2.2 full\r\n250 ok\r\n552 5.5.3 too many\r\n354 go\r\n")
+    play.hear(b"250 id\r\n")
+    assert [(answer.verdict, answer.fault) for answer in play.answers[0]] == [
+        (Verdict.PERMANENT, Fault.NONE),
+        (Verdict.DELIVERED, Fault.NONE),
+        (Verdict.TEMPORARY, Fault.CROWDED),
+    ]
+
+
+def test_the_gate_keeps_the_next_final_dot_until_every_release():
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.client.hold()
+    play.client.hold()
+    play.taken()
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    assert play.taken() == []
+    play.client.release(1.0)
+    assert play.taken() == []
+    play.client.release(1.0)
+    assert play.taken() == [WIRE]
+
+
+def test_a_gate_that_stays_shut_leaves_the_message_untouched():
+    play = Play(*PIPELINED, timeouts=Timeouts(gate=7.0))
+    play.client.hold()
+    play.client.send(ONE, 1.0)
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n", now=10.0)
+    assert play.client.deadline == 17.0
+    play.client.expire(17.0)
+    answer = play.answers[0][0]
+    assert (answer.verdict, answer.stage, answer.fault) == (Verdict.TEMPORARY, Stage.DATA, Fault.LINK)
+
+
+def test_an_answer_before_the_message_never_counts():
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n250 thanks\r\n")
+    assert play.answers[0][0].verdict is Verdict.TEMPORARY
+    assert WIRE not in play.out
+    parked = Play(*PIPELINED)
+    parked.client.hold()
+    parked.client.send(ONE, 1.0)
+    parked.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    parked.hear(b"250 thanks\r\n")
+    assert parked.answers[0][0].verdict is Verdict.TEMPORARY
+
+
+@pytest.mark.parametrize(
+    ("heard", "verdict", "stage", "fault"),
+    [
+        (b"", Verdict.TEMPORARY, Stage.MAIL, Fault.LINK),
+        (b"250 ok\r\n", Verdict.TEMPORARY, Stage.RCPT, Fault.PIPELINE),
+        (b"250 ok\r\n250 ok\r\n", Verdict.TEMPORARY, Stage.DATA, Fault.PIPELINE),
+        (b"250 ok\r\n550 no\r\n", Verdict.PERMANENT, Stage.RCPT, Fault.NONE),
+        (b"250 ok\r\n250 ok\r\n354 go\r\n", Verdict.UNKNOWN, Stage.FINAL_DOT, Fault.NONE),
+    ],
+)
+@pytest.mark.parametrize("how", ["lost", "expire"])
+def test_a_lost_link(heard, verdict, stage, fault, how):
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.hear(heard)
+    if how == "lost":
+        play.client.lost("reset by peer")
+    else:
+        play.client.expire(play.client.deadline)
+    answer = play.answers[0][0]
+    assert (answer.verdict, answer.stage, answer.fault) == (verdict, stage, fault)
+    assert play.events[-1] == "over"
+    assert not play.client.open
+
+
+def test_a_streamed_message():
+    play = Play(*PIPELINED, timeouts=Timeouts(block=5.0, final_dot=50.0))
+    play.client.send(LARGE, 1.0)
+    play.taken()
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n", now=1.0)
+    assert play.taken() == ["stream"]
+    assert play.client.deadline == 6.0
+    play.client.content_progress(4.0)
+    assert play.client.deadline == 9.0
+    play.client.content_written(8.0)
+    assert play.client.deadline == 58.0
+    play.hear(b"250 id\r\n")
+    assert play.answers[0][0].verdict is Verdict.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("event", "verdict", "stage"),
+    [
+        (lambda client: client.lost("gone"), Verdict.TEMPORARY, Stage.FINAL_DOT),
+        (lambda client: client.content_failed("unreadable"), Verdict.TEMPORARY, Stage.LOCAL),
+        (lambda client: client.receive(b"250 early\r\n", 1.0), Verdict.TEMPORARY, Stage.DATA),
+        (lambda client: client.receive(b"552 5.3.4 too big\r\n", 1.0), Verdict.PERMANENT, Stage.DATA),
+        (lambda client: client.receive(b"421 bye\r\n", 1.0), Verdict.TEMPORARY, Stage.FINAL_DOT),
+    ],
+)
+def test_a_stream_that_breaks_is_never_unknown(event, verdict, stage):
+    play = Play(*PIPELINED)
+    play.client.send(LARGE, 1.0)
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    event(play.client)
+    answer = play.answers[0][0]
+    assert (answer.verdict, answer.stage) == (verdict, stage)
+    assert {"abort", "close"} & set(play.out) or not play.client.open
+
+
+@pytest.mark.req("TLS-003")
+def test_starttls_forgets_everything_that_came_in_clear():
+    """RFC 3207 section 4.2; what is glued behind the 220 was injected."""
+    play = Play()
+    play.hear(b"220 mx.example\r\n")
+    play.hear(b"250-mx.example\r\n250-PIPELINING\r\n250 STARTTLS\r\n")
+    play.taken()
+    play.hear(b"220 go\r\n250-evil.example\r\n250 AUTH PLAIN\r\n")
+    play.hear(b"250 more injected\r\n")
+    assert play.taken() == ["tls"]
+    assert play.events == []
+    play.client.tls_started(1.0)
+    assert play.taken() == [b"EHLO relay.example\r\n"]
+    play.hear(b"250 mx.example\r\n")
+    assert play.events == ["ready"]
+    assert not play.client.extensions.pipelining
+
+
+@pytest.mark.parametrize(
+    ("use", "ehlo", "fault"),
+    [
+        (TlsUse.REQUIRED, b"250 mx.example\r\n", Fault.LINK),
+        (TlsUse.REQUIRED, b"502 no\r\n250 mx.example\r\n", Fault.LINK),
+    ],
+)
+def test_required_tls_that_is_not_offered(use, ehlo, fault):
+    play = Play(tls=use)
+    play.hear(b"220 mx.example\r\n")
+    play.hear(ehlo)
+    answer = play.events[0]
+    assert (answer.verdict, answer.stage, answer.enhanced, answer.fault) == (
+        Verdict.TEMPORARY,
+        Stage.TLS,
+        "4.7.4",
+        fault,
+    )
+
+
+def test_credentials_never_go_out_in_clear_unless_told():
+    heard = b"220 mx.example\r\n", b"250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n"
+    play = Play(username="u", password="p")
+    for data in heard:
+        play.hear(data)
+    assert play.events[0].stage is Stage.AUTH
+    assert not any(b"AUTH" in line for line in play.out if isinstance(line, bytes))
+    told = Play(username="u", password="p", clear_auth=True, tls=TlsUse.NEVER)
+    for data in heard:
+        told.hear(data)
+    assert told.taken()[-1] == b"AUTH PLAIN AHUAcA==\r\n"
+    told.hear(b"235 welcome\r\n")
+    assert told.events == ["ready"]
+
+
+def test_misunderstood_pipelining_is_no_refusal():
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.hear(b"250 ok\r\n503 5.5.1 MAIL first\r\n")
+    assert (play.answers[0][0].fault, play.client.open) == (Fault.PIPELINE, False)
+    serial = Play(*SERIAL)
+    serial.client.send(ONE, 1.0)
+    serial.hear(b"250 ok\r\n")
+    serial.hear(b"503 5.5.1 no\r\n")
+    assert (serial.answers[0][0].verdict, serial.answers[0][0].fault) == (Verdict.PERMANENT, Fault.NONE)
+
+
+def test_421_to_an_idle_session_ends_it_in_silence():
+    play = Play(*PIPELINED)
+    play.hear(b"421 idle too long\r\n")
+    assert play.events == ["ready", "over"]
+    assert play.taken() == ["close"]
+
+
+def test_loop():
+    for heard in ([b"220 Relay.Example. ESMTP\r\n"], [b"220 x\r\n", b"250-relay.example hi\r\n250 SIZE\r\n"]):
+        play = Play(own_names=frozenset({"relay.example"}))
+        for data in heard:
+            play.hear(data)
+        assert (play.events[0].enhanced, play.events[0].fault) == ("5.4.6", Fault.LOOP)
+
+
+@pytest.mark.parametrize(
+    ("stage", "heard"),
+    [
+        ("greeting", []),
+        ("ehlo", [b"220 x\r\n"]),
+        ("mail", [*PIPELINED, None]),
+        ("rcpt", [*PIPELINED, None, b"250 ok\r\n"]),
+        ("data", [*PIPELINED, None, b"250 ok\r\n250 ok\r\n"]),
+        ("final_dot", [*PIPELINED, None, b"250 ok\r\n250 ok\r\n354 go\r\n"]),
+    ],
+)
+def test_every_stage_has_its_own_deadline(stage, heard):
+    times = {name: 10.0 + number for number, name in enumerate(Timeouts.__slots__)}
+    play = Play(timeouts=Timeouts(**times), now=1.0)
+    for data in heard:
+        if data is None:
+            play.client.send(ONE, 1.0)
+        else:
+            play.hear(data, 1.0)
+    assert play.client.deadline == 1.0 + times[stage]
+    play.client.expire(play.client.deadline - 0.01)
+    assert play.client.open
+    play.client.expire(play.client.deadline)
+    assert not play.client.open
