@@ -354,7 +354,7 @@ class SmtpConnection(asyncio.Protocol):
             if now - self._last > LINGER_SECONDS:
                 self._transport.abort()
             return
-        policy, session = self._listener.dialect.policy, self._session
+        policy, session = self._session.policy, self._session
         if self._handshake_since:
             if now - self._handshake_since > policy.tls_handshake_seconds:
                 self._services.metrics.count("relay_tls_failures_total")

@@ -102,6 +102,7 @@ class SmtpDoor:
             open_sessions[listener.dialect.policy.kind] += listener.sessions
         for kind, count in open_sessions.items():
             self.services.metrics.gauge("relay_sessions_open", count, kind.value)
+        self.listeners = [listener for listener in self.listeners if not listener.over]
 
     def _watch_stress(self) -> None:
         stressed = self.services.gate.stressed()

@@ -24,7 +24,7 @@ class SmtpListener:
         self.use(policy)
 
     def use(self, policy: "SessionPolicy") -> None:
-        """Give new sessions other rules; those that are open keep theirs, except for deadlines."""
+        """Give new sessions other rules; those that are open keep theirs."""
         self.dialect = Dialect(policy)
         self._networks = tuple(ipaddress.ip_network(network) for network in policy.trusted_networks)
 
@@ -46,6 +46,11 @@ class SmtpListener:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    @property
+    def over(self) -> bool:
+        """True once it was stopped and its last connection ended."""
+        return self._server is None and self.sessions == 0
 
     def opened(self) -> None:
         """Count a connection."""

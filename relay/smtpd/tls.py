@@ -14,10 +14,10 @@ _READ_BYTES = 256 * 1024
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!eNULL"
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return the context of a listener: TLS 1.2 and 1.3, no renegotiation. Raises ConfigurationError."""
+def server_context(certificate: Path, key: Path, *, minimum_version: str = "1.2") -> ssl.SSLContext:
+    """Return the context of a listener: TLS 1.2 (or 1.3) and up, no renegotiation. Raises ConfigurationError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum_version == "1.3" else ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
