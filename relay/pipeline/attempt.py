@@ -81,8 +81,9 @@ class OutboundDelivery:
         self.draining = False
         self.apply(settings)
 
-    def apply(self, settings: OutboundSettings) -> None:
-        """Use new settings from now on; connections that exist end by the old ones."""
+    def apply(self, settings: OutboundSettings, judge: Judge | None = None) -> None:
+        """Use new settings, and another judge of addresses, from now on; connections that exist end by the old ones."""
+        self._judge = judge or self._judge
         self.settings = settings
         self._routes = RouteTable(settings.routes)
         self._context = WalkContext(
@@ -301,6 +302,8 @@ class OutboundDelivery:
             outcome = session.outcome(item, answer)
             if outcome.verdict is Verdict.DELIVERED:
                 self._metrics.count("relay_delivery_tls_total", session.tls_version or "none")
+            if session.reused:
+                self._metrics.count("relay_connections_out_reused_total")
             self._emit(item, outcome, session.release)
         if self._drained is not None and not self._active:
             self._drained.set()

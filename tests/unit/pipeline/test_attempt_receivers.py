@@ -181,6 +181,7 @@ def test_messages_of_one_domain_reuse_few_connections():
             assert host.connections <= 4
             assert len({received.recipients[0] for received in host.received}) == 300
             assert b.metrics.value("relay_delivery_tls_total", "none") == 300
+            assert b.metrics.value("relay_connections_out_reused_total") == 300 - host.connections
 
     asyncio.run(run())
 
