@@ -82,7 +82,7 @@ class OutboundDelivery:
         self.apply(settings)
 
     def apply(self, settings: OutboundSettings, judge: Judge | None = None) -> None:
-        """Use new settings, and another judge of addresses, from now on; connections that exist end by the old ones."""
+        """Use new settings, and another judge of addresses, from now on; open connections end by the old ones."""
         self._judge = judge or self._judge
         self.settings = settings
         self._routes = RouteTable(settings.routes)
@@ -302,8 +302,6 @@ class OutboundDelivery:
             outcome = session.outcome(item, answer)
             if outcome.verdict is Verdict.DELIVERED:
                 self._metrics.count("relay_delivery_tls_total", session.tls_version or "none")
-            if session.reused:
-                self._metrics.count("relay_connections_out_reused_total")
             self._emit(item, outcome, session.release)
         if self._drained is not None and not self._active:
             self._drained.set()
@@ -325,7 +323,11 @@ class OutboundDelivery:
             self._drained.set()
 
     def _emit(self, item: Item, outcome: Outcome, release: Release) -> None:
-        self.on_outcome(item.job, outcome, release)
+        try:
+            self.on_outcome(item.job, outcome, release)
+        except Exception as error:  # noqa: BLE001 - a fault of the reporter must not take the connection with it
+            self._log.error("an outcome could not be reported", error=repr(error), message=outcome.reply)
+            release()
 
     def _sessionless(self, item: Item, answer: Answer, target: Target | None, *, nxdomain: bool = False) -> Outcome:
         now_ms = self._clock.now_ms()

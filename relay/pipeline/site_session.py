@@ -99,7 +99,7 @@ class Session:
         "idle_until",
         "link",
         "messages_max",
-        "reused",
+        "_reused",
         "target",
         "tls_version",
     )
@@ -119,7 +119,7 @@ class Session:
         self._options = options
         self._clock = clock
         self._items: list[Item] = []
-        self.reused = False
+        self._reused = False
         self._cancel: Callable[[], None] | None = None
         self.messages_max = messages_max
         self.target = target
@@ -238,7 +238,7 @@ class Session:
         del transaction
         items, self._items = self._items, []
         for item, answer in zip(items, answers, strict=True):
-            stale = self.reused and answer.fault is Fault.LINK and answer.stage is Stage.MAIL
+            stale = self._reused and answer.fault is Fault.LINK and answer.stage is Stage.MAIL
             self._owner.settle(self, item, answer, stale=stale)
         client = self.client
         if client is None or not client.idle:
@@ -282,7 +282,7 @@ class Session:
         message = job.delivery.message
         for other in items[1:]:
             other.started_ms = items[0].started_ms
-        self.reused = client.transactions > 0
+        self._reused = client.transactions > 0
         recipients = tuple([each.job.delivery.recipient for each in items])
         transaction = Transaction(job.return_path, recipients, content, message.eight_bit, message.smtputf8, job)
         refusal = client.send(transaction, self._clock.monotonic())

@@ -181,7 +181,6 @@ def test_messages_of_one_domain_reuse_few_connections():
             assert host.connections <= 4
             assert len({received.recipients[0] for received in host.received}) == 300
             assert b.metrics.value("relay_delivery_tls_total", "none") == 300
-            assert b.metrics.value("relay_connections_out_reused_total") == 300 - host.connections
 
     asyncio.run(run())
 
@@ -375,6 +374,28 @@ def test_withdraw():
             assert not b.outbound.withdraw(one.delivery.key)
             await asyncio.sleep(0.05)
             assert len(b.net.received) == 1
+
+    asyncio.run(run())
+
+
+def test_a_fault_of_the_reporter_does_not_stop_the_mail():
+    async def run():
+        async with bench({"a.test": [""]}, connections_per_site=1) as b:
+            report, fell = b.outbound.on_outcome, []
+
+            def fall_once(job, outcome, release):
+                if not fell:
+                    fell.append(job)
+                    raise RuntimeError("the reporter is broken")
+                report(job, outcome, release)
+
+            b.outbound.on_outcome = fall_once
+            b.send("x@a.test")
+            b.send("y@a.test")
+            await b.wait(1)
+            assert len(b.net.received) == 2
+            assert b.net.hosts["mx1.a.test"].connections == 1
+            assert "the reporter is broken" in b.log.lines[0][1]["error"]
 
     asyncio.run(run())
 
