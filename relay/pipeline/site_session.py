@@ -94,12 +94,12 @@ class Session:
         "_items",
         "_options",
         "_owner",
+        "_reused",
         "_setup",
         "client",
         "idle_until",
         "link",
         "messages_max",
-        "_reused",
         "target",
         "tls_version",
     )

@@ -5,7 +5,7 @@ greet-STATUS, greet-http, greet-garbage, greet-barelf, greet-hang, greet-drop, g
 ehlo-502, ehlo-nothing, ehlo-drop, ehlo-us, helo-550, no-pipelining, no-8bit, no-utf8, size.N, pipeline-lie,
 pipeline-503, mail-STATUS, rcpt-STATUS, data-STATUS, dot-STATUS, slow-mail.S, slow-rcpt.S, slow-dot.S, rcpts-max.N,
 rcpts-552.N, drop-mail, drop-rcpt, drop-mid-data, reset-mid-data, drop-dot, hang-dot, dot-early, limit-msgs.N,
-limit-conns.N, close-idle.S, greet-endless,
+limit-conns.N, close-idle.S, greet-endless, drop-reused (at MAIL, after a message),
 grey.N (the first N recipients get 451), flaky.N (the first N messages get 451),
 tls (STARTTLS offered), tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required).
 """
@@ -282,7 +282,7 @@ class _Dialogue:
     async def on_mail(self, line: bytes) -> None:
         host = self.host
         await asyncio.sleep(host.number("slow-mail"))
-        if host.has("drop-mail"):
+        if host.has("drop-mail") or (host.has("drop-reused") and self.messages):
             raise _Gone
         if host.number("limit-msgs", 1e9) <= self.messages:
             await self.say(421, "4.7.0 enough for one connection")
