@@ -15,6 +15,11 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Init in ./run, start the relay and a sink, send one message, show what became of it. PORT_BASE moves all ports.
+RUN_DIR ?= run
+run: setup
+	@$(BIN)/relay demo $(RUN_DIR) $(if $(PORT_BASE),--port-base $(PORT_BASE))
+
 test: setup
 	$(BIN)/pytest -n 4 --dist worksteal tests
 
@@ -24,6 +29,19 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 4 tests/unit
+
+# Kill the product at random instants under load; nothing acknowledged may be lost.
+KILLS ?= 1000
+crash: setup
+	$(BIN)/python -m tests.crash.kills --kills $(KILLS)
+
+bench: setup
+	$(BIN)/python -m bench
+
+docs: setup
+	$(BIN)/python -m relay.runtime.config.render
+	$(BIN)/python -m relay.runtime.observe.page > docs/reference/metrics.md
+	$(BIN)/python -m relay.runtime.cli.reference > docs/reference/cli.md
 
 clean:
 	rm -rf $(VENV) run

@@ -128,6 +128,8 @@ class _Session(asyncio.Protocol):
             self.sender, self.recipients = _path(line), []
         if verb == "RCPT":
             self.recipients.append(_path(line))
+        if verb == "DATA" and not self.recipients:
+            return b"503 no valid recipients"
         if verb == "DATA":
             self.data = True
             return b"354 go on"
@@ -215,8 +217,12 @@ class Product:
         return done
 
     def json(self, *arguments):
-        """Run a command with --json and return what it printed."""
+        """Run a command with --json and return the object it printed."""
         return json.loads(self.run(*arguments, "--json").stdout)
+
+    def rows(self, *arguments):
+        """Run a list command with --json and return its objects."""
+        return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
 
     def __enter__(self):
         self.start()
@@ -258,8 +264,9 @@ class Product:
 
     def children(self):
         """Return {process name: pid} of the running children."""
-        done = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
-        return {line.split(None, 1)[1]: int(line.split()[0]) for line in done.stdout.splitlines() if line.strip()}
+        command = ["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)]
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        return {name.replace("relay-w0", "worker-0"): int(pid) for pid, name in map(str.split, lines)}
 
     def metrics(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:

@@ -22,10 +22,11 @@ from relay.model.message import Delivery, Message, NewEvent, NewMessage, Submiss
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.policy.identity import failed_identities, not_verified
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
-from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, Spool
+from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, SigningKey, Spool
 from relay.signing.dkim import sign
 
 MINUTE_MS = 60_000
+RELAY_ACCOUNT = "000000000001"  # an identity of the host name there makes the relay's own signature
 
 Answer = Callable[[Accepted | Refusal], None]
 Reencode = Callable[[Submission, Callable[[Submission | Refusal], None]], None]
@@ -160,8 +161,11 @@ class Accept:
 
     def _permitted(self, request: _Request, lease: Lease | Refusal) -> None:
         if isinstance(lease, Refusal):
+            self._metrics.count("relay_permits_total", _PERMIT_ANSWERS.get(lease.reason, "away"))
             self._refuse(request.submission, lease, request.answer)
             return
+        if lease.lease_id:
+            self._metrics.count("relay_permits_total", "granted")
         try:
             new = self._new_message(request)
         except StorageError as error:
@@ -211,11 +215,20 @@ class Accept:
     def _signed_head(self, request: _Request) -> bytes:
         """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
         shaped = request.shaped
-        keys = self._directory.signing_keys(request.account.account_id, shaped.author.domain)
+        keys = self._signing_keys(request.account.account_id, shaped.author.domain)
         if not self.rules.ed25519:
             keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
         signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, request.now_ms // 1000)
         return signatures + join_head(shaped.fields)
+
+    def _signing_keys(self, account: str, domain: str) -> Sequence[SigningKey]:
+        """Return the author's keys, and the relay's own by decision 7: where no identity signs, or always."""
+        rules, directory = self.rules, self._directory
+        keys = directory.signing_keys(account, domain)
+        if rules.relay_signature == "never" or (keys and rules.relay_signature == "auto"):
+            return keys
+        own = directory.signing_keys(RELAY_ACCOUNT, rules.shape.hostname)
+        return [*keys, *(key for key in own if key.domain not in {one.domain for one in keys})]
 
     def _mail(self, request: _Request) -> bytes:
         submission, shaped, account = request.submission, request.shaped, request.account.account_id
@@ -256,8 +269,12 @@ class Accept:
 
     def _tell(self, request: _Request, new: NewMessage) -> None:
         metrics, message = self._metrics, new.message
+        metrics.count("relay_messages_accepted_total", request.submission.protocol.value)
         metrics.count("relay_messages_accepted_bytes_total", amount=message.size_bytes)
         metrics.count("relay_recipients_accepted_total", amount=len(new.deliveries))
+        suppressed = sum(1 for one in new.deliveries if one.state is DeliveryState.SUPPRESSED)
+        if suppressed:
+            metrics.count("relay_recipients_suppressed_total", amount=suppressed)
         metrics.observe("relay_message_bytes", message.size_bytes)
         metrics.observe("relay_accept_seconds", self._clock.monotonic() - request.begun)
         self._log.info(
@@ -268,6 +285,9 @@ class Accept:
             recipients=len(new.deliveries),
             size_bytes=message.size_bytes,
         )
+
+
+_PERMIT_ANSWERS = {Reason.RATE_EXCEEDED: "rate", Reason.QUOTA_EXCEEDED: "quota"}
 
 
 def _plain(shaped: Shaped) -> bool:

@@ -156,6 +156,7 @@ class _Life:
         self._draining = False
         self._started = False
         self._beat_due = 0.0
+        self._server: Server | None = None
         self._lines_dropped = context.log.lines_dropped
 
     async def live(self) -> int:
@@ -178,8 +179,9 @@ class _Life:
             context.ops.add("metrics.snapshot", lambda _request: context.metrics.snapshot())
             context.ops.add("ping", lambda _request: {"process": context.name, "pid": os.getpid()})
             await self._body.start()
-            server = Server(context.run_dir / f"{context.name}.sock", context.ops, context.log)
-            await server.start()
+            # Kept: a listener that nobody refers to is closed when it is collected.
+            self._server = Server(context.run_dir / f"{context.name}.sock", context.ops, context.log)
+            await self._server.start()
         except RelayError as error:
             self._fail(error)
             return
@@ -267,6 +269,8 @@ class _Life:
     async def _drain_body(self, timeout_seconds: float) -> None:
         if self._body is not None and self._started:
             await self._body.drain(timeout_seconds)
+        if self._server is not None:
+            await self._server.close()
         self._end(0)
 
     def _end(self, code: int) -> None:

@@ -17,11 +17,17 @@ LINE_MAX_BYTES = 1024 * 1024
 OPERATION = "feedback.take"
 
 
+def owner_of(shard: int, workers: int) -> int:
+    """Return the worker that has a shard: its own, or its part of those that more workers left behind."""
+    return (shard - 1) % workers + 1
+
+
 class WorkerPeers:
     """The other workers of this machine, by shard."""
 
-    def __init__(self, run_dir: Path, log: Log) -> None:
+    def __init__(self, run_dir: Path, workers: int, log: Log) -> None:
         self._run_dir = run_dir
+        self._workers = workers
         self._log = log
         self._room = asyncio.Semaphore(CALLS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -36,16 +42,17 @@ class WorkerPeers:
         error: Exception | None = None
         try:
             async with self._room, asyncio.timeout(TIMEOUT_SECONDS):
-                await self._call(self._run_dir / f"worker-{shard:04d}.sock", item_id, item)
+                path = self._run_dir / f"worker-{owner_of(shard, self._workers):04d}.sock"
+                await self._call(path, shard, item_id, item)
         except (OSError, TimeoutError, ValueError, TemporaryError) as failure:
             error = TemporaryError(f"worker {shard} did not take it: {failure or type(failure).__name__}")
         done(error)
 
-    async def _call(self, path: Path, item_id: str, item: bytes) -> None:
+    async def _call(self, path: Path, shard: int, item_id: str, item: bytes) -> None:
         with short_address(path) as address:
             reader, writer = await asyncio.open_unix_connection(address, limit=LINE_MAX_BYTES)
         try:
-            request = {"id": item_id, "op": OPERATION, "item": base64.b64encode(item).decode()}
+            request = {"id": item_id, "op": OPERATION, "shard": shard, "item": base64.b64encode(item).decode()}
             writer.write(orjson.dumps(request) + b"\n")
             await writer.drain()
             answer = orjson.loads(await reader.readline())

@@ -11,6 +11,7 @@ from relay.net.resolver import ResolverSettings
 from relay.pipeline.accept import AcceptRules
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.receive import ReceiveRules
+from relay.ports import Metrics
 from relay.runtime.config.incoming import AuthLimits
 from relay.runtime.config.incoming import Listener as ListenerConfig
 from relay.runtime.config.model import Config
@@ -120,7 +121,7 @@ def receive_rules(config: Config, master: bytes) -> ReceiveRules:
     )
 
 
-def spool_options(config: Config) -> SpoolOptions:
+def spool_options(config: Config, metrics: Metrics) -> SpoolOptions:
     """Return how a shard is kept."""
     retention = Retention(
         # A bounce that comes back is matched with its message from history.
@@ -128,7 +129,7 @@ def spool_options(config: Config) -> SpoolOptions:
         history_bytes=config.history.size_max,
         dedupe_days=round(config.feedback.retention / DAY_SECONDS) + 5,
     )
-    return SpoolOptions(disk_free_min_bytes=config.limits.disk_free_min, retention=retention)
+    return SpoolOptions(disk_free_min_bytes=config.limits.disk_free_min, retention=retention, metrics=metrics)
 
 
 def resolver_settings(config: Config) -> ResolverSettings:

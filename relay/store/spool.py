@@ -22,7 +22,7 @@ from relay.model.content import Content
 from relay.model.delivery import DeliveryState, Step
 from relay.model.ids import accepted_ms_of
 from relay.model.message import Delivery, NewMessage, Settlement
-from relay.ports import Clock, Done, Log
+from relay.ports import Clock, Done, Log, Metrics
 from relay.store import operations
 from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
 from relay.store.history import Trace, find_in_history
@@ -46,6 +46,7 @@ class SpoolOptions:
     disk_free_min_bytes: int = 0
     retention: Retention = field(default_factory=Retention)
     crash_point: CrashPoint | None = None
+    metrics: Metrics | None = None
 
 
 class ShardSpool:
@@ -81,6 +82,7 @@ class ShardSpool:
             on_commit=self._committed,
             on_failure=self._failed,
             crash_point=options.crash_point,
+            metrics=options.metrics,
         )
         self._housekeeper = Housekeeper(
             adopted.paths.database,

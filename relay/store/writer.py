@@ -11,6 +11,7 @@ never retried as if it had worked, and what was refused cannot come back.
 import contextlib
 import sqlite3
 import threading
+import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from relay.errors import NewerVersionError, StorageError
-from relay.ports import Log
+from relay.ports import Log, Metrics
 from relay.store.database import PAGE_BYTES, open_writer
 from relay.store.jobs import Group, Job
 from relay.store.sql import queries
@@ -68,6 +69,7 @@ class Writer:
         on_commit: Callable[[list[int], list[str]], None],
         on_failure: Callable[[bool], None],
         crash_point: CrashPoint | None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.wal_pages = 0  # about how many pages the write-ahead log has; read by the housekeeper
         self._path = path
@@ -77,6 +79,8 @@ class Writer:
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._crash_point = crash_point
+        self._metrics = metrics
+        self._sync_seconds = 0.0
         self._queue: SimpleQueue[Job | Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._loop: AbstractEventLoop | None = None
@@ -140,12 +144,14 @@ class Writer:
                 return jobs, None
 
     def _commit(self, jobs: Sequence[Job]) -> None:
+        begun = time.monotonic()
         try:
             group = self._write(jobs)
         except Exception as error:  # noqa: BLE001 - whatever a member raises is its own answer
             self._fail(jobs, error)
             return
         self._answer(jobs, None)
+        self._tell(len(jobs), time.monotonic() - begun)
         size_bytes = sum(job.size_bytes for job in jobs)
         self.wal_pages += size_bytes // PAGE_BYTES + _PAGES_A_JOB * len(jobs)
         self._on_commit(group.finished, group.files)
@@ -163,12 +169,22 @@ class Writer:
             connection.execute(_WRITE["set_meta"], ("key_ceiling", ceiling))
         if self._crash_point:
             self._crash_point("before commit")
+        syncing = time.monotonic()
         connection.execute("COMMIT")
+        self._sync_seconds = time.monotonic() - syncing
         if self._crash_point:
             self._crash_point("after commit")
         self._next_seq = group.next_seq
         self._key_ceiling = ceiling
         return group
+
+    def _tell(self, jobs: int, seconds: float) -> None:
+        """Count a commit, on the loop's thread, which owns the metrics."""
+        metrics, loop = self._metrics, self._loop
+        if metrics is None or loop is None:
+            return
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_observe, metrics, jobs, seconds, self._sync_seconds)
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         if isinstance(error, sqlite3.Error | OSError | StorageError | NewerVersionError) and _in_doubt(error):
@@ -255,3 +271,9 @@ def _in_doubt(error: Exception) -> bool:
     if isinstance(error, sqlite3.Error):
         return _code(error) in _STORAGE_CODES
     return True
+
+
+def _observe(metrics: Metrics, jobs: int, seconds: float, sync_seconds: float) -> None:
+    metrics.observe("relay_commit_group_messages", jobs)
+    metrics.observe("relay_commit_seconds", seconds)
+    metrics.observe("relay_sync_seconds", sync_seconds)

@@ -46,7 +46,7 @@ def test_ten_at_once_keep_memory_flat_and_neighbours_quick():
     body = b"From: app@example.com\r\n\r\n" + large_body()
     with Receiver(keep_bytes=False) as receiver, Product(receiver.port, workers=1) as product:
         product.send()
-        worker = next(pid for name, pid in product.children().items() if "worker" in name)
+        worker = product.children()["worker-0001"]
         before = memory_kb(worker)
         peak, waits, failed = [before], [], []
 

@@ -31,14 +31,14 @@ def test_mail_queued_while_the_next_hop_is_down_survives_a_restart():
     delivery = {"retry": ["1s"]}
     with Product(port, workers=2, delivery=delivery) as product:
         ids = [product.send() for _ in range(6)]
-        listed = eventually(lambda: (rows := product.json("queue", "list")) and len(rows) == 6 and rows)
+        listed = eventually(lambda: (rows := product.rows("queue", "list")) and len(rows) == 6 and rows)
         assert {row["messageId"] for row in listed} == set(ids)
         product.stop()
-        assert {row["messageId"] for row in product.json("queue", "list")} == set(ids)
+        assert {row["messageId"] for row in product.rows("queue", "list")} == set(ids)
         with Receiver(port=port) as receiver:
             product.start()
             receiver.wait(6)
-            eventually(lambda: product.json("queue", "list") == [])
+            eventually(lambda: product.rows("queue", "list") == [])
             assert len(receiver.messages) == 6
 
 
@@ -47,10 +47,10 @@ def test_queue_commands_hold_release_and_delete():
         port = receiver.port
     with Product(port, delivery={"retry": ["1h"]}) as product:
         kept, dropped = product.send(), product.send()
-        eventually(lambda: all(row["attempts"] for row in product.json("queue", "list")))
+        eventually(lambda: all(row["attempts"] for row in product.rows("queue", "list")))
         product.run("queue", "hold", kept)
         product.run("queue", "delete", dropped, "--yes")
-        states = {row["messageId"]: row["state"] for row in product.json("queue", "list")}
+        states = {row["messageId"]: row["state"] for row in product.rows("queue", "list")}
         assert states == {kept: "held"}
         with Receiver(port=port) as receiver:
             product.run("queue", "release", kept)

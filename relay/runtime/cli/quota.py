@@ -1,5 +1,6 @@
 """`relay quota`: how much an account may send."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,13 +40,15 @@ def set_(
 def show(
     *, account: AccountOption = DEFAULT_ACCOUNT, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show the limits of an account."""
+    """Show the limits of an account, and what it sent in the last 24 hours."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         found = catalog.accounts.require(account)
+    sent = sent_last_day(site.data_dir, account)
     if as_json:
-        write_json(as_object(found))
+        write_json({**as_object(found), "sentLast24Hours": sent})
         return
     write_fields(
         {
@@ -54,5 +57,18 @@ def show(
             "sandbox": "yes" if found.sandbox else "no",
             "recipients in 24 hours": limit_text(found.daily_quota),
             "recipients a second": limit_text(found.send_rate),
+            "sent in the last 24 hours": str(sent),
         }
     )
+
+
+def sent_last_day(data_dir: Path, account: str) -> int:
+    """Return the recipients accepted in the last 24 hours, as all shards count them (QUOTA-006)."""
+    from relay.policy.quota import first_minute  # noqa: PLC0415
+    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+    from relay.store.adoption import shards_on_disk  # noqa: PLC0415
+    from relay.store.usage import read_usage  # noqa: PLC0415
+
+    since = first_minute(SteadyClock().now_ms())
+    usages = (read_usage(data_dir, shard, since) for shard in shards_on_disk(data_dir))
+    return sum(sum(usage.get(account, {}).values()) for usage in usages)

@@ -1,0 +1,126 @@
+"""One spool shard at work: the queue, its ready window, its deliveries, its feedback.
+
+A worker has its own line, which takes new mail, and one more for each shard that an earlier run with more workers
+left behind: those take nothing new, but what they hold is delivered and what comes back for them is matched.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.mail.returnpath import make as make_return_path
+from relay.model.message import Delivery, NewMessage
+from relay.model.outcome import Outcome
+from relay.pipeline.attempt import OutboundDelivery
+from relay.pipeline.dispatch import CallLater, Dispatch
+from relay.pipeline.internal import InternalMail, Origin
+from relay.pipeline.receive import Peers, Receive, ReceiveRules
+from relay.pipeline.report import Report, Window
+from relay.ports import Clock, Job, Log, Metrics, Release
+from relay.schedule.retry import RetryPolicy
+from relay.store.inbox import ShardInbox
+from relay.store.spool import ShardSpool
+
+
+@dataclass(frozen=True, slots=True)
+class LineRules:
+    """What configuration says about a line; replaced whole at reload."""
+
+    receive: ReceiveRules
+    retry: RetryPolicy
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class LineTools:
+    """What lines of one worker share. `progress` is told of every finished attempt."""
+
+    clock: Clock
+    call_later: CallLater
+    log: Log
+    metrics: Metrics
+    peers: Peers
+    progress: Callable[[], None]
+
+
+class ShardLine:
+    """A shard with everything that works on it. `outbound` serves this line alone."""
+
+    def __init__(self, spool: ShardSpool, outbound: OutboundDelivery, rules: LineRules, tools: LineTools) -> None:
+        self.spool = spool
+        self.outbound = outbound
+        self._rules = rules
+        self._tools = tools
+        self.dispatch = Dispatch(
+            spool=spool,
+            outbound=outbound,
+            return_path=self._return_path,
+            clock=tools.clock,
+            call_later=tools.call_later,
+            log=tools.log,
+        )
+        self.mail = InternalMail(
+            origin=rules.origin, spool=spool, clock=tools.clock, log=tools.log, metrics=tools.metrics
+        )
+        self._report = self._make_report(rules)
+        outbound.on_outcome = self._on_outcome
+        self.receive = Receive(
+            rules=rules.receive,
+            inbox=ShardInbox(spool, tools.clock),
+            spool=spool,
+            peers=tools.peers,
+            mail=self.mail,
+            accepted=self.accepted,
+            call_later=tools.call_later,
+            clock=tools.clock,
+            log=tools.log,
+            metrics=tools.metrics,
+        )
+
+    def _make_report(self, rules: LineRules) -> Report:
+        tools, dispatch = self._tools, self.dispatch
+        return Report(
+            spool=self.spool,
+            window=Window(dispatch.finished, dispatch.later, dispatch.accepted, dispatch.is_corrupt),
+            retry=rules.retry,
+            reports=self.mail.failure_report,
+            hostname=rules.origin.hostname,
+            clock=tools.clock,
+            random=random.random,
+            call_later=tools.call_later,
+            log=tools.log,
+            metrics=tools.metrics,
+        )
+
+    def start(self) -> None:
+        """Begin with what the shard holds."""
+        self.dispatch.start()
+        self.receive.start()
+
+    def apply(self, rules: LineRules) -> None:
+        """Take on new rules."""
+        self._rules = rules
+        self.receive.rules = rules.receive
+        self.mail.origin = rules.origin
+        self._report.retry = rules.retry
+
+    def accepted(self, new: NewMessage) -> None:
+        """Take a message that was just committed to this shard."""
+        self.dispatch.accepted(new)
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Start nothing new and settle what is in flight."""
+        self.dispatch.stop()
+        await self.outbound.drain(timeout_seconds)
+
+    def _on_outcome(self, job: Job, outcome: Outcome, release: Release) -> None:
+        self._tools.progress()
+        self._report.on_outcome(job, outcome, release)
+
+    def _return_path(self, delivery: Delivery) -> str:
+        message = delivery.message
+        if not message.sender:
+            return ""
+        rules = self._rules.receive
+        local = make_return_path(message.message_id, delivery.index, rules.token_key)
+        return f"{local}@{rules.bounce_domain}"
