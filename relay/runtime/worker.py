@@ -209,8 +209,10 @@ class WorkerBody:
         self._gate.connections_max = config.limits.connections_max
         self._gate.per_address_max = config.limits.connections_per_address_max
         self._accept.rules = accept
+        if config.dns != self._context.config.dns:
+            self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
         for line in self._lines.values():
-            line.outbound.apply(outbound, self._guard(config).judge)
+            line.outbound.apply(outbound, self._guard(config).judge, self._resolver)
             line.apply(rules)
 
     async def drain(self, timeout_seconds: float) -> None:
