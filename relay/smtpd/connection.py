@@ -153,7 +153,10 @@ class SmtpConnection(asyncio.Protocol):
         try:
             if tls.established:
                 tls.feed(data)
-                return tls.read()
+                text = tls.read()
+                if tls.has_output:  # an alert to a renegotiation, the answer to a key update
+                    self._transport.write(tls.take())
+                return text
             tls.feed(data)
             if not tls.established:
                 self._transport.write(tls.take())

@@ -86,6 +86,11 @@ class TlsChannel:
         """Return the ciphertext to be put on the wire."""
         return self._outgoing.read()
 
+    @property
+    def has_output(self) -> bool:
+        """True when OpenSSL has something to say that nobody asked it to write."""
+        return self._outgoing.pending > 0
+
     def close(self) -> None:
         """Say close_notify; the peer's own is not waited for."""
         try:
