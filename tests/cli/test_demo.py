@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,17 @@ def test_lines_to_copy_are_whole(ready):
     compile(texts["Python"].split("\n", 1)[1].removesuffix("END"), "snippet", "exec")
     for name in ("swaks", "curl"):
         subprocess.run(["sh", "-n", "-c", texts[name]], check=True)
+
+
+def test_lines_to_copy_find_the_program(ready, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    tools = dict(snippets(ready))["Relay's own tools"].splitlines()
+    found = subprocess.run(
+        ["sh", "-c", f"{tools[0]}\n{tools[1]}\ncommand -v relay"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == str(Path(sys.executable).parent / "relay")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    assert "PATH" not in dict(snippets(ready))["Relay's own tools"]
 
 
 def test_demo_shows_a_message_all_the_way(tmp_path):

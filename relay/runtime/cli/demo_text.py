@@ -1,6 +1,9 @@
 """Lines to copy from `relay demo`, with the real ports and credentials in them."""
 
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.runtime.cli.demo_site import DOMAIN, INBOX
@@ -70,6 +73,7 @@ def _tools(demo: "Demo") -> str:
     config = shlex.quote(str(demo.config))
     return "\n".join(
         (
+            *_path(),
             f"export RELAY_CONFIG={config}",
             f"relay send --from me@{DOMAIN} --to you@{INBOX}",
             "relay queue list",
@@ -77,3 +81,10 @@ def _tools(demo: "Demo") -> str:
             f"curl http://127.0.0.1:{demo.ports.metrics}/metrics",
         )
     )
+
+
+def _path() -> list[str]:
+    """Return what puts `relay` on the path of a new shell, where it is not: `make run` needs no such thing."""
+    if shutil.which("relay"):
+        return []
+    return [f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"']
