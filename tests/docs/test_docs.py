@@ -10,6 +10,7 @@ import typer.main
 import yaml
 
 from relay.runtime.cli.app import app
+from relay.runtime.config.load import parse
 from relay.runtime.config.model import Config
 from relay.runtime.config.section import Section
 from relay.runtime.observe.table import BY_NAME, Kind
@@ -209,6 +210,26 @@ def test_the_checks_themselves_find_faults():
     assert fault_of(["trace"], whole=True) != ""
     assert fault_of(["queue", "list", "--state", "held"], whole=True) == ""
     assert len(list(blocks(ROOT / "README.md"))) >= 15
+
+
+# --- configuration --------------------------------------------------------------------------------------------------
+
+EXAMPLES = [
+    pytest.param(text, id=f"{name_of(page)}:{number}")
+    for page in GUIDES
+    for number, (language, text) in enumerate(FENCE.findall(page.read_text()))
+    if language == "yaml" and "scrape_configs" not in text
+]
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_configuration_in_blocks_is_taken(text):
+    head = "" if text.startswith("hostname:") else "hostname: relay.example\n"
+    parse(head + text, Path("/etc/relay/relay.yaml"))
+
+
+def test_there_are_examples_of_configuration():
+    assert len(EXAMPLES) >= 5
 
 
 # --- metrics ------------------------------------------------------------------------------------------------------
