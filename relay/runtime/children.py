@@ -163,6 +163,7 @@ class _Life:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         loop.set_exception_handler(self._stray)
+        self._context.log.writer.attach(loop.call_soon)
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_reader(self._channel.fileno(), self._read_control)
         self._beat_due = loop.time()
@@ -170,6 +171,7 @@ class _Life:
         self._spawn(self._start())
         code = await self._ended
         loop.remove_reader(self._channel.fileno())
+        self._context.log.writer.detach()
         return code
 
     async def _start(self) -> None:

@@ -147,7 +147,7 @@ class WorkerBody:
         )
         regions = (config.region, *config.smtp.accepted_regions)
         services = Services(
-            intake=WorkerIntake(self._accept, line.receive, self._directory, line.spool),
+            intake=WorkerIntake(self._accept, line.receive, self._directory, line.spool, self._clock),
             authenticator=CatalogAuthenticator(self._directory, self._master, regions),
             permits=self._permits,
             metrics=context.metrics,

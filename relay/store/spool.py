@@ -139,13 +139,13 @@ class ShardSpool:
         A body file in `incoming/` is moved: use `content` afterwards, not the old path.
         """
         if isinstance(message.content.body, bytes):
-            self._writer.submit(Append(message, done))
+            self._writer.submit_soon(Append(message, done))
         else:
             self._body_queue.put((message, done))
 
     def settle(self, settlement: Settlement, done: Done) -> None:
         """Write the verdict on one delivery with all its effects, all or nothing."""
-        self._writer.submit(Settle(settlement, done))
+        self._writer.submit_soon(Settle(settlement, done))
 
     def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
         """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`.

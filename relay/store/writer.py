@@ -1,7 +1,7 @@
 """The one thread that writes a shard: group commit.
 
 It takes everything that waits, writes it in one transaction, commits (one sync), and wakes the event loop once
-with all answers. Groups grow by themselves while a sync runs; a lone message never waits for company.
+with all answers. Groups grow by themselves while a sync runs; a lone message never waits for company (`company`).
 
 States of the connection: *open*; *down* after a failed write. In *down* the next group first reopens the file and
 commits an incident count, whose sync also replaces whatever the failed one left in the log: a failed sync is
@@ -20,8 +20,9 @@ from typing import Final
 
 from relay.errors import NewerVersionError, StorageError
 from relay.ports import Log, Metrics
+from relay.store.company import Company
 from relay.store.database import PAGE_BYTES, open_writer
-from relay.store.jobs import Group, Job
+from relay.store.jobs import Append, Group, Job
 from relay.store.sql import queries
 
 GROUP_JOBS_MAX: Final = 256
@@ -81,7 +82,9 @@ class Writer:
         self._crash_point = crash_point
         self._metrics = metrics
         self._sync_seconds = 0.0
-        self._queue: SimpleQueue[Job | Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
+        self._company = Company()
+        self._queue: SimpleQueue[list[Job] | Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
+        self._turn: list[Job] = []
         self._connection: sqlite3.Connection | None = None
         self._loop: AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -95,7 +98,19 @@ class Writer:
 
     def submit(self, job: Job) -> None:
         """Add a job; from any thread, never waits."""
-        self._queue.put(job)
+        self._queue.put([job])
+
+    def submit_soon(self, job: Job) -> None:
+        """Add a job from the loop's thread; those of one turn of the loop wake the writer once."""
+        self._turn.append(job)
+        if len(self._turn) == 1:
+            assert self._loop is not None
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        if self._turn:
+            jobs, self._turn = self._turn, []
+            self._queue.put(jobs)
 
     def between(self, action: Callable[[sqlite3.Connection], None]) -> None:
         """Run something outside a transaction, between two groups."""
@@ -105,6 +120,7 @@ class Writer:
         """Commit what waits, end the thread, close the file."""
         if self._thread is None:
             return
+        self._end_turn()
         self._queue.put(None)
         self._thread.join()
         self._thread = None
@@ -129,13 +145,16 @@ class Writer:
         jobs: list[Job] = []
         size_bytes = 0
         entry = self._queue.get()
+        wait_seconds = self._company.wait_seconds(time.monotonic())
+        if wait_seconds:
+            time.sleep(wait_seconds)
         while True:
             if entry is None:
                 return jobs, _STOP
-            if not isinstance(entry, Job):
+            if not isinstance(entry, list):
                 return jobs, entry
-            jobs.append(entry)
-            size_bytes += entry.size_bytes
+            jobs += entry
+            size_bytes += sum([job.size_bytes for job in entry])
             if len(jobs) >= GROUP_JOBS_MAX or size_bytes >= GROUP_BYTES_MAX:
                 return jobs, None
             try:
@@ -151,7 +170,9 @@ class Writer:
             self._fail(jobs, error)
             return
         self._answer(jobs, None)
-        self._tell(len(jobs), time.monotonic() - begun)
+        ended = time.monotonic()
+        self._company.committed(sum(type(job) is Append for job in jobs), self._sync_seconds, ended)
+        self._tell(len(jobs), ended - begun)
         size_bytes = sum(job.size_bytes for job in jobs)
         self.wal_pages += size_bytes // PAGE_BYTES + _PAGES_A_JOB * len(jobs)
         self._on_commit(group.finished, group.files)

@@ -54,15 +54,48 @@ class LineWriter:
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
         self._stalled = False
+        self._call_soon: Callable[[Callable[[], None]], object] | None = None
+        self._lines: list[bytes] = []
         self.dropped = 0
         self.dropped_total = 0
 
+    def attach(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """Write the lines of one turn of an event loop together, from now on."""
+        self._call_soon = call_soon
+
+    def detach(self) -> None:
+        """Write what waits, and from now on each line at once."""
+        self._call_soon = None
+        self.flush()
+
     def write(self, line: bytes) -> None:
         """Write one line, or count it as dropped."""
+        if self._call_soon is None:
+            self._put(line, 1)
+            return
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            self._call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits, in pieces that a pipe keeps whole beside those of other processes."""
+        lines, self._lines = self._lines, []
+        piece: list[bytes] = []
+        size_bytes = 0
+        for line in lines:
+            if size_bytes + len(line) > LINE_MAX_BYTES and piece:
+                self._put(b"".join(piece), len(piece))
+                piece, size_bytes = [], 0
+            piece.append(line)
+            size_bytes += len(line)
+        if piece:
+            self._put(b"".join(piece), len(piece))
+
+    def _put(self, line: bytes, lines: int) -> None:
         if not self._poll.poll(0 if self._stalled else _STALL_WAIT_MS):
             self._stalled = True
-            self.dropped += 1
-            self.dropped_total += 1
+            self.dropped += lines
+            self.dropped_total += lines
             return
         if self.dropped:
             line = b'{"level":"warning","event":"log lines were dropped","lines":%d}\n' % self.dropped + line
@@ -86,6 +119,11 @@ class StructuredLog:
     def bind(self, **fields: object) -> "StructuredLog":
         """Return a log that writes these fields too."""
         return StructuredLog(self._bound.bind(**fields), self._writer)
+
+    @property
+    def writer(self) -> LineWriter:
+        """Where the lines go."""
+        return self._writer
 
     @property
     def lines_dropped(self) -> int:
