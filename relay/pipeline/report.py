@@ -17,7 +17,7 @@ from relay.model.delivery import DeliveryState, Step, after
 from relay.model.message import Delivery, NewEvent, NewMessage, Settlement
 from relay.model.outcome import Outcome
 from relay.ports import Clock, Job, Log, Metrics, Release, Spool
-from relay.schedule.retry import Decision, RetryPolicy, decide
+from relay.schedule.retry import Decision, RetryPolicy, as_told, decide
 
 SETTLE_AGAIN_SECONDS = 1.0
 
@@ -67,6 +67,7 @@ class Report:
         """Settle one attempt; `release` is called when it is on disk."""
         delivery = job.delivery
         decision = self._decide(delivery, outcome)
+        outcome = as_told(outcome, decision)
         state = after(delivery.state, decision.step) or delivery.state
         events: tuple[NewEvent, ...] = ()
         messages: Sequence[NewMessage] = ()

@@ -6,7 +6,7 @@ last attempt falls on the end of the lifetime; nothing expires without having be
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.model.delivery import Step
 from relay.model.message import Delivery
@@ -52,6 +52,14 @@ def decide(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolic
     if outcome.nxdomain and policy.nxdomain_bounces:
         return _missing_domain(delivery, now_ms, policy)
     return _later(delivery, outcome, now_ms, policy, jitter)
+
+
+def as_told(outcome: Outcome, decision: Decision) -> Outcome:
+    """Return the outcome as events and reports tell it: a domain missing twice is a permanent failure (decision 3)."""
+    if decision.step is not Step.REFUSED or outcome.verdict is Verdict.PERMANENT:
+        return outcome
+    enhanced, _, text = decision.reply.partition(" ")
+    return replace(outcome, verdict=Verdict.PERMANENT, enhanced=enhanced, text=text)
 
 
 def _missing_domain(delivery: Delivery, now_ms: int, policy: RetryPolicy) -> Decision:

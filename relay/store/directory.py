@@ -74,6 +74,8 @@ class CatalogDirectory:
         self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
         self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
         self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
+        self._catalog.refuse_newer()
+        self._suppression.refuse_newer()
 
     def refresh(self) -> bool:
         """Drop what changed since the last call; say whether anything did."""

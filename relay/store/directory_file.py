@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ class ReadFile:
         self._looks = 0
         self._seq = 0
         self._version = -1
+
+    def refuse_newer(self) -> None:
+        """Raise NewerVersionError for a file of a newer release; what else is wrong with it is told at its use."""
+        with suppress(StorageError):
+            open_for_reading(self._path, self._queries).close()
 
     def refresh(self) -> bool:
         """Compare with the file on disk; say whether something changed (4 us when nothing did)."""

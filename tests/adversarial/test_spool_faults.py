@@ -1,0 +1,313 @@
+"""Section F: the disk is full or read-only, somebody put things into the spool, a second relay starts."""
+
+import os
+import shutil
+import smtplib
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+import yaml
+
+from tests.adversarial.wire import Wire, message, settled, waiting, with_mark
+from tests.product import RELAY, Product, Receiver, eventually, free_ports
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+DISK_BYTES = 48 * 1024 * 1024
+FREE_MIN_BYTES = 8 * 1024 * 1024
+
+
+def serve_once(product, config=None):
+    """Run `relay serve` that is expected to end by itself; return (exit code, what it said)."""
+    command = [*RELAY, "serve", "-c", str(config or product.config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=40)
+    said = done.stdout + done.stderr
+    return done.returncode, said
+
+
+@pytest.fixture(scope="module")
+def idle():
+    """A relay that is set up and not running; tests start it as they need and put back what they change."""
+    with Receiver() as receiver:
+        product = Product(receiver.port)
+        product.receiver = receiver
+        yield product
+        product.stop()
+        shutil.rmtree(product.directory, ignore_errors=True)
+
+
+# --- disk full ---------------------------------------------------------------------------------------------------
+
+
+class SmallDisk:
+    """A tmpfs that a test can fill."""
+
+    def __init__(self, path):
+        self.path = path
+        self.filler = path / "filler"
+
+    def free(self):
+        status = os.statvfs(self.path)
+        return status.f_bavail * status.f_frsize
+
+    def fill(self, leave_bytes):
+        with self.filler.open("ab") as file:
+            while (more := min(self.free() - leave_bytes, 1 << 20)) > 0:
+                try:
+                    file.write(b"\1" * more)
+                    file.flush()
+                except OSError:
+                    break
+
+    def empty(self):
+        self.filler.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(path)], check=True)
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def submit(product, numbers):
+    with smtplib.SMTP("127.0.0.1", product.trusted_port, timeout=30) as client:
+        for number in numbers:
+            text = f"From: app@example.com\r\nX-Number: {number}\r\n\r\nx\r\n"
+            client.sendmail("app@example.com", ["user@remote.example"], text)
+
+
+def mail_reply(product, port):
+    with Wire(port) as client:
+        client.say("EHLO x")
+        begin = time.monotonic()
+        reply = client.say("MAIL FROM:<app@example.com>")
+        return reply, time.monotonic() - begin
+
+
+@pytest.mark.root
+@root_only
+@pytest.mark.req("FLOW-005", "FLOW-009")
+def test_a_full_disk_refuses_new_mail_and_loses_none(disk):
+    """F06, F07: 452 at once, deliveries go on, recovery without a restart, at most one more copy each."""
+    later = threading.Event()
+    later.set()
+
+    def answer(verb, line):
+        return "451 4.3.0 later" if verb == "RCPT" and later.is_set() else None
+
+    with Receiver(answer=answer) as receiver:
+        delivery = {"retry": ["1s"], "retry_jitter_percent": 0}
+        product = Product(receiver.port, delivery=delivery, limits={"disk_free_min": FREE_MIN_BYTES})
+        shutil.copytree(product.data_dir, disk.path / "data")
+        product.values["data_dir"] = str(disk.path / "data")
+        product.data_dir = disk.path / "data"
+        product.save()
+        with product:
+            worker = product.children()["worker-0001"]
+            submit(product, range(20))
+            disk.fill(FREE_MIN_BYTES // 2)
+            for port in (product.trusted_port, product.mx_port):
+                eventually(lambda port=port: mail_reply(product, port)[0].startswith("452"), 5, "452")
+                assert mail_reply(product, port)[1] < 1
+            later.clear()
+            eventually(lambda: len(receiver.seen) == 20, 20, "deliveries on a full disk")
+            settled(product)
+            assert set(receiver.seen.values()) == {1}
+
+            disk.empty()
+            eventually(lambda: mail_reply(product, product.trusted_port)[0] == "250 Ok", 10, "room again")
+            later.set()
+            submit(product, range(100, 120))
+            eventually(lambda: product.log_text().count('"deferred"') > 20)
+            disk.fill(0)  # now not even a settlement can be written
+            later.clear()
+            eventually(lambda: len(receiver.seen) > 20, 20, "a delivery without room to note it")
+            eventually(lambda: "settlement not written" in product.log_text(), 20)
+            assert mail_reply(product, product.trusted_port)[0].startswith("452")
+            disk.empty()
+            eventually(lambda: len(receiver.seen) == 40, 40, "all messages")
+            settled(product, 40)
+            assert all(1 <= copies <= 2 for copies in receiver.seen.values())
+            assert waiting(product) == 0
+            assert product.children()["worker-0001"] == worker
+            submit(product, [200])
+            eventually(lambda: receiver.seen["200"] == 1)
+            assert product.is_ready()
+
+
+@pytest.mark.root
+@root_only
+def test_a_read_only_data_directory_stops_the_start(idle):
+    """F21: one sentence and an exit code, also for root."""
+    place = str(idle.data_dir)
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        code, said = serve_once(idle)
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+    assert code in {73, 74, 75, 77, 78}
+    assert "cannot be" in said
+    assert place in said
+
+
+# --- what does not start -------------------------------------------------------------------------------------------
+
+
+def test_missing_and_wrong_certificates_stop_the_start(idle):
+    key = idle.directory / "tls" / "key.pem"
+    for path in (idle.certificate, key):
+        kept = path.read_bytes()
+        try:
+            path.unlink()
+            code, said = serve_once(idle)
+            assert code == 78
+            assert path.name in said
+            path.write_bytes(b"-----BEGIN CERTIFICATE-----\nnonsense\n")
+            path.chmod(0o600)
+            code, said = serve_once(idle)
+            assert code == 78
+            assert path.name in said
+        finally:
+            path.write_bytes(kept)
+            path.chmod(0o600)
+
+
+def test_a_key_that_others_can_read_is_told(idle):
+    """L11: a warning or a refusal, never silence."""
+    key = idle.directory / "tls" / "key.pem"
+    key.chmod(0o644)
+    try:
+        done = idle.run("check", check=False)
+        assert "key.pem" in done.stdout + done.stderr
+    finally:
+        key.chmod(0o600)
+
+
+def test_a_port_that_is_taken_stops_the_start(idle):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", idle.port))
+        other.listen()
+        code, said = serve_once(idle)
+    assert code != 0
+    assert str(idle.port) in said
+    assert "use" in said
+
+
+@pytest.mark.parametrize("name", ["catalog.db", "spool/0001/spool.db", "suppression.db"])
+def test_state_of_a_newer_version_is_refused_untouched(idle, name):
+    """F17: one sentence, an exit code, and not a byte of it changed."""
+    if not (idle.data_dir / name).exists():
+        idle.start()
+        idle.stop()
+    path = idle.data_dir / name
+    kept = path.read_bytes()
+    try:
+        database = sqlite3.connect(path)
+        version, application = (
+            database.execute(f"PRAGMA {n}").fetchone()[0] for n in ("user_version", "application_id")
+        )
+        database.execute("PRAGMA user_version = 9999")
+        if application:  # a shard says its format twice, so that damage is not taken for a newer release
+            database.execute(f"PRAGMA application_id = {application - version + 9999}")
+        database.close()
+        newer = path.read_bytes()
+        code, said = serve_once(idle)
+        assert code == 78
+        assert "written by a newer release" in said
+        assert path.read_bytes() == newer
+    finally:
+        for extra in ("-wal", "-shm"):
+            path.with_name(path.name + extra).unlink(missing_ok=True)
+        path.write_bytes(kept)
+
+
+# --- things that do not belong there -------------------------------------------------------------------------------
+
+
+def test_strange_things_in_the_spool_do_no_harm(idle, tmp_path):
+    """F15: odd names and links are left alone or dropped as links; nothing outside is read, written or removed."""
+    idle.start()
+    idle.stop()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    secret = outside / "secret"
+    secret.write_text("mine")
+    shard = idle.data_dir / "spool" / "0001"
+    made = []
+    for directory in (shard / "bodies", shard / "incoming", shard / "quarantine"):
+        directory.mkdir(exist_ok=True)
+        (directory / "link").symlink_to(secret)
+        (directory / "dirlink").symlink_to(outside)
+        (directory / "line\nbreak \x1b[31m").write_text("x")
+        (directory / "a directory").mkdir()
+        made.append(directory)
+    for name in ("not a shard", "99999", "-1", "0001x", "..strange"):
+        (idle.data_dir / "spool" / name).mkdir()
+        made.append(idle.data_dir / "spool" / name)
+    (idle.data_dir / "spool" / "0002").symlink_to(outside)
+    (idle.data_dir / "history" / "strange").parent.mkdir(exist_ok=True)
+    (idle.data_dir / "history" / "strange").symlink_to(outside)
+    log_before = len(idle.log_text())
+    try:
+        idle.start()
+        idle.send(body="strange\r\n")
+        eventually(lambda: [m for m in idle.receiver.messages if b"strange" in m[2]])
+        settled(idle)
+    finally:
+        idle.stop()
+        (idle.data_dir / "spool" / "0002").unlink(missing_ok=True)
+        for place in made:
+            if place.parent.name == "spool":
+                shutil.rmtree(place, ignore_errors=True)
+    assert secret.read_text() == "mine"
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+    import json
+
+    for line in idle.log_text()[log_before:].splitlines():
+        json.loads(line)
+
+
+def test_a_second_relay_on_the_same_data_is_refused(idle):
+    """F12: also when its ports are free; the first one goes on."""
+    other = idle.directory / "other.yaml"
+    values = dict(idle.values)
+    ports = free_ports(len(values["listeners"]))
+    values["listeners"] = [entry | {"port": port} for entry, port in zip(values["listeners"], ports, strict=True)]
+    other.write_text(yaml.safe_dump(values))
+    idle.start()
+    try:
+        before = idle.children()
+        code, said = serve_once(idle, other)
+        assert code == 75
+        assert "already running" in said
+        assert str(idle.process.pid) in said
+        assert idle.children() == before
+        with Wire(idle.trusted_port) as client:
+            client.say("EHLO x")
+            assert client.transaction(message("first-goes-on"))[:3] == "250"
+        eventually(lambda: with_mark(idle.receiver.messages, "first-goes-on"))
+    finally:
+        idle.stop()
+
+
+def test_configuration_faults_stop_the_start_with_their_line(idle):
+    """P05: unknown key, wrong type, missing value: all told at once, as file:line."""
+    kept = idle.config.read_text()
+    try:
+        idle.config.write_text(kept + "limitz: {}\nworkers: many\n")
+        code, said = serve_once(idle)
+    finally:
+        idle.config.write_text(kept)
+    assert code == 78
+    assert "limitz" in said
+    assert "workers" in said
+    assert f"{idle.config}:" in said
