@@ -1,6 +1,7 @@
 """Memory and a deep queue: 100 connections, 1,000,000 queued deliveries, 50,000 that are being retried.
 
-    python -m bench.memory [--quick] [--only connections|backlog|retrying] [--queued 1000000] [--retrying 50000]
+    python -m bench.memory [--quick] [--only connections|backlog|retrying] [--queued 1000000] [--due]
+                           [--retrying 50000] [--wait 300]
 
 Memory is PSS, the share of each page that a process accounts for, summed over all processes of the relay, so that
 what they share counts once. The queue is written straight into the shard files, with the relay's own rows, before
@@ -27,7 +28,7 @@ from pathlib import Path
 
 from bench import relaymta
 from bench.figures import Figure, Receiver, arguments, at_most, end_to_end, finish, show_reference, submit
-from bench.proc import pss_mb, tree
+from bench.proc import cpu_seconds, pss_mb, tree
 from relay.model.ids import new_message_id
 from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, Message
 from relay.runtime.clock import SteadyClock
@@ -186,7 +187,7 @@ def backlog(directory: Path, receiver: Receiver, args: argparse.Namespace) -> li
     begin = time.monotonic()
     now_ms = int(time.time() * 1000)
     for shard in SHARDS:
-        later = range(now_ms + HOUR_MS, now_ms + 2 * HOUR_MS)
+        later = range(now_ms - HOUR_MS, now_ms) if args.due else range(now_ms + HOUR_MS, now_ms + 2 * HOUR_MS)
         fill(data_dir(place, values), shard, args.queued // 2, account=made["account"], domains=1000, due_ms=later)
     size = sum(file.stat().st_size for file in place.rglob("spool.db")) / 1e9
     print(f"  {args.queued} deliveries written in {time.monotonic() - begin:.0f} s, {size:.1f} GB", flush=True)
@@ -237,6 +238,7 @@ def retrying(directory: Path, receiver: Receiver, args: argparse.Namespace) -> l
                     flush=True,
                 )
                 if name == "busy":
+                    show_attempts(server, receiver)
                     memory.append(show_memory(server, "busy"))
             finally:
                 server.stop()
@@ -247,6 +249,16 @@ def retrying(directory: Path, receiver: Receiver, args: argparse.Namespace) -> l
         ),
         at_most(f"PSS with {args.retrying} retrying", max(memory), 400, "MB"),
     ]  # fmt: skip
+
+
+def show_attempts(server, receiver: Receiver, seconds: float = 4) -> None:
+    """Print what an attempt that is refused costs while there is nothing else to do."""
+    receiver.quiet()
+    cpu, refused = cpu_seconds(server.process.pid), receiver.ask()["refused"]
+    time.sleep(seconds)
+    cpu, refused = cpu_seconds(server.process.pid) - cpu, receiver.ask()["refused"] - refused
+    share = f"{100 * cpu / seconds:.0f} % of a core for {refused / seconds:.0f} retries a second"
+    print(f"  retries alone: {share}, {1000 * cpu / max(1, refused):.2f} ms of CPU each", flush=True)
 
 
 def new_mail(server, receiver: Receiver, messages: int) -> tuple[float, dict]:
@@ -266,6 +278,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--queued", type=int, default=1_000_000)
+    parser.add_argument("--due", action="store_true", help="the million is due at the start, as after an outage")
     parser.add_argument("--retrying", type=int, default=50_000)
     parser.add_argument("--domains", type=int, default=500, help="domains of the retrying deliveries, each shard")
     parser.add_argument("--wait", type=int, default=300, help="seconds between two attempts")

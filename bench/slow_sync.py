@@ -1,10 +1,10 @@
 """Group commit: what is left of the rate when every sync takes 5 ms longer, and whether a lone message waits.
 
-    python -m bench.slow_sync [--quick] [--delay-ms 5] [--rounds 3] [--messages 4000]
+    python -m bench.slow_sync [--quick] [--delay-ms 5] [--slices 15] [--seconds 1.5]
 
 The slow disk is a small library, compiled here with gcc and preloaded into the relay, whose fsync and fdatasync sleep
-and count. The product knows nothing of it. Length of the sleep and counter are in a shared page, so the same running
-relay is measured alternately with and without delay.
+and count. The product knows nothing of it. Length of the sleep and counter are in a shared page, so that one load on
+one running relay is measured by turns with and without delay, in slices of time too short for the machine to change.
 
 A lone message: one every 100 ms over one connection. It should be acknowledged after one sync, so that a delay shows
 once in its time; half a delay of room is left for a commit of its own settlement that is still running.
@@ -21,7 +21,9 @@ import time
 from pathlib import Path
 
 from bench import relaymta
-from bench.figures import Figure, Receiver, arguments, at_least, at_most, end_to_end, finish, show_reference, submit
+from bench.figures import ROOT, Figure, Receiver, arguments, at_least, at_most, finish, show_reference, submit
+
+SETTLE_SECONDS = 0.3  # after a change of the delay
 
 SHIM = r"""
 #define _GNU_SOURCE
@@ -73,28 +75,43 @@ class SlowDisk:
         return struct.unpack("=Q", self.map[8:16])[0]
 
 
-def rate(
-    server, receiver: Receiver, disk: SlowDisk, args, *, delay_ms: float, connections: int
-) -> tuple[float, dict]:
-    disk.delay(delay_ms)
-    before = disk.syncs()
-    value, figures = end_to_end(server, receiver, args.messages, connections=connections)
-    each = args.messages / max(1, disk.syncs() - before)
-    print(
-        f"  {connections:3} connections, sync +{delay_ms:g} ms: {value:6.0f}/s  ack p50 {figures['ack_p50_ms']:6.1f} "
-        f"p99 {figures['ack_p99_ms']:6.1f} ms  {each:5.1f} messages a sync",
-        flush=True,
-    )
-    return value, figures
-
-
 def share(server, receiver: Receiver, disk: SlowDisk, args, connections: int) -> float:
-    """Return the rate with slow syncs as a share of that without, of alternating runs."""
-    normal, slow = [], []
-    for _ in range(args.rounds):
-        normal.append(rate(server, receiver, disk, args, delay_ms=0, connections=connections)[0])
-        slow.append(rate(server, receiver, disk, args, delay_ms=args.delay_ms, connections=connections)[0])
-    return statistics.median(slow) / statistics.median(normal)
+    """Return the rate with slow syncs as a share of that without: one load, slices of time by turns."""
+    taken: dict[float, list[float]] = {0.0: [], args.delay_ms: []}
+    syncs: dict[float, list[float]] = {0.0: [], args.delay_ms: []}
+    generator = endless(server, connections)
+    try:
+        time.sleep(2)
+        for _ in range(args.slices):
+            for delay_ms, rates in taken.items():
+                disk.delay(delay_ms)
+                time.sleep(SETTLE_SECONDS)
+                begin, messages, count = time.monotonic(), receiver.ask()["messages"], disk.syncs()
+                time.sleep(args.seconds)
+                messages, seconds = receiver.ask()["messages"] - messages, time.monotonic() - begin
+                rates.append(messages / seconds)
+                syncs[delay_ms].append(messages / max(1, disk.syncs() - count))
+        if generator.poll() is not None:
+            raise SystemExit("the generator ended early")
+    finally:
+        disk.delay(0)
+        generator.terminate()
+        generator.wait(10)
+    for delay_ms, rates in taken.items():
+        print(
+            f"  {connections:3} connections, sync +{delay_ms:g} ms: {statistics.median(rates):5.0f}/s "
+            f"({min(rates):.0f} to {max(rates):.0f}), {statistics.median(syncs[delay_ms]):.1f} messages a sync",
+            flush=True,
+        )
+    # Neighbours in time are compared with each other: what else the machine does changes slowly beside a slice.
+    return statistics.median(slow / normal for normal, slow in zip(*taken.values(), strict=True))
+
+
+def endless(server, connections: int) -> subprocess.Popen:
+    """Start a load that lasts until it is terminated."""
+    command = [sys.executable, "-m", "bench.load", "--messages", "10000000", "--connections", str(connections)]
+    command += ["--port", str(server.port), "--user", server.user, "--password", server.password]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def lone(server, disk: SlowDisk, args) -> tuple[float, float]:
@@ -138,11 +155,12 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--delay-ms", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--slices", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a slice")
     parser.add_argument("--lone", type=int, default=50)
     args = parser.parse_args()
     if args.quick:
-        args.rounds, args.messages, args.lone = 1, 2000, 20
+        args.rounds, args.slices, args.lone = 1, 5, 20
     show_reference()
     if shutil.which("gcc") is None:
         finish([Figure("rate with slow syncs", ">= 0.7", "not measured: gcc is missing")], args.json)
