@@ -56,12 +56,16 @@ class CountedDestination:
         batch = list(events)
         async with self._turn:
             await self._finished()
-            self._running = asyncio.create_task(self._inner.publish(batch))
+            self._running = asyncio.create_task(self._publish(batch))
             try:
                 await asyncio.shield(self._running)
             except TemporaryError:
                 self._metrics.count("relay_events_failures_total", self.name)
                 raise
+
+    async def _publish(self, batch: list[NewEvent]) -> None:
+        """Publish and count: also when whoever asked for it is gone meanwhile."""
+        await self._inner.publish(batch)
         self._metrics.count("relay_events_published_total", self.name, amount=len(batch))
 
     async def close(self) -> None:

@@ -310,7 +310,8 @@ class Supervisor:
             self._abandon_start(child)
             return
         how = _how_it_ended(status)
-        self._log.error("process ended and is started again", name=child.name, pid=pid, how=how, delay_seconds=delay)
+        say = self._log.error if status else self._log.warning  # 0: an operator ended it
+        say("process ended and is started again", name=child.name, pid=pid, how=how, delay_seconds=delay)
 
     def _drain_packets(self, child: Child) -> None:
         """Read what the child said last."""

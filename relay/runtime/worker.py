@@ -214,6 +214,7 @@ class WorkerBody:
         for line in self._lines.values():
             line.outbound.apply(outbound, self._guard(config).judge, self._resolver)
             line.apply(rules)
+            line.spool.apply(settings.spool_options(config, self._context.metrics))
 
     async def drain(self, timeout_seconds: float) -> None:
         """End sessions between messages, settle what is in flight, close everything."""

@@ -68,7 +68,7 @@ class Housekeeper:
         self._writer = writer
         self._clock = clock
         self._log = log
-        self._retention = retention
+        self.retention = retention
         self._crash_point = crash_point
         self._finished: deque[int] = deque(maxlen=FINISHED_HELD_MAX)
         self._missed = True  # finished messages of an earlier life are found by a sweep
@@ -183,10 +183,10 @@ class Housekeeper:
     def _upkeep(self) -> None:
         now_ms = self._clock.now_ms()
         self._ask(_prune("prune_usage", now_ms // MINUTE_MS - _USAGE_MINUTES))
-        self._ask(_prune("prune_dedupe", now_ms - self._retention.dedupe_days * 86_400_000))
+        self._ask(_prune("prune_dedupe", now_ms - self.retention.dedupe_days * 86_400_000))
         if self._copy is not None:
             self._copy.detach()
-        retention = self._retention
+        retention = self.retention
         dropped = drop_old(self._history_directory, now_ms, retention.history_days, retention.history_bytes)
         if dropped:
             self._log.info("history dropped", days=dropped)

@@ -125,6 +125,12 @@ class ShardSpool:
         self._in_flight.close()
         os.close(self._adopted.lock)
 
+    def apply(self, options: SpoolOptions) -> None:
+        """Keep to other bounds of disk space and retention from now on."""
+        self._options = options
+        self._room_until = 0.0
+        self._housekeeper.retention = options.retention
+
     # --- the port ----------------------------------------------------------------------------------------------
 
     def next_key(self) -> int:

@@ -94,6 +94,7 @@ class Smtp(Section):
     accepted_regions: tuple[Annotated[str, Field(strict=True, max_length=100), Kind("region")], ...] = setting(
         DEFAULT_REGIONS,
         "Regions, besides `region`, for which an SMTP password derived from an access key is accepted.",
+        restart=True,
         max_length=1000,
     )
     received_client: Flag = setting(False, "Writes the client's address and HELO name into the Received header.")
@@ -165,4 +166,4 @@ class Limits(Section):
         ge=0.0,
         le=3600.0,
     )
-    auth: AuthLimits = setting({}, "Limits of failed logins.")
+    auth: AuthLimits = setting({}, "Limits of failed logins.", restart=True)

@@ -19,7 +19,6 @@ def config(text: str) -> Config:
     ("text", "key"),
     [
         ("limits: {errors_max: 5}", "limits.errors_max"),
-        ("limits: {auth: {delay: 2s}}", "limits.auth.delay"),
         ("tls: {certificate: new.pem}", "tls.certificate"),
         ("listeners: [{kind: mx, port: 25}]", "listeners"),
         ("routes: [{domain: a.example, smarthost: b.example}]", "routes"),
@@ -55,6 +54,17 @@ def test_what_needs_a_restart(text, key):
 def test_a_part_of_run_as_needs_a_restart_too():
     changes = reload_changes(config("run_as: {user: relay}"), config("run_as: {user: mail}"))
     assert changes.restart == ("run_as.user",)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("limits: {auth: {delay: 2s}}", "limits.auth.delay"),
+        ("smtp: {accepted_regions: [eu-1]}", "smtp.accepted_regions"),
+    ],
+)
+def test_what_logins_are_judged_by_needs_a_restart(text, key):
+    assert reload_changes(config(""), config(text)).restart == (key,)
 
 
 def test_a_host_name_takes_what_is_derived_from_it_along():
