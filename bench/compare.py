@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS = {
     "submission": {"title": "STARTTLS + AUTH + DKIM, sessions reused", "plain": False, "per_session": 0},
     "session": {"title": "STARTTLS + AUTH + DKIM, one message a session", "plain": False, "per_session": 1},
-    "plain": {"title": "trusted loopback listener, sessions reused", "plain": True, "per_session": 0},
+    "plain": {"title": "trusted loopback listener, unsigned, sessions reused", "plain": True, "per_session": 0},
 }
 
 
@@ -51,7 +51,7 @@ def load(server, messages: int, scenario: dict, rate: float = 0, connections: in
     command = [sys.executable, "-m", "bench.load", "--port", str(port), "--messages", str(messages)]
     command += ["--connections", str(connections), "--per-session", str(scenario["per_session"]), "--rate", str(rate)]
     if scenario["plain"]:
-        command.append("--no-tls")
+        command += ["--no-tls", "--sender", relaymta.PLAIN_SENDER]
     else:
         command += ["--user", server.user, "--password", server.password]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=600)

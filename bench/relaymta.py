@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+PLAIN_SENDER = "bench@plain.example"
 RELAY = [sys.executable, "-m", "relay"]
 
 
@@ -106,6 +107,9 @@ def prepare(directory: Path, sink_port: int, **settings: object) -> tuple[dict, 
     config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     command(config, "identity", "create", "example.com")
     command(config, "identity", "verify", "--force", "example.com")
+    # An address identity has no signing key: plain relaying is measured without a signature, like Postfix.
+    command(config, "identity", "create", PLAIN_SENDER)
+    command(config, "identity", "verify", "--force", PLAIN_SENDER)
     return made, values
 
 

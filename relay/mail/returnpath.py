@@ -1,12 +1,14 @@
 """Signed return paths: a bounce finds its message and recipient by the address it comes to (FLOW-012, 017, 018).
 
 A token is 48 characters of lower-case base32: the first 24 hex digits of the message id (shard, acceptance time,
-first group of the UUID), the recipient index (2 bytes) and 16 bytes of HMAC-SHA256. Base32 survives servers that
+first group of the UUID), the recipient index (2 bytes) and 16 bytes of keyed BLAKE2b (RFC 7693, a MAC by itself
+and a tenth of the cost of HMAC here). Base32 survives servers that
 change the case of local parts.
 """
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ PREFIX_CHARS = 25  # of a message id: 16 hex digits, a hyphen, 8 hex digits
 TOKEN_CHARS = 48
 _ID_BYTES = 12
 _MAC_BYTES = 16
-_DOMAIN_SEPARATION = b"relay return path 1\0"
+_DOMAIN_SEPARATION = b"relay return pth"  # 16 bytes, what BLAKE2b takes
 _SHAPE = re.compile(r"[a-z2-7]{48}\Z")
 
 
@@ -64,4 +66,4 @@ def read(local: str, key: bytes) -> ReturnPath | None:
 
 
 def _mac(named: bytes, key: bytes) -> bytes:
-    return hmac.digest(key, _DOMAIN_SEPARATION + named, "sha256")[:_MAC_BYTES]
+    return hashlib.blake2b(named, digest_size=_MAC_BYTES, key=key, person=_DOMAIN_SEPARATION).digest()
