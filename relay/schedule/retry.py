@@ -55,7 +55,7 @@ def decide(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolic
 
 
 def as_told(outcome: Outcome, decision: Decision) -> Outcome:
-    """Return the outcome as events and reports tell it: a domain missing twice is a permanent failure (decision 3)."""
+    """Return the outcome as events and reports tell it: a domain missing twice failed for good (decision 3)."""
     if decision.step is not Step.REFUSED or outcome.verdict is Verdict.PERMANENT:
         return outcome
     enhanced, _, text = decision.reply.partition(" ")

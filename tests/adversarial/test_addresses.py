@@ -19,11 +19,14 @@ RELAY_FORMS = [
 ]  # fmt: skip
 
 MALFORMED = [
-    "", "@", "a@", "@remote.example", "a b@remote.example", "a@remote example", "a@remote..example", "a@.remote.example",
+    "", "@", "a@", "@remote.example", "a b@remote.example", "a@remote example", "a@remote..example",
+    "a@.remote.example",
     "a@remote.example.", ".a@remote.example", "a.@remote.example", "a..b@remote.example", "a@-remote.example",
     "a@remote-.example", "a@remote_x.example", "a@b@remote.example", "a@remote.example,b@remote.example",
-    "a@remote.example;b@remote.example", "(comment)a@remote.example", "a@remote.example(comment)", '"a@remote.example',
-    '"a"b@remote.example', "a\\@remote.example", "Name <a@remote.example>", "<a@remote.example>", "a@remote.example:25",
+    "a@remote.example;b@remote.example", "(comment)a@remote.example", "a@remote.example(comment)",
+    '"a@remote.example',
+    '"a"b@remote.example', "a\\@remote.example", "Name <a@remote.example>", "<a@remote.example>",
+    "a@remote.example:25",
     "a@300.300.300.300", "a@12345", "a@[remote.example]", "a" * 65 + "@remote.example", "a@" + "d" * 64 + ".example",
     "a@" + ".".join(["d" * 60] * 5), "a" * 5000 + "@remote.example", "a@xn--.example", "a@xn--a-.example",
     "a@remote.example\t", "a\x01@remote.example", "a\x7f@remote.example", "a\x1b[0m@remote.example",
@@ -99,8 +102,10 @@ def test_equal_recipients_are_one_delivery_and_local_case_is_kept(product, recei
     assert got == ["CASE@remote.example", "Case@remote.example", "case@remote.example"]
 
 
-QUOTED = ['"a@b"@remote.example', '"very long quoted"@remote.example', r'"a\"b"@remote.example', r'"a\\b"@remote.example',
-          '" "@remote.example', '"a>b<c"@remote.example', "o'brien+tag=x@remote.example", "!#$%&'*/=?^`{|}~-@remote.example",
+QUOTED = ['"a@b"@remote.example', '"very long quoted"@remote.example', r'"a\"b"@remote.example',
+r'"a\\b"@remote.example',
+          '" "@remote.example', '"a>b<c"@remote.example', "o'brien+tag=x@remote.example",
+          "!#$%&'*/=?^`{|}~-@remote.example",
           "l" * 64 + "@remote.example"]  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_a_command_behind_a_bare_end_of_line_is_not_executed(product, receiver):
     for bare in (b"\n", b"\r", b"\r\r", b"\n\r"):
         client.send(b"MAIL FROM:<app@example.com>" + bare + b"RCPT TO:<evil@remote.example>\r\n")
         assert client.reply()[:3] == "500"
-        client.buffer += b"" if client.silent(0.1) else b""
+        client.silent(0.1)  # a second refusal may follow, for the rest of the line
         while client.buffer:
             assert client.reply()[:3] == "500"
         assert client.say("DATA")[:3] == "503"

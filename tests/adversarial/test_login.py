@@ -20,7 +20,8 @@ def test_auth_cases_in_one_session(product):
     client.say("EHLO x")
     for command, code in [
         ("MAIL FROM:<app@example.com>", "530"), ("RCPT TO:<user@remote.example>", "530"), ("DATA", "530"),
-        ("AUTH", "501"), ("AUTH NTLM TlRMTVNTUAABAAAA", "504"), ("AUTH ANONYMOUS", "504"), ("AUTH " + "X" * 40, "504"),
+        ("AUTH", "501"), ("AUTH NTLM TlRMTVNTUAABAAAA", "504"), ("AUTH ANONYMOUS", "504"), ("AUTH " + "X" * 40,
+        "504"),
         ("AUTH CRAM-MD5", "504"), ("AUTH XOAUTH2 dXNlcj0=", "504"), ("AUTH PLAIN !!!!", "501"),
         ("AUTH PLAIN =", "501"), ("AUTH PLAIN AA=A", "501"), ("AUTH PLAIN " + "A" * 65536, "500"),
     ]:  # fmt: skip

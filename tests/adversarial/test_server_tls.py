@@ -106,9 +106,9 @@ def test_every_suite_it_takes_gives_forward_secrecy(product):
             context.set_ciphers(f"{name}:@SECLEVEL=0")
         except ssl.SSLError:
             continue
-        with socket.create_connection(("127.0.0.1", product.implicit_port), 10) as raw:
-            with contextlib.suppress(ssl.SSLError, ConnectionError), context.wrap_socket(raw) as secure:
-                taken.append(secure.cipher()[0])
+        raw = socket.create_connection(("127.0.0.1", product.implicit_port), 10)
+        with raw, contextlib.suppress(ssl.SSLError, ConnectionError), context.wrap_socket(raw) as secure:
+            taken.append(secure.cipher()[0])
     assert len(names) > 50
     assert taken
     assert all(name.startswith(("ECDHE-", "DHE-")) and ("GCM" in name or "CHACHA20" in name) for name in taken)
@@ -169,9 +169,9 @@ def test_odd_server_names_never_break_the_listener(name, product):
 
 def test_a_name_of_255_octets_gets_the_default_certificate(product):
     name = ".".join(["n" * 63] * 3) + "." + "n" * 61
-    with socket.create_connection(("127.0.0.1", product.implicit_port), 10) as raw:
-        with lenient().wrap_socket(raw, server_hostname=name) as secure:
-            assert secure.recv(4) == b"220 "
+    raw = socket.create_connection(("127.0.0.1", product.implicit_port), 10)
+    with raw, lenient().wrap_socket(raw, server_hostname=name) as secure:
+        assert secure.recv(4) == b"220 "
 
 
 def test_renegotiation_is_refused_at_once(product):
@@ -208,7 +208,8 @@ def test_a_new_certificate_drops_none_of_fifty_sessions(product, receiver):
     before = sessions[0].socket.getpeercert(binary_form=True)
     key = product.directory / product.values.get("tls", {}).get("key", "tls/key.pem")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3",
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+        "3",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
          "-keyout", f"{key}.new", "-out", f"{product.certificate}.new"],
         check=True, capture_output=True,
@@ -218,9 +219,9 @@ def test_a_new_certificate_drops_none_of_fifty_sessions(product, receiver):
     product.process.send_signal(signal.SIGHUP)
 
     def replaced():
-        with socket.create_connection(("127.0.0.1", product.implicit_port), 10) as raw:
-            with lenient().wrap_socket(raw) as secure:
-                return secure.getpeercert(binary_form=True) != before
+        raw = socket.create_connection(("127.0.0.1", product.implicit_port), 10)
+        with raw, lenient().wrap_socket(raw) as secure:
+            return secure.getpeercert(binary_form=True) != before
 
     eventually(replaced)
     for client in sessions[:10]:
