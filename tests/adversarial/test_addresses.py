@@ -91,7 +91,6 @@ def test_a_source_route_is_dropped_and_never_followed(product, receiver):
     assert [m[1] for m in with_mark(receiver.messages, "route")] == [["user@remote.example"]]
 
 
-@pytest.mark.req("QUOTA-003")
 def test_equal_recipients_are_one_delivery_and_local_case_is_kept(product, receiver):
     """D08."""
     client = open_listener(product, "submission")

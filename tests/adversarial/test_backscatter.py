@@ -77,7 +77,7 @@ def test_forged_return_paths_are_refused_without_an_event(product, receiver):
     assert len(product.events("Bounce")) <= bounces + 1  # the one in capitals
 
 
-@pytest.mark.req("FLOW-013", "HDR-021")
+@pytest.mark.req("FLOW-013")
 def test_an_automatic_reply_is_forwarded_and_never_answered(product, receiver):
     """K13: it goes to the submitter with the null sender, makes no event, and no loop."""
     message_id, path = return_path(product, receiver, "auto-reply-of")

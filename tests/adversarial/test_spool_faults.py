@@ -95,7 +95,6 @@ def mail_reply(product, port):
 @pytest.mark.root
 @pytest.mark.slow
 @root_only
-@pytest.mark.req("FLOW-005", "FLOW-009")
 def test_a_full_disk_refuses_new_mail_and_loses_none(disk):
     """F06, F07: 452 at once, deliveries go on, recovery without a restart, at most one more copy each."""
     later = threading.Event()
