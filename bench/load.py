@@ -28,7 +28,7 @@ def make_message(size: int, sender: str, recipient: str, number: int) -> bytes:
         f"X-Bench: {number} {time.monotonic_ns()}\r\n\r\n"
     ).encode()
     body = LINE * ((size - len(head)) // len(LINE) + 1)
-    return head + body[: size - len(head) - 2] + b"\r\n"
+    return head + body[: size - len(head) - 2].rstrip(b"\r\n") + b"\r\n"
 
 
 class Load:
