@@ -129,7 +129,9 @@ def compare(title: str, servers: list, run, pairs: int) -> dict[str, dict]:
         show(name, row)
     if "relay" in result and "postfix" in result:
         ours, theirs = result["relay"], result["postfix"]
-        print(f"  rate x {ours['rate'] / theirs['rate']:.2f}, CPU x {ours['cpu_ms'] / theirs['cpu_ms']:.2f}", flush=True)
+        print(
+            f"  rate x {ours['rate'] / theirs['rate']:.2f}, CPU x {ours['cpu_ms'] / theirs['cpu_ms']:.2f}", flush=True
+        )
     return result
 
 
@@ -154,7 +156,10 @@ def main() -> None:
                 if args.only in (None, name):
                     messages = args.messages // 2 if scenario["per_session"] else args.messages
                     results[name] = compare(
-                        scenario["title"], servers, lambda s, m=messages, c=scenario: measure(s, sink, m, c), args.pairs
+                        scenario["title"],
+                        servers,
+                        lambda s, m=messages, c=scenario: measure(s, sink, m, c),
+                        args.pairs,
                     )
             if args.only in (None, "low"):
                 results["low"] = compare(

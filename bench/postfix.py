@@ -44,7 +44,9 @@ class Postfix:
         return [self.master, self.opendkim.pid]
 
     def stop(self) -> None:
-        subprocess.run(["/usr/sbin/postfix", "-c", str(self.directory / "etc"), "stop"], check=False, capture_output=True)
+        subprocess.run(
+            ["/usr/sbin/postfix", "-c", str(self.directory / "etc"), "stop"], check=False, capture_output=True
+        )
         self.opendkim.send_signal(signal.SIGTERM)
         self.opendkim.wait(10)
 
@@ -119,9 +121,7 @@ def _unique(lines: list[str]) -> list[str]:
 def _opendkim(directory: Path, port: int) -> subprocess.Popen:
     keys = directory / "dkim"
     keys.mkdir()
-    subprocess.run(
-        ["opendkim-genkey", "-b", "2048", "-d", "example.com", "-s", "bench", "-D", str(keys)], check=True
-    )
+    subprocess.run(["opendkim-genkey", "-b", "2048", "-d", "example.com", "-s", "bench", "-D", str(keys)], check=True)
     configuration = keys / "opendkim.conf"
     configuration.write_text(
         f"Syslog no\nCanonicalization relaxed/relaxed\nDomain example.com\nSelector bench\n"

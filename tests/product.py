@@ -74,9 +74,7 @@ class Receiver:
 
     def _run(self):
         self._loop = asyncio.new_event_loop()
-        server = self._loop.run_until_complete(
-            self._loop.create_server(lambda: _Session(self), self.host, self.port)
-        )
+        server = self._loop.run_until_complete(self._loop.create_server(lambda: _Session(self), self.host, self.port))
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
@@ -296,7 +294,9 @@ class Product:
         client.login(self.user, self.password)
         return client
 
-    def send(self, recipients="user@remote.example", body="Hello\r\n", headers="", sender=None, client=None, options=()):
+    def send(
+        self, recipients="user@remote.example", body="Hello\r\n", headers="", sender=None, client=None, options=()
+    ):
         """Submit one message and return its message id."""
         sender = sender if sender is not None else f"app@{self.domain}"
         to = recipients if isinstance(recipients, str) else ", ".join(recipients)

@@ -81,9 +81,7 @@ class OutboundDelivery:
         self.draining = False
         self.apply(settings)
 
-    def apply(
-        self, settings: OutboundSettings, judge: Judge | None = None, resolver: Resolver | None = None
-    ) -> None:
+    def apply(self, settings: OutboundSettings, judge: Judge | None = None, resolver: Resolver | None = None) -> None:
         """Use new settings, and another judge of addresses, from now on; open connections end by the old ones."""
         self._judge = judge or self._judge
         self._resolver = resolver or self._resolver

@@ -8,6 +8,7 @@ that shard acknowledges it; the owner matches it, removes repeats, writes the ev
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ READ_MAX_BYTES = 1024 * 1024
 FORWARD_MAX_BYTES = 256 * 1024
 WAITING_BATCH = 200
 AGAIN_SECONDS = 10.0
+_RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 ROLE_ACCOUNTS = frozenset({"postmaster", "abuse"})  # RFC 5321 section 4.5.1, RFC 2142
 
 Answer = Callable[[Accepted | Refusal], None]
@@ -106,7 +108,7 @@ class Receive:
     def receive(self, submission: Submission, answer: Answer) -> None:
         """Commit what arrived, then answer; hand it over afterwards."""
         content = submission.content
-        if content.head.lower().count(b"\r\nreceived:") >= RECEIVED_MAX:
+        if len(_RECEIVED.findall(content.head)) >= RECEIVED_MAX:
             answer(Refusal(Reason.LOOP))
             return
         message_id = self._mail.new_id()

@@ -45,7 +45,9 @@ class WorkerPeers:
                 path = self._run_dir / f"worker-{owner_of(shard, self._workers):04d}.sock"
                 await self._call(path, shard, item_id, item)
         except (OSError, TimeoutError, ValueError, TemporaryError) as failure:
-            error = TemporaryError(f"the worker that has shard {shard} did not take it: {failure or type(failure).__name__}")
+            error = TemporaryError(
+                f"the worker that has shard {shard} did not take it: {failure or type(failure).__name__}"
+            )
         done(error)
 
     async def _call(self, path: Path, shard: int, item_id: str, item: bytes) -> None:

@@ -7,6 +7,7 @@ left behind: those take nothing new, but what they hold is delivered and what co
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from relay.mail.returnpath import make as make_return_path
 from relay.model.message import Delivery, NewMessage
@@ -20,6 +21,8 @@ from relay.ports import Clock, Job, Log, Metrics, Release
 from relay.schedule.retry import RetryPolicy
 from relay.store.inbox import ShardInbox
 from relay.store.spool import ShardSpool
+
+FAULT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,21 @@ class ShardLine:
 
     def _on_outcome(self, job: Job, outcome: Outcome, release: Release) -> None:
         self._tools.progress()
-        self._report.on_outcome(job, outcome, release)
+        try:
+            self._report.on_outcome(job, outcome, release)
+        except Exception as error:  # noqa: BLE001 (our own fault must not strand the delivery, nor its connection)
+            self._tools.log.error(
+                "outcome not settled, trying the delivery again later",
+                message_id=job.delivery.message.message_id,
+                error=error,
+            )
+            self._tools.call_later(FAULT_SECONDS, partial(self._again, job.delivery.key))
+            release()
+
+    def _again(self, key: int) -> None:
+        """Let go of a delivery that nothing was written about: it is still queued on disk."""
+        self.dispatch.finished(key)
+        self.dispatch.requeued()
 
     def _return_path(self, delivery: Delivery) -> str:
         message = delivery.message

@@ -17,9 +17,7 @@ WORST_EXPANSION = 1.5  # what a message may need on disk beside its own size: lo
 class WorkerIntake:
     """Joins acceptance and receiving of one worker."""
 
-    def __init__(
-        self, accept: Accept, receive: Receive, directory: Directory, spool: Spool, clock: Clock
-    ) -> None:
+    def __init__(self, accept: Accept, receive: Receive, directory: Directory, spool: Spool, clock: Clock) -> None:
         self._accept = accept
         self._receive = receive
         self._directory = directory

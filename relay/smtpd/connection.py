@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LINGER_SECONDS = 2.0
 # The loop reads a busy socket again and again before it looks at others: make way after this much.
-BURST_BYTES = 512 * 1024
+BURST_BYTES = 128 * 1024
 _WRITE_BUFFER_MAX_BYTES = 64 * 1024
 
 
@@ -262,13 +262,14 @@ class SmtpConnection(asyncio.Protocol):
             self._command_since = 0.0
 
     def _rest(self) -> None:
-        """Let other connections have the loop once."""
+        """Let other connections have the loop: those that bring much take turns."""
         self._burst = 0
         self._resting = True
         self._control_reading()
-        self._door.loop.call_soon(self._rested)
+        self._door.rest(self)
 
-    def _rested(self) -> None:
+    def rested(self) -> None:
+        """Read again."""
         self._resting = False
         self._control_reading()
 

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+from collections import deque
 from typing import TYPE_CHECKING
 
 from relay.smtp.server_policy import ListenerKind, SessionPolicy
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from relay.smtpd.connection import SmtpConnection
 
 TICK_SECONDS = 1.0
+BUSY_CONNECTIONS_A_TURN = 2  # each may bring a quarter of a megabyte, some milliseconds of work
 BACKLOG = 1024
 
 
@@ -29,6 +31,7 @@ class SmtpDoor:
         self.listeners: list[SmtpListener] = []
         self.incoming = IncomingBodies(services.incoming, loop)
         self.draining = False
+        self._resting: deque[SmtpConnection] = deque()
         self.stressed = False
         self.now = services.clock.monotonic()
         self._tick_seconds = tick_seconds
@@ -81,6 +84,18 @@ class SmtpDoor:
         for connection in list(self.connections):
             connection.abort()
         self.incoming.close()
+
+    def rest(self, connection: "SmtpConnection") -> None:
+        """Let a connection read again when it is its turn: few that bring much are read in one turn of the loop."""
+        self._resting.append(connection)
+        if len(self._resting) == 1:
+            self.loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        for _ in range(min(BUSY_CONNECTIONS_A_TURN, len(self._resting))):
+            self._resting.popleft().rested()
+        if self._resting:
+            self.loop.call_soon(self._wake)
 
     def left(self) -> None:
         """Take note that a connection ended."""

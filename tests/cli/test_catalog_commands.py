@@ -169,8 +169,8 @@ def test_quota_and_account(site):
     assert (set_["dailyQuota"], set_["sendRate"]) == (10, 1.5)
     site.call("quota", "set", "--daily", "-1")
     out, _ = site.call("quota", "show")
-    assert "recipients in 24 hours  unlimited" in out
-    assert "recipients a second     1.5" in out
+    assert "recipients in 24 hours     unlimited" in out
+    assert "recipients a second        1.5" in out
     site.call("quota", "set", code=64)
     site.call("quota", "set", "--daily", "-2", code=64)
     site.call("account", "create", "000000000002", "--sandbox")

@@ -67,7 +67,10 @@ def run(kills, seed, pause_seconds=0.4):
     chance = random.Random(seed)
     stop = threading.Event()
     delivery = {"connections_per_site": CONNECTIONS_PER_SITE, "retry": ["1s"]}
-    with Receiver(keep_bytes=False) as receiver, Product(receiver.port, workers=WORKERS, delivery=delivery) as product:
+    with (
+        Receiver(keep_bytes=False) as receiver,
+        Product(receiver.port, workers=WORKERS, delivery=delivery) as product,
+    ):
         submitters = [Submitter(product, f"s{index}", stop) for index in range(SENDERS)]
         for submitter in submitters:
             submitter.start()

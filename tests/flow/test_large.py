@@ -36,7 +36,9 @@ def test_a_40_mb_message_arrives_whole_and_signed():
         assert dkim.verify(data, dnsfunc=zone(product))
         with product.client() as client:
             with pytest.raises(smtplib.SMTPSenderRefused) as caught:
-                client.sendmail("app@example.com", ["u@remote.example"], b"From: app@example.com\r\n\r\n" + body + body)
+                client.sendmail(
+                    "app@example.com", ["u@remote.example"], b"From: app@example.com\r\n\r\n" + body + body
+                )
             assert (caught.value.smtp_code, caught.value.smtp_error) == (552, b"Message is too long.")
             product.send(client=client)
 
@@ -71,4 +73,6 @@ def test_ten_at_once_keep_memory_flat_and_neighbours_quick():
         receiver.wait(11, 90)
         peak.append(memory_kb(worker))
         assert max(peak) - before < 150 * 1024
-        assert sorted(waits)[int(len(waits) * 0.95)] < 2  # the bound of 0.5 s is the benchmark's; this one catches hangs
+        assert (
+            sorted(waits)[int(len(waits) * 0.95)] < 2
+        )  # the bound of 0.5 s is the benchmark's; this one catches hangs
