@@ -23,11 +23,13 @@ from relay.model.refusal import Accepted, Reason, Refusal
 from relay.policy.identity import failed_identities, not_verified
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
 from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, SigningKey, Spool
+from relay.schedule.bandwidth import LargeMail
 from relay.signing.dkim import sign
 
 MINUTE_MS = 60_000
 RELAY_ACCOUNT = "000000000001"  # an identity of the host name there makes the relay's own signature
 
+CallLater = Callable[[float, Callable[[], None]], object]
 Answer = Callable[[Accepted | Refusal], None]
 Reencode = Callable[[Submission, Callable[[Submission | Refusal], None]], None]
 
@@ -71,6 +73,8 @@ class Accept:
         spool: Spool,
         accepted: Callable[[NewMessage], None],
         reencode: Reencode,
+        large_mail: LargeMail,
+        call_later: CallLater,
         clock: Clock,
         log: Log,
         metrics: Metrics,
@@ -81,12 +85,24 @@ class Accept:
         self._spool = spool
         self._accepted = accepted
         self._reencode = reencode
+        self._large_mail = large_mail
+        self._call_later = call_later
         self._clock = clock
         self._log = log
         self._metrics = metrics
 
     def submit(self, submission: Submission, answer: Answer) -> None:
         """Accept or refuse; answers after the commit. May answer from inside the call."""
+        size_bytes = submission.content.size_bytes
+        wait_seconds = self._large_mail.wait_seconds(submission.account, size_bytes, self._clock.monotonic())
+        if wait_seconds is None:
+            self._refuse(submission, Refusal(Reason.RATE_EXCEEDED), answer)
+        elif wait_seconds:
+            self._call_later(wait_seconds, partial(self._in_turn, submission, answer))
+        else:
+            self._in_turn(submission, answer)
+
+    def _in_turn(self, submission: Submission, answer: Answer) -> None:
         if needs_helper(submission):
             self._reencode(submission, partial(self._reencoded, answer))
             return
@@ -105,7 +121,7 @@ class Accept:
         if isinstance(result, Refusal):
             answer(result)
             return
-        self.submit(result, answer)
+        self._in_turn(result, answer)
 
     # --- checks --------------------------------------------------------------------------------------------------
 

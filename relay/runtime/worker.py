@@ -34,6 +34,7 @@ from relay.runtime.shard_line import LineRules, LineTools, ShardLine
 from relay.runtime.worker_gate import WorkerGate
 from relay.runtime.worker_intake import WorkerIntake
 from relay.runtime.worker_ops import WorkerOps
+from relay.schedule.bandwidth import LargeMail
 from relay.smtpd.door import SmtpDoor
 from relay.smtpd.listener import SmtpListener
 from relay.smtpd.services import Services
@@ -134,6 +135,8 @@ class WorkerBody:
             spool=line.spool,
             accepted=line.accepted,
             reencode=Reencoder(line.spool.paths.incoming, context.log).start,
+            large_mail=LargeMail(1 / self._workers()),
+            call_later=self._loop.call_later,
             clock=self._clock,
             log=context.log,
             metrics=context.metrics,

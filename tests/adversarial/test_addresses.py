@@ -1,9 +1,11 @@
 """Section D: nobody relays through us, and no address means something else to the next parser."""
 
+import smtplib
+
 import pytest
 
 from tests.adversarial.wire import Wire, message, open_listener, settled, with_mark
-from tests.product import eventually
+from tests.product import Product, eventually
 
 RELAY_FORMS = [
     "victim@remote.example", "victim%remote.example@relay.example", "victim%remote.example@bounce.relay.example",
@@ -178,3 +180,17 @@ def test_recipients_of_the_header_are_not_recipients(product, receiver):
     eventually(lambda: with_mark(receiver.messages, "envelope"))
     settled(product)
     assert [m[1] for m in with_mark(receiver.messages, "envelope")] == [["only@remote.example"]]
+
+
+@pytest.mark.req("SMTP-007", "SMTP-019")
+def test_extensions_that_are_off_and_recipients_beyond_the_limit():
+    with Product(None, smtp={"smtputf8": False}, limits={"smtp_recipients_max": 100}) as product:
+        with smtplib.SMTP("127.0.0.1", product.trusted_port) as client:
+            client.ehlo()
+            assert "smtputf8" not in client.esmtp_features
+            assert client.docmd("MAIL FROM:<app@example.com> SMTPUTF8")[0] == 555
+            assert client.mail("app@example.com")[0] == 250
+            answers = [client.rcpt(f"u{number}@remote.example") for number in range(101)]
+            assert {code for code, _ in answers[:100]} == {250}
+            assert answers[100] == (452, b"Too many recipients")
+            assert client.data(b"From: app@example.com\r\n\r\nto those that were taken\r\n")[0] == 250

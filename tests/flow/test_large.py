@@ -76,3 +76,17 @@ def test_ten_at_once_keep_memory_flat_and_neighbours_quick():
         assert (
             sorted(waits)[int(len(waits) * 0.95)] < 2
         )  # the bound of 0.5 s is the benchmark's; this one catches hangs
+
+
+@pytest.mark.slow
+@pytest.mark.req("QUOTA-008")
+def test_messages_over_10_mb_share_a_bandwidth():
+    body = b"From: app@example.com\r\n\r\n" + large_body()[: 30 * 1000 * 1000]
+    with Receiver(keep_bytes=False) as receiver, Product(receiver.port, workers=1) as product:
+        acknowledged = []
+        with smtplib.SMTP("127.0.0.1", product.trusted_port, timeout=60) as client:
+            for _ in range(3):
+                client.sendmail("app@example.com", ["u@remote.example"], body)
+                acknowledged.append(time.monotonic())
+        assert acknowledged[2] - acknowledged[0] > 2 * 30 / 42 - 0.1
+        receiver.wait(3, 60)

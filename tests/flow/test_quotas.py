@@ -59,7 +59,7 @@ def test_the_daily_quota_is_exact_over_workers_crashes_and_restarts(receiver):
         assert (shown["dailyQuota"], shown["sentLast24Hours"]) == (30, 30)
 
 
-@pytest.mark.req("QUOTA-001")
+@pytest.mark.req("FLOW-002", "QUOTA-001")
 def test_a_request_that_would_pass_the_quota_is_refused_whole(receiver):
     with Product(receiver.port) as product:
         product.run("quota", "set", "--daily", "5", "--rate", "-1")
@@ -77,6 +77,44 @@ def test_a_rate_lets_a_burst_through_and_then_a_request_into_debt(receiver):
         assert first
         results = flood(product, 2, 3)
         assert set(results) == {RATE}
+
+
+@pytest.mark.req("SMTP-030", "QUOTA-002")
+def test_a_throttled_request_passes_later_unchanged(receiver):
+    with Product(receiver.port) as product:
+        product.run("quota", "set", "--daily", "-1", "--rate", "2")
+        results = []
+
+        def passes():
+            submit_many(product, 1, results)
+            return results[-1][0] == 250 and len(results) > 2
+
+        eventually(passes)
+        assert set(results) >= {RATE} or all(code == 250 for code, _ in results)
+
+
+@pytest.mark.req("FLOW-022", "ERR-004")
+def test_the_first_failing_check_is_the_one_reported(receiver):
+    """Account state, then syntax, then identity, then quota."""
+    with Product(receiver.port) as product:
+
+        def attempt(headers):
+            with smtplib.SMTP("127.0.0.1", product.trusted_port) as client:
+                client.ehlo()
+                client.mail("app@example.com")
+                client.rcpt("user@remote.example")
+                code, text = client.data(f"{headers}\r\n\r\nhi\r\n".encode())
+                return f"{code} {text.decode()}"
+
+        product.run("quota", "set", "--daily", "1", "--rate", "-1")
+        assert attempt("From: app@example.com").startswith("250")
+        assert attempt("From: app@example.com").startswith("454 Throttling failure: Daily")
+        assert "not verified" in attempt("From: x@foreign.example")
+        assert "Duplicate header 'Subject'" in attempt("From: x@foreign.example\r\nSubject: a\r\nSubject: b")
+        product.run("account", "pause", product.account, "--yes", check=False)
+        product.run("account", "pause", product.account, check=False)
+        refused = attempt("From: x@foreign.example\r\nSubject: a\r\nSubject: b")
+        assert refused.startswith("554 Message rejected: Sending paused for this account")
 
 
 def test_while_permits_is_away_limited_accounts_wait_and_nothing_is_exceeded(receiver):
