@@ -102,10 +102,10 @@ async def _serve(mailbox: Maildir, zone: ZoneSource | None, wanted: Wanted) -> N
     context = self_signed_context("sink.localhost") if wanted.tls else None
     server = SinkServer(mailbox, on_mail, tls=context, size_max_bytes=wanted.size_max_bytes, lookup=lookup)
     smtp_at = (wanted.smtp_at[0], await _bound(server.start(*wanted.smtp_at), *wanted.smtp_at, "--listen"))
-    _announce(mailbox.path, smtp_at, dns_at, as_json=wanted.as_json)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
+    _announce(mailbox.path, smtp_at, dns_at, as_json=wanted.as_json)
     await done.wait()
     await server.stop()
     if names is not None:
