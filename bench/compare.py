@@ -108,8 +108,8 @@ def medians(rows: list[dict]) -> dict:
 def show(name: str, row: dict) -> None:
     print(
         f"  {name:10} {row['rate']:8.0f}/s  {row['cpu_ms']:6.2f} ms CPU  ack p50 {row['ack_p50_ms']:6.1f} "
-        f"p99 {row['ack_p99_ms']:6.1f} ms  sink p50 {row['sink_p50_ms'] or 0:7.1f} p99 {row['sink_p99_ms'] or 0:7.1f} ms"
-        f"  {row['pss_mb']:5.0f} MB",
+        f"p99 {row['ack_p99_ms']:6.1f} ms  sink p50 {row['sink_p50_ms'] or 0:7.1f} "
+        f"p99 {row['sink_p99_ms'] or 0:7.1f} ms  {row['pss_mb']:5.0f} MB",
         flush=True,
     )
 

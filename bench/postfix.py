@@ -98,8 +98,10 @@ maillog_file_prefixes = {directory}
     kept = [line.replace(" y ", " n ") if line.split()[4] == "y" else line for line in kept]
     milter = f"inet:127.0.0.1:{milter_port}"
     kept += [
-        f"127.0.0.1:{port} inet n - n - - smtpd -o smtpd_milters={milter} -o smtpd_tls_security_level=encrypt"
-        " -o smtpd_sasl_auth_enable=yes -o milter_default_action=tempfail",
+        (
+            f"127.0.0.1:{port} inet n - n - - smtpd -o smtpd_milters={milter} -o smtpd_tls_security_level=encrypt"
+            " -o smtpd_sasl_auth_enable=yes -o milter_default_action=tempfail"
+        ),
         f"127.0.0.1:{plain_port} inet n - n - - smtpd -o smtpd_relay_restrictions=permit_mynetworks,reject",
         "postlog unix-dgram n - n - 1 postlogd",
     ]

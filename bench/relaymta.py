@@ -84,7 +84,7 @@ class RelayMta:
 
 
 def prepare(directory: Path, sink_port: int, **settings: object) -> tuple[dict, dict]:
-    """Make an instance on free ports whose mail all goes to the sink; return what `init` printed, and its settings."""
+    """Make an instance whose mail all goes to the sink; return what `init` printed, and its settings."""
     done = subprocess.run(
         [*RELAY, "init", str(directory), "--json", "--hostname", "relay.example"],
         capture_output=True, text=True, check=False,

@@ -121,7 +121,7 @@ class ShardLine:
         try:
             self._report.on_outcome(job, outcome, release)
         except Exception as error:  # noqa: BLE001 (our own fault must not strand the delivery, nor its connection)
-            self._tools.log.error(
+            self._tools.log.error(  # noqa: TRY400 (our own log port)
                 "outcome not settled, trying the delivery again later",
                 message_id=job.delivery.message.message_id,
                 error=error,

@@ -11,7 +11,8 @@ from tests.product import Product, Receiver, eventually, free_ports
 NSD = shutil.which("nsd", path="/usr/sbin:/sbin:/usr/local/sbin")
 SOA = "@ 60 IN SOA ns hostmaster 1 3600 600 86400 60\n@ 60 IN NS ns\nns 60 IN A 127.0.0.1\n"
 ZONES = {
-    "remote.example": SOA + "@ 60 IN MX 20 second\n@ 60 IN MX 10 first\nfirst 60 IN A 127.0.0.11\nsecond 60 IN A 127.0.0.1\n",
+    "remote.example": SOA
+    + "@ 60 IN MX 20 second\n@ 60 IN MX 10 first\nfirst 60 IN A 127.0.0.11\nsecond 60 IN A 127.0.0.1\n",
     "implicit.example": SOA + "@ 60 IN A 127.0.0.1\n",
     "null.example": SOA + "@ 60 IN MX 0 .\n",
     "alias.example": SOA + "@ 60 IN MX 10 mail\nmail 60 IN CNAME host\nhost 60 IN A 127.0.0.1\n",
@@ -27,7 +28,7 @@ def name_server(tmp_path_factory):
     (port,) = free_ports(1)
     lines = [
         "server:", f"  port: {port}", "  ip-address: 127.0.0.1", f'  zonesdir: "{directory}"', '  username: ""',
-        f'  pidfile: "{directory}/pid"', f'  database: ""', f'  xfrdfile: "{directory}/xfrd"',
+        f'  pidfile: "{directory}/pid"', '  database: ""', f'  xfrdfile: "{directory}/xfrd"',
         f'  zonelistfile: "{directory}/list"', f'  xfrdir: "{directory}"', "remote-control:", "  control-enable: no",
     ]  # fmt: skip
     for name, text in ZONES.items():
@@ -62,7 +63,10 @@ def test_mail_goes_where_a_real_name_server_says(name_server):
                 "user@implicit.example",
                 "user@remote.example",
             ]
-            never = {product.send("user@null.example"): "5.1.10", product.send("user@no.such.remote.example"): "5.1.2"}
+            never = {
+                product.send("user@null.example"): "5.1.10",
+                product.send("user@no.such.remote.example"): "5.1.2",
+            }
             bounces = product.wait_event("Bounce", 2)
             told = {b["mail"]["messageId"]: b["bounce"]["bouncedRecipients"][0]["status"] for b in bounces}
             assert told == never

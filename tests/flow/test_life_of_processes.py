@@ -59,7 +59,9 @@ def test_a_killed_worker_comes_back_and_the_other_goes_on():
             while not stop.is_set():
                 try:
                     with smtplib.SMTP("127.0.0.1", product.trusted_port, timeout=10) as client:
-                        client.sendmail("app@example.com", ["u@remote.example"], "From: app@example.com\r\n\r\nhi\r\n")
+                        client.sendmail(
+                            "app@example.com", ["u@remote.example"], "From: app@example.com\r\n\r\nhi\r\n"
+                        )
                         accepted.append(time.monotonic())
                 except (OSError, smtplib.SMTPException):
                     time.sleep(0.02)
