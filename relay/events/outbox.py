@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from relay.errors import TemporaryError
@@ -82,6 +83,7 @@ class Outbox:
         self._log = log
         self._pruned: dict[int, int] = {}
         self._tails: dict[int, int] = {}
+        self._running: dict[tuple[int, str], asyncio.Task[bool]] = {}
         cursors.forget_others(frozenset(subscription.destination.name for subscription in subscriptions))
 
     async def run(self) -> None:
@@ -93,7 +95,29 @@ class Outbox:
             group.create_task(self._prune_forever())
 
     async def publish_once(self, subscription: Subscription, source: EventSource) -> bool:
-        """Publish one batch and move the cursor; say whether there may be more. Raise TemporaryError."""
+        """Publish one batch and move the cursor; say whether there may be more. Raise TemporaryError.
+
+        A batch that has begun goes on when its caller is cancelled: an orderly end publishes nothing twice.
+        """
+        key = (source.shard, subscription.destination.name)
+        if key in self._running:
+            await asyncio.wait([self._running[key]])
+        task = self._running[key] = asyncio.create_task(self._publish_batch(subscription, source))
+        task.add_done_callback(partial(self._ended, key))
+        return await asyncio.shield(task)
+
+    async def settled(self) -> None:
+        """Wait for the batches that have begun."""
+        if self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    def _ended(self, key: tuple[int, str], task: "asyncio.Task[bool]") -> None:
+        if self._running.get(key) is task:
+            del self._running[key]
+        if not task.cancelled():
+            task.exception()  # whoever waited for it was told; if nobody did, the next batch meets it again
+
+    async def _publish_batch(self, subscription: Subscription, source: EventSource) -> bool:
         name = subscription.destination.name
         after = self._cursors.get(source.shard, name)
         events = _bounded(source.read(after, BATCH_EVENTS))

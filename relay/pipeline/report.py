@@ -133,6 +133,7 @@ class Report:
             recipients=(delivery.recipient,),
             smtp_response=outcome.reply,
             reporting_mta=self._hostname,
+            outgoing_ip=outcome.source_address,
         )
         return self._event(delivery, "Delivery", body)
 
@@ -147,6 +148,7 @@ class Report:
             expiration_ms=message.expires_ms,
             recipients=(recipient_status(delivery, outcome),),
             reporting_mta=outcome.remote_address,
+            outgoing_ip=outcome.source_address,
         )
         return self._event(delivery, "DeliveryDelay", body)
 
@@ -163,6 +165,7 @@ class Report:
             recipients=(recipient_status(delivery, outcome),),
             feedback_id=event.event_id,
             reporting_mta=self._hostname,
+            outgoing_ip=outcome.source_address,
         )
         return (NewEvent(event.event_id, event.kind, event.message_id, body),)
 

@@ -158,6 +158,8 @@ class EventService:
 
     async def _end(self) -> None:
         await self._stop_tasks()
+        if self._outbox is not None:
+            await self._outbox.settled()
         for destination in self._destinations:
             await destination.close()
             self._context.metrics.gauge("relay_events_backlog", 0, destination.name)
