@@ -15,7 +15,7 @@ import select
 import sys
 import time
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from enum import Enum
 from typing import Any, Literal
 
@@ -131,6 +131,34 @@ class StructuredLog:
         return self._writer.dropped_total
 
 
+class JsonLog(StructuredLog):
+    """The log in production: the same lines, made without a chain of processors (half the cost a line)."""
+
+    def __init__(self, fields: Mapping[str, object], writer: LineWriter, level: Level) -> None:
+        self._fields = dict(fields)
+        self._level: Level = level
+        self._writer = writer
+        self.debug, self.info, self.warning, self.error = (self._method(name) for name in _LEVELS)
+
+    def bind(self, **fields: object) -> StructuredLog:
+        """Return a log that writes these fields too."""
+        return JsonLog({**self._fields, **fields}, self._writer, self._level)
+
+    def _method(self, level: str) -> Callable[..., None]:
+        if _LEVELS[level] < _LEVELS[self._level]:
+            return _silent
+        bound, write = self._fields, self._writer.write
+
+        def say(event: str, **fields: object) -> None:
+            write(_render_json(None, level, _clean(None, level, {"event": event, **bound, **fields})))
+
+        return say
+
+
+def _silent(event: str, **fields: object) -> None:
+    """Say nothing: the level is below what is wanted."""
+
+
 class _Sink:
     """What structlog calls with the finished line."""
 
@@ -143,10 +171,12 @@ def open_log(style: Format = "auto", level: Level = "info", descriptor: int | No
     target = _standard_error() if descriptor is None else descriptor
     people = style == "console" or (style == "auto" and os.isatty(target))
     writer = LineWriter(target)
+    if not people:
+        return JsonLog({}, writer, level)
     return StructuredLog(
         structlog.wrap_logger(
             _Sink(writer),
-            processors=[_clean, _render_console if people else _render_json],
+            processors=[_clean, _render_console],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
             cache_logger_on_first_use=True,
         ).bind(),
