@@ -15,8 +15,9 @@ from relay.events.file import FileDestination
 from relay.events.outbox import Outbox, Subscription, kinds_of
 from relay.model.message import NewEvent
 from relay.ports import EventDestination, Metrics
-from relay.runtime.children import ChildContext, Role, child_name
+from relay.runtime.children import ChildContext, Role
 from relay.runtime.config.model import Config
+from relay.runtime.peers import worker_socket
 from relay.runtime.rpc import ask
 from relay.store.adoption import shard_paths, shards_on_disk
 from relay.store.outbox import OutboxCursors
@@ -132,8 +133,10 @@ class EventService:
 
     def _shards(self, config: Config) -> Sequence[int]:
         """Return the shards of all workers, and what an earlier run with more workers left."""
-        workers = [row.name for row in self._context.board.facts() if row.name.startswith(Role.WORKER)]
-        return sorted({*range(1, len(workers) + 1), *shards_on_disk(config.data_dir)})
+        return sorted({*range(1, len(self._workers()) + 1), *shards_on_disk(config.data_dir)})
+
+    def _workers(self) -> Sequence[str]:
+        return [row.name for row in self._context.board.facts() if row.name.startswith(Role.WORKER)]
 
     def _begin(self, config: Config) -> None:
         assert self._cursors is not None
@@ -176,7 +179,7 @@ class EventService:
 
     async def _prune(self, shard: int, seq: int) -> None:
         """Ask the owner of a shard to drop events up to `seq`."""
-        path = self._context.run_dir / f"{child_name(Role.WORKER, shard)}.sock"
+        path = worker_socket(self._context.run_dir, shard, len(self._workers()))
         try:
             await ask(path, "events.prune", _PRUNE_SECONDS, shard=shard, seq=seq)
         except RelayError as error:  # a worker that refuses is asked again, like one that is away

@@ -4,22 +4,25 @@ import asyncio
 import base64
 from pathlib import Path
 
-import orjson
-
-from relay.errors import TemporaryError
+from relay.errors import RelayError, TemporaryError
 from relay.pipeline.receive import Taken
 from relay.ports import Log
-from relay.runtime.rpc import short_address
+from relay.runtime.children import Role, child_name
+from relay.runtime.rpc import ask
 
 TIMEOUT_SECONDS = 30.0
 CALLS_MAX = 16
-LINE_MAX_BYTES = 1024 * 1024
 OPERATION = "feedback.take"
 
 
 def owner_of(shard: int, workers: int) -> int:
     """Return the worker that has a shard: its own, or its part of those that more workers left behind."""
     return (shard - 1) % workers + 1
+
+
+def worker_socket(run_dir: Path, shard: int, workers: int) -> Path:
+    """Return where the worker that has a shard answers."""
+    return run_dir / f"{child_name(Role.WORKER, owner_of(shard, workers))}.sock"
 
 
 class WorkerPeers:
@@ -32,33 +35,19 @@ class WorkerPeers:
         self._room = asyncio.Semaphore(CALLS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def hand_over(self, shard: int, item_id: str, item: bytes, done: Taken) -> None:
+    def hand_over(self, shard: int, item_id: str, item: bytes, done: Taken) -> None:  # noqa: ARG002 (the port)
         """Give an item to the owner of a shard; TemporaryError when it was not committed there."""
-        task = asyncio.get_running_loop().create_task(self._give(shard, item_id, item, done))
+        task = asyncio.get_running_loop().create_task(self._give(shard, item, done))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _give(self, shard: int, item_id: str, item: bytes, done: Taken) -> None:
+    async def _give(self, shard: int, item: bytes, done: Taken) -> None:
         error: Exception | None = None
+        path = worker_socket(self._run_dir, shard, self._workers)
+        text = base64.b64encode(item).decode()
         try:
-            async with self._room, asyncio.timeout(TIMEOUT_SECONDS):
-                path = self._run_dir / f"worker-{owner_of(shard, self._workers):04d}.sock"
-                await self._call(path, shard, item_id, item)
-        except (OSError, TimeoutError, ValueError, TemporaryError) as failure:
-            error = TemporaryError(
-                f"the worker that has shard {shard} did not take it: {failure or type(failure).__name__}"
-            )
+            async with self._room:
+                await ask(path, OPERATION, TIMEOUT_SECONDS, shard=shard, item=text)
+        except RelayError as failure:
+            error = TemporaryError(f"the worker that has shard {shard} did not take it: {failure}")
         done(error)
-
-    async def _call(self, path: Path, shard: int, item_id: str, item: bytes) -> None:
-        with short_address(path) as address:
-            reader, writer = await asyncio.open_unix_connection(address, limit=LINE_MAX_BYTES)
-        try:
-            request = {"id": item_id, "op": OPERATION, "shard": shard, "item": base64.b64encode(item).decode()}
-            writer.write(orjson.dumps(request) + b"\n")
-            await writer.drain()
-            answer = orjson.loads(await reader.readline())
-        finally:
-            writer.close()
-        if not answer.get("ok"):
-            raise TemporaryError(str(answer.get("error")))
