@@ -1,6 +1,7 @@
 """Section B: STARTTLS and TLS as a server, on the whole product."""
 
 import contextlib
+import re
 import signal
 import socket
 import ssl
@@ -193,7 +194,7 @@ def test_renegotiation_is_refused_at_once(product):
     process.stdout.close()
     assert process.wait(20) > 0
     assert b"no renegotiation" in rest
-    assert b"250" not in rest
+    assert not re.search(rb"^250[ -]", rest, re.MULTILINE)  # a reply, not a digit of an address that openssl prints
 
 
 def test_a_new_certificate_drops_none_of_fifty_sessions(product, receiver):
