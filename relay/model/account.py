@@ -38,16 +38,48 @@ class IdentityKind(StrEnum):
     DOMAIN = "DOMAIN"
 
 
+class MailFromFallback(StrEnum):
+    """What happens while a MAIL FROM domain is not usable (MFROM-008)."""
+
+    USE_DEFAULT_VALUE = "USE_DEFAULT_VALUE"
+    REJECT_MESSAGE = "REJECT_MESSAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class MailFrom:
+    """A custom MAIL FROM domain; `usable` while its MX record was found (state SUCCESS, MFROM-007)."""
+
+    domain: str
+    usable: bool
+    fallback: MailFromFallback
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An identity of an account: a domain in A-label form, lower case, or a whole address with its case kept."""
+    """An identity of an account: a domain in A-label form, lower case, or a whole address with its case kept.
+
+    `verified` says that mail may be sent from it. As the answer to who covers an address (IDENT-004) it also carries
+    what holds for mail from that address: the domain identity whose keys sign ("": none does), the default
+    configuration set ("": none), and the MAIL FROM domain (None: the relay's own).
+    """
 
     account: str
     name: str
     kind: IdentityKind
     verified: bool
     created_ms: int
-    dkim_domain: str = ""  # the domain identity whose keys sign, "" when none does
+    dkim_domain: str = ""
+    configuration_set: str = ""
+    mail_from: MailFrom | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who authenticated: a user name, its account, and the user it belongs to ("": the account itself)."""
+
+    username: str
+    account: str
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)

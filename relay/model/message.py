@@ -47,6 +47,23 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class SendOptions:
+    """How a message is sent, fixed when it was accepted; empty values: as the relay does by default.
+
+    `mail_from_domain` is the domain of its return paths (MFROM-011), `configuration_set` the set it was sent with,
+    `tls_required` that it may leave over TLS only (TLS-004), `pool` the pool of source addresses it leaves from.
+    """
+
+    mail_from_domain: str = ""
+    configuration_set: str = ""
+    tls_required: bool = False
+    pool: str = ""
+
+
+DEFAULT_OPTIONS = SendOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message that was accepted once; shared by all its deliveries.
 
@@ -64,6 +81,7 @@ class Message:
     smtputf8: bool
     eight_bit: bool
     mail_json: bytes
+    options: SendOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from relay.store.catalog_accounts import Accounts
 from relay.store.catalog_credentials import Credentials
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
+from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Tables
 from relay.store.suppression import SuppressionLists
 
@@ -36,6 +37,7 @@ class Catalog:
         self.accounts = Accounts(tables)
         self.credentials = Credentials(tables)
         self.identities = Identities(tables)
+        self.notices = Notices(tables)
         self.suppression = suppression
 
     def close(self) -> None:

@@ -45,6 +45,147 @@ CREATE TABLE dkim_key (
 CREATE TABLE change (seq INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL) STRICT;
 CREATE TABLE key_check (id INTEGER PRIMARY KEY CHECK (id = 1), sealed BLOB NOT NULL) STRICT;
 
+-- name: migration_2
+-- Senders as SES knows them: users and their policies, what an identity is set to, how its DNS records are found,
+-- DKIM keys with a life of their own, MAIL FROM, policies, configuration sets, reviews, mail to contacts.
+CREATE TABLE account_details (
+    account TEXT PRIMARY KEY REFERENCES account (id),
+    mail_type TEXT NOT NULL,
+    website_url TEXT NOT NULL,
+    use_case TEXT NOT NULL,
+    contact_language TEXT NOT NULL,
+    contacts TEXT NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE review (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL REFERENCES account (id),
+    kind TEXT NOT NULL,
+    requested TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    decided_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX review_pending ON review (account, kind) WHERE state = 'PENDING';
+CREATE INDEX review_by_account ON review (account, id);
+CREATE TABLE user (
+    account TEXT NOT NULL REFERENCES account (id),
+    name TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE user_policy (
+    account TEXT NOT NULL,
+    user TEXT NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, user, name),
+    FOREIGN KEY (account, user) REFERENCES user (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+ALTER TABLE credential ADD COLUMN user TEXT NOT NULL DEFAULT '';
+ALTER TABLE identity ADD COLUMN configuration_set TEXT NOT NULL DEFAULT '';
+ALTER TABLE identity ADD COLUMN feedback_forwarding INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE identity ADD COLUMN txt_token TEXT NOT NULL DEFAULT '';
+ALTER TABLE identity ADD COLUMN dkim_signing INTEGER;
+ALTER TABLE identity ADD COLUMN dkim_origin TEXT NOT NULL DEFAULT 'AWS_SES';
+ALTER TABLE identity ADD COLUMN dkim_key_length TEXT NOT NULL DEFAULT 'RSA_2048_BIT';
+ALTER TABLE identity ADD COLUMN dkim_next_key_length TEXT NOT NULL DEFAULT 'RSA_2048_BIT';
+ALTER TABLE identity ADD COLUMN dkim_length_changed_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE identity ADD COLUMN dkim_rotated_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE identity ADD COLUMN mail_from_domain TEXT NOT NULL DEFAULT '';
+ALTER TABLE identity ADD COLUMN mail_from_fallback TEXT NOT NULL DEFAULT 'USE_DEFAULT_VALUE';
+CREATE INDEX identity_mail_from ON identity (mail_from_domain) WHERE mail_from_domain <> '';
+ALTER TABLE dkim_key ADD COLUMN origin TEXT NOT NULL DEFAULT 'AWS_SES';
+ALTER TABLE dkim_key ADD COLUMN retired_ms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE identity_check (
+    account TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    aspect TEXT NOT NULL,
+    state TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    checked_ms INTEGER NOT NULL,
+    next_ms INTEGER NOT NULL,
+    error_type TEXT NOT NULL,
+    error_text TEXT NOT NULL,
+    PRIMARY KEY (account, identity, aspect),
+    FOREIGN KEY (account, identity) REFERENCES identity (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identity_check_due ON identity_check (next_ms) WHERE next_ms > 0;
+CREATE TABLE identity_policy (
+    account TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, identity, name),
+    FOREIGN KEY (account, identity) REFERENCES identity (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE identity_tag (
+    account TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (account, identity, key),
+    FOREIGN KEY (account, identity) REFERENCES identity (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE configuration_set (
+    account TEXT NOT NULL REFERENCES account (id),
+    name TEXT NOT NULL,
+    sending_enabled INTEGER NOT NULL,
+    reputation_metrics INTEGER NOT NULL,
+    tls_policy TEXT NOT NULL,
+    sending_pool TEXT NOT NULL,
+    max_delivery_seconds INTEGER NOT NULL,
+    suppressed_reasons TEXT,
+    redirect_domain TEXT NOT NULL,
+    https_policy TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE configuration_set_tag (
+    account TEXT NOT NULL,
+    configuration_set TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (account, configuration_set, key),
+    FOREIGN KEY (account, configuration_set) REFERENCES configuration_set (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE verification_template (
+    account TEXT NOT NULL REFERENCES account (id),
+    name TEXT NOT NULL,
+    from_address TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    content TEXT NOT NULL,
+    success_url TEXT NOT NULL,
+    failure_url TEXT NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE verification_link (
+    token_hash BLOB PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account (id),
+    address TEXT NOT NULL,
+    template TEXT NOT NULL,
+    success_url TEXT NOT NULL,
+    failure_url TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX verification_link_by_address ON verification_link (account, address);
+CREATE INDEX verification_link_by_end ON verification_link (expires_ms);
+CREATE TABLE notice (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    signed_by TEXT NOT NULL,
+    head BLOB NOT NULL,
+    body BLOB NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
 SELECT sealed FROM key_check WHERE id = 1;
@@ -172,3 +313,20 @@ WHERE account = :account AND domain = :domain ORDER BY algorithm DESC, created_m
 -- name: delete_dkim_key
 -- Remove one key.
 DELETE FROM dkim_key WHERE account = :account AND domain = :domain AND selector = :selector;
+
+-- name: add_notice
+-- Put a mail of the relay's own beside the change it tells about.
+INSERT INTO notice (account, recipient, signed_by, head, body, created_ms)
+VALUES (:account, :recipient, :signed_by, :head, :body, :created_ms);
+
+-- name: list_notices
+-- Mails that wait to be handed to a worker, oldest first.
+SELECT id, account, recipient, signed_by, head, body, created_ms FROM notice ORDER BY id LIMIT :limit;
+
+-- name: count_notices
+-- How many wait for an account.
+SELECT count(*) FROM notice WHERE account = :account;
+
+-- name: delete_notice
+-- Forget a mail that a worker has committed.
+DELETE FROM notice WHERE id = :id;

@@ -2,11 +2,21 @@
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Final
+
+import orjson
 
 from relay.errors import CorruptionError
 from relay.model.delivery import OPEN_STATES, DeliveryState
-from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, Message, NewEvent
+from relay.model.message import (
+    DEFAULT_OPTIONS,
+    RECIPIENT_INDEX_BITS,
+    Delivery,
+    Message,
+    NewEvent,
+    SendOptions,
+)
 
 Row = Sequence[Any]
 
@@ -16,6 +26,7 @@ FIRST_FINAL_CODE: Final = len(OPEN_STATES)
 INDEX_MASK: Final = (1 << RECIPIENT_INDEX_BITS) - 1
 QUEUED_CODE: Final = CODES[DeliveryState.QUEUED]
 
+_OPTIONS: Final = tuple(field.name for field in fields(SendOptions))
 _FLAG_SMTPUTF8: Final = 1
 _FLAG_EIGHT_BIT: Final = 2
 _CHECKSUM_BITS: Final = 0xFFFFFFFF
@@ -24,6 +35,7 @@ _CHECKSUM_BITS: Final = 0xFFFFFFFF
 def message_row(message: Message) -> tuple[Any, ...]:
     """Return the row of a message, in the column order of the schema."""
     flags = (_FLAG_SMTPUTF8 if message.smtputf8 else 0) | (_FLAG_EIGHT_BIT if message.eight_bit else 0)
+    options = options_text(message.options)
     return (
         message.key,
         message.message_id,
@@ -33,14 +45,15 @@ def message_row(message: Message) -> tuple[Any, ...]:
         message.expires_ms,
         message.size_bytes,
         flags,
-        _message_checksum(message, flags),
+        _message_checksum(message, flags, options),
+        options,
         message.mail_json,
     )
 
 
 def message_of(row: Row) -> Message:
     """Return the message of a row (columns as in the schema). Raise CorruptionError when its checksum fails."""
-    key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, mail_json = row
+    key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, options, mail_json = row
     try:
         message = Message(
             key=key,
@@ -53,9 +66,10 @@ def message_of(row: Row) -> Message:
             smtputf8=bool(flags & _FLAG_SMTPUTF8),
             eight_bit=bool(flags & _FLAG_EIGHT_BIT),
             mail_json=mail_json,
+            options=options_of(options),
         )
-        intact = checksum == _message_checksum(message, flags)
-    except (TypeError, AttributeError, UnicodeError) as error:  # a damaged row may hold any type
+        intact = checksum == _message_checksum(message, flags, options)
+    except (TypeError, ValueError, AttributeError) as error:  # a damaged row may hold any type
         raise CorruptionError(f"the record of message {key} is unreadable") from error
     if not intact:
         raise CorruptionError(f"the record of message {key} fails its checksum")
@@ -100,6 +114,19 @@ def delivery_of(row: Row, message: Message) -> Delivery:
     return delivery
 
 
+def options_text(options: SendOptions) -> str:
+    """Return options as the spool keeps them: "" for the defaults, else a JSON object of what differs."""
+    if options is DEFAULT_OPTIONS or options == DEFAULT_OPTIONS:
+        return ""
+    given = {name: getattr(options, name) for name in _OPTIONS}
+    return orjson.dumps({name: value for name, value in given.items() if value}).decode()
+
+
+def options_of(text: str) -> SendOptions:
+    """Return the options of a text. Raise TypeError or ValueError when it is none of ours."""
+    return SendOptions(**orjson.loads(text)) if text else DEFAULT_OPTIONS
+
+
 def event_row(seq: int, event: NewEvent) -> tuple[Any, ...]:
     """Return the row of an event."""
     return (seq, event.event_id, event.kind, event.message_id, event.payload)
@@ -110,13 +137,14 @@ def delivery_checksum(key: int, recipient: str) -> int:
     return zlib.crc32(recipient.encode("utf-8"), key & _CHECKSUM_BITS)
 
 
-def _message_checksum(message: Message, flags: int) -> int:
+def _message_checksum(message: Message, flags: int, options: str) -> int:
     facts = "\0".join(
         (
             message.message_id,
             message.account,
             message.sender,
             f"{message.accepted_ms} {message.expires_ms} {message.size_bytes} {flags}",
+            options,
         )
     )
     return zlib.crc32(message.mail_json, zlib.crc32(facts.encode("utf-8"), message.key & _CHECKSUM_BITS))

@@ -4,7 +4,7 @@
 -- Queued deliveries whose time has come, beyond a position, in order, each with its message.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
        m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
-       m.mail_json
+       m.options, m.mail_json
 FROM delivery AS d LEFT JOIN message AS m ON m.key = d.key >> 16
 WHERE d.state = 0 AND (d.next_ms, d.key) > (?2, ?3) AND d.next_ms <= ?1
 ORDER BY d.next_ms, d.key LIMIT ?4
@@ -69,7 +69,7 @@ SELECT message.accepted_ms FROM content JOIN message ON message.key = content.ke
 -- for the recipient; ?4: a message id.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
        m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
-       m.mail_json
+       m.options, m.mail_json
 FROM (SELECT * FROM delivery WHERE key > ?1 ORDER BY key LIMIT ?5) AS d
 LEFT JOIN message AS m ON m.key = d.key >> 16
 WHERE (?2 >> d.state) & 1 AND (?3 IS NULL OR d.recipient LIKE ?3 ESCAPE '\') AND (?4 IS NULL OR m.message_id = ?4)
@@ -83,13 +83,13 @@ SELECT max(key), count(*) FROM (SELECT key FROM delivery WHERE key > ? ORDER BY 
 -- One delivery with its message.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
        m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
-       m.mail_json
+       m.options, m.mail_json
 FROM delivery AS d LEFT JOIN message AS m ON m.key = d.key >> 16
 WHERE d.key = ?
 
 -- name: message_by_id
 -- The message whose id begins with a text: ?1 is the text, ?2 the first text beyond it.
-SELECT key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, mail_json
+SELECT key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, options, mail_json
 FROM message WHERE message_id >= ?1 AND message_id < ?2 ORDER BY message_id LIMIT 1
 
 -- name: deliveries_of

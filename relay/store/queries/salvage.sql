@@ -38,7 +38,7 @@ SELECT rowid, * FROM message NOT INDEXED WHERE rowid > ? ORDER BY rowid
 
 -- name: insert_message
 -- A row saved.
-INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: read_content
 -- Rows in the order of the table.

@@ -3,8 +3,9 @@
 
 -- name: insert_message
 -- A message that was accepted.
-INSERT INTO message (key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, mail_json)
-VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
+INSERT INTO message
+    (key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, options, mail_json)
+VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
 
 -- name: insert_content
 -- What goes on the wire, while a delivery is open.

@@ -8,7 +8,7 @@ import pytest
 from relay.errors import ConfigurationError, CorruptionError, NewerVersionError, TemporaryError, UsageError
 from relay.model.account import AccountState, IdentityKind
 from relay.signing.keys import load, public_record
-from relay.store import catalog_files
+from relay.store import catalog_files, catalog_notices
 from relay.store.catalog import open_catalog
 from relay.store.catalog_credentials import CredentialKind
 
@@ -272,3 +272,42 @@ def test_the_change_log_is_pruned(catalog, tmp_path, monkeypatch):
     connection = sqlite3.connect(tmp_path / "data" / "catalog.db")
     assert connection.execute("SELECT count(*) FROM change").fetchone()[0] == 5
     connection.close()
+
+
+def test_a_catalog_of_the_first_form_is_brought_up_to_date_with_everything_in_it(tmp_path):
+    queries = catalog_files.load_queries("catalog.sql")
+    first = {name: text for name, text in queries.items() if not name.startswith("migration_") or name.endswith("_1")}
+    connection = catalog_files.open_for_writing(tmp_path / "catalog.db", first)
+    for statement in (
+        f"INSERT INTO account VALUES ('{A}', 'enabled', 0, -1, -1, 'joe@x.example', 1)",
+        f"INSERT INTO identity VALUES ('{A}', 'x.example', 'DOMAIN', 1, 1)",
+        f"INSERT INTO credential VALUES ('app', 'smtp-user', '{A}', '', x'00', 1, NULL)",
+    ):
+        connection.execute(statement)
+    connection.close()
+    with open_catalog(tmp_path, KEY) as opened:
+        assert opened.identities.require(A, "x.example").identity.verified
+        assert opened.credentials.get("app").account == A
+        assert opened.accounts.require(A).contact == "joe@x.example"
+
+
+def test_a_notice_waits_until_it_is_forgotten_and_a_flood_of_them_is_cut(catalog, monkeypatch):
+    monkeypatch.setattr(catalog_notices, "WAITING_MAX", 2)
+    with catalog._tables.writing(A):
+        kept = [catalog.notices.add(A, "joe@x.example", b"Subject: %d\r\n\r\n" % n, b"hi\r\n") for n in range(3)]
+    assert kept == [True, True, False]
+    first, second = catalog.notices.waiting()
+    assert first.content.head == b"Subject: 0\r\n\r\n"
+    catalog.notices.forget(first)
+    assert catalog.notices.waiting() == [second]
+
+
+def test_a_notice_goes_with_its_change(catalog):
+    def half():
+        with catalog._tables.writing(A):
+            catalog.notices.add(A, "joe@x.example", b"\r\n", b"")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+    assert catalog.notices.waiting() == []

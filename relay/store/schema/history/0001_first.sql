@@ -9,6 +9,7 @@ CREATE TABLE message (
     size_bytes  INTEGER NOT NULL,
     flags       INTEGER NOT NULL,
     checksum    INTEGER NOT NULL,
+    options     TEXT NOT NULL,
     mail_json   BLOB NOT NULL
 );
 CREATE UNIQUE INDEX message_by_id ON message (message_id);

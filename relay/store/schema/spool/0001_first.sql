@@ -9,6 +9,7 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 
 -- A message that was accepted once. flags: 1 SMTPUTF8, 2 eight-bit. checksum: over every other column.
+-- options: a JSON object, empty for a message that is sent as the relay does by default.
 CREATE TABLE message (
     key         INTEGER PRIMARY KEY,
     message_id  TEXT NOT NULL,
@@ -19,6 +20,7 @@ CREATE TABLE message (
     size_bytes  INTEGER NOT NULL,
     flags       INTEGER NOT NULL,
     checksum    INTEGER NOT NULL,
+    options     TEXT NOT NULL,
     mail_json   BLOB NOT NULL
 );
 CREATE UNIQUE INDEX message_by_id ON message (message_id);

@@ -1,0 +1,42 @@
+"""Configuration sets as far as sending needs them: whether and how their mail may leave (CFG-*)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_DELIVERY_SECONDS = (300, 50_400)  # the range of MaxDeliverySeconds; 0 here means the relay's own lifetime
+
+
+class TlsPolicy(StrEnum):
+    """Whether mail of a set may leave in clear (TLS-004)."""
+
+    OPTIONAL = "OPTIONAL"
+    REQUIRE = "REQUIRE"
+
+
+class HttpsPolicy(StrEnum):
+    """How tracking links of a set are served."""
+
+    OPTIONAL = "OPTIONAL"
+    REQUIRE = "REQUIRE"
+    REQUIRE_OPEN_ONLY = "REQUIRE_OPEN_ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationSet:
+    """A configuration set of an account.
+
+    `max_delivery_seconds` is 0 for the relay's own lifetime, `sending_pool` "" for the default pool.
+    `suppressed_reasons` is None where the account's list counts as it is, else the reasons that count (maybe none).
+    """
+
+    account: str
+    name: str
+    sending_enabled: bool = True
+    reputation_metrics: bool = False
+    tls_policy: TlsPolicy = TlsPolicy.OPTIONAL
+    sending_pool: str = ""
+    max_delivery_seconds: int = 0
+    suppressed_reasons: tuple[str, ...] | None = None
+    redirect_domain: str = ""
+    https_policy: HttpsPolicy = HttpsPolicy.OPTIONAL
+    created_ms: int = 0
