@@ -58,6 +58,18 @@ def test_refusals_name_no_reason(product):
         client.socket.close()
 
 
+@pytest.mark.req("SMTP-008", "CRED-001")
+def test_an_authorization_identity_gives_nobody_elses_rights(product, receiver):
+    """Sendmail's `U:root` works, and the session is the user's whatever name stands there."""
+    other = product.json("credentials", "create")["smtp"]
+    client = Wire(product.implicit_port, context=trusting(product), implicit=True)
+    client.say("EHLO x")
+    token = f"{other['username']}\0{product.user}\0{product.password}"
+    assert client.say("AUTH PLAIN " + base64.b64encode(token.encode()).decode())[:3] == "235"
+    product.run("credentials", "revoke", other["username"])
+    assert client.transaction(message("acting-for-nobody"))[:3] == "250"
+
+
 @pytest.mark.req("CRED-011")
 def test_a_credential_revoked_within_a_transaction_sends_nothing(product, receiver):
     """C14: between RCPT and the end of data is not too late."""
