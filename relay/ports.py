@@ -186,6 +186,10 @@ class Directory(Protocol):
         """Return the most specific verified identity that covers `address` (IDENT-002, 004 to 006), or None."""
         ...
 
+    def is_mail_from_domain(self, domain: str) -> bool:
+        """Return whether a lower-case domain is the MAIL FROM domain of any account (MFROM-011)."""
+        ...
+
     def signing_keys(self, account_id: str, domain: str) -> Sequence[SigningKey]:
         """Return the active keys of a domain identity, RSA first; empty when it has none."""
         ...

@@ -17,6 +17,12 @@ class Reason(Enum):
         "Message rejected: Email address is not verified. The following identities failed the check in region %s",
         "not_verified",
     )
+    MAIL_FROM_NOT_VERIFIED = (
+        554,
+        "5.7.1",
+        "Message rejected: Mail FROM domain is not verified",
+        "mail_from_not_verified",
+    )
     ACCOUNT_PAUSED = (554, "5.7.1", "Message rejected: Sending paused for this account.", "account_paused")
     ACCOUNT_CLOSED = (535, "5.7.8", "Account not subscribed to SES", "account_closed")
     QUOTA_EXCEEDED = (454, "4.7.0", "Throttling failure: Daily message quota exceeded", "daily_quota")

@@ -14,11 +14,19 @@ from relay.errors import StorageError
 from relay.events import payload
 from relay.mail.compose import Shaped, ShapeRules, needs_helper, shape
 from relay.mail.headers import join_head
-from relay.model.account import Account, AccountState, Identity
+from relay.model.account import Account, AccountState, Identity, MailFromFallback
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.ids import new_message_id
-from relay.model.message import Delivery, Message, NewEvent, NewMessage, Submission
+from relay.model.message import (
+    DEFAULT_OPTIONS,
+    Delivery,
+    Message,
+    NewEvent,
+    NewMessage,
+    SendOptions,
+    Submission,
+)
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.policy.identity import failed_identities, not_verified
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
@@ -55,6 +63,7 @@ class _Request:
     recipients: tuple[str, ...]
     shaped: Shaped
     identity: Identity
+    mail_from_domain: str
     message_id: str
     now_ms: int
     begun: float
@@ -143,7 +152,12 @@ class Accept:
         identity = self._identity(account, submission, shaped)
         if isinstance(identity, Refusal):
             return identity
-        return _Request(submission, account, recipients, shaped, identity, message_id, now_ms, begun, answer)
+        mail_from = _mail_from_domain(identity)
+        if isinstance(mail_from, Refusal):
+            return mail_from
+        return _Request(
+            submission, account, recipients, shaped, identity, mail_from, message_id, now_ms, begun, answer
+        )
 
     def _account(self, submission: Submission) -> Account | Refusal:
         if submission.principal and self._directory.principal_account(submission.principal) != submission.account:
@@ -217,6 +231,7 @@ class Accept:
             smtputf8=submission.smtputf8,
             eight_bit=shaped.facts.eight_bit,
             mail_json=self._mail(request),
+            options=_options(request),
         )
         lookup = partial(self._directory.suppressed, request.account.account_id)
         suppressed = suppressed_recipients(request.recipients, lookup)
@@ -304,6 +319,24 @@ class Accept:
 
 
 _PERMIT_ANSWERS = {Reason.RATE_EXCEEDED: "rate", Reason.QUOTA_EXCEEDED: "quota"}
+
+
+def _mail_from_domain(identity: Identity) -> str | Refusal:
+    """Return the domain of the return path, "" for the relay's own, or why the message is refused (MFROM-008)."""
+    mail_from = identity.mail_from
+    if mail_from is None:
+        return ""
+    if mail_from.usable:
+        return mail_from.domain
+    if mail_from.fallback is MailFromFallback.REJECT_MESSAGE:
+        return Refusal(Reason.MAIL_FROM_NOT_VERIFIED)
+    return ""
+
+
+def _options(request: _Request) -> SendOptions:
+    if not request.mail_from_domain:
+        return DEFAULT_OPTIONS
+    return SendOptions(mail_from_domain=request.mail_from_domain)
 
 
 def _plain(shaped: Shaped) -> bool:

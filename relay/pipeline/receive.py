@@ -71,6 +71,7 @@ class Receive:
         spool: Spool,
         peers: Peers,
         mail: InternalMail,
+        is_mail_from: Callable[[str], bool],
         accepted: Callable[[NewMessage], None],
         call_later: Callable[[float, Callable[[], None]], object],
         clock: Clock,
@@ -82,6 +83,7 @@ class Receive:
         self._spool = spool
         self._peers = peers
         self._mail = mail
+        self._is_mail_from = is_mail_from
         self._accepted = accepted
         self._call_later = call_later
         self._clock = clock
@@ -95,11 +97,11 @@ class Receive:
     # --- at the door ---------------------------------------------------------------------------------------------
 
     def may_receive(self, recipient: str) -> Refusal | None:
-        """Say whether mail for an address is taken without authentication (SMTP-003)."""
+        """Say whether mail for an address is taken without authentication (SMTP-003, MFROM-011)."""
         if self._is_role(recipient):
             return None
         local, _, domain = recipient.rpartition("@")
-        if domain == self.rules.bounce_domain:
+        if domain == self.rules.bounce_domain or self._is_mail_from(domain):
             return None if self._token(local) is not None else Refusal(Reason.BAD_BOUNCE_TOKEN, recipient)
         if domain == self.rules.hostname:
             return Refusal(Reason.NO_SUCH_USER, recipient)
@@ -164,7 +166,9 @@ class Receive:
         local, at, domain = recipient.rpartition("@")
         if not at:
             return recipient.lower() == "postmaster"
-        return local.lower() in ROLE_ACCOUNTS and domain in {self.rules.hostname, self.rules.bounce_domain}
+        if local.lower() not in ROLE_ACCOUNTS:
+            return False
+        return domain in {self.rules.hostname, self.rules.bounce_domain} or self._is_mail_from(domain)
 
     def _token(self, local: str) -> returnpath.ReturnPath | None:
         token = returnpath.read(local, self.rules.token_key)

@@ -36,7 +36,10 @@ class LineRules:
 
 @dataclass(frozen=True, slots=True)
 class LineTools:
-    """What lines of one worker share. `progress` is told of every finished attempt."""
+    """What lines of one worker share.
+
+    `progress` is told of every finished attempt; `is_mail_from` says whether a domain is somebody's MAIL FROM domain.
+    """
 
     clock: Clock
     call_later: CallLater
@@ -44,6 +47,7 @@ class LineTools:
     metrics: Metrics
     peers: Peers
     progress: Callable[[], None]
+    is_mail_from: Callable[[str], bool]
 
 
 class ShardLine:
@@ -73,6 +77,7 @@ class ShardLine:
             spool=spool,
             peers=tools.peers,
             mail=self.mail,
+            is_mail_from=tools.is_mail_from,
             accepted=self.accepted,
             call_later=tools.call_later,
             clock=tools.clock,
@@ -140,4 +145,4 @@ class ShardLine:
             return ""
         rules = self._rules.receive
         local = make_return_path(message.message_id, delivery.index, rules.token_key)
-        return f"{local}@{rules.bounce_domain}"
+        return f"{local}@{message.options.mail_from_domain or rules.bounce_domain}"

@@ -75,6 +75,7 @@ class WorkerBody:
             metrics=context.metrics,
             peers=WorkerPeers(context.run_dir, self._workers(), context.log),
             progress=context.row.progress,
+            is_mail_from=self._is_mail_from,
         )
         rules = self._line_rules(config)
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
@@ -185,6 +186,12 @@ class WorkerBody:
     def _downgrade(self, content: Content, job: object) -> Content | None:
         assert isinstance(job, Job)
         return self._downgrader.convert(content, job.delivery.message.account)
+
+    def _is_mail_from(self, domain: str) -> bool:
+        try:
+            return self._directory.is_mail_from_domain(domain)
+        except RelayError:  # the catalog cannot be read now: what is no bounce gets the answer for strangers
+            return False
 
     def _workers(self) -> int:
         return sum(1 for name in self._context.board.rows if name.startswith(Role.WORKER))

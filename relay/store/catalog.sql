@@ -300,6 +300,10 @@ WHERE account = :account AND name IN (SELECT value FROM json_each(:names)) AND k
 -- Whether an account has address identities at all.
 SELECT EXISTS (SELECT 1 FROM identity WHERE account = :account AND kind = 'EMAIL_ADDRESS');
 
+-- name: is_mail_from_domain
+-- Whether a domain is the MAIL FROM domain of any identity.
+SELECT EXISTS (SELECT 1 FROM identity WHERE mail_from_domain = :domain AND mail_from_domain <> '');
+
 -- name: create_dkim_key
 -- Add a signing key to a domain identity.
 INSERT INTO dkim_key (account, domain, selector, algorithm, sealed, public_txt, state, created_ms)

@@ -123,6 +123,10 @@ class CatalogDirectory:
             return domain_identity
         return replace(identity, dkim_domain=domain_identity.dkim_domain if domain_identity else "")
 
+    def is_mail_from_domain(self, domain: str) -> bool:
+        """Return whether a lower-case domain is the MAIL FROM domain of any account."""
+        return bool(self._catalog.rows("is_mail_from_domain", {"domain": domain})[0][0])
+
     def signing_keys(self, account_id: str, domain: str) -> Sequence[SigningKey]:
         """Return the active keys of a domain identity, RSA first; empty when it has none.
 

@@ -19,6 +19,7 @@ class MemoryDirectory:
     identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[SigningKey, ...]] = field(default_factory=dict)
     suppression: dict[tuple[str, str], SuppressionEntry] = field(default_factory=dict)
+    mail_from_domains: set[str] = field(default_factory=set)
     changed: bool = False
 
     def add_account(
@@ -75,6 +76,10 @@ class MemoryDirectory:
             return None
         signs = next((identity.name for identity in domains if (account_id, identity.name) in self.keys), "")
         return replace(found[0], dkim_domain=signs)
+
+    def is_mail_from_domain(self, domain: str) -> bool:
+        """Return whether a domain is somebody's MAIL FROM domain."""
+        return domain in self.mail_from_domains
 
     def signing_keys(self, account_id: str, domain: str) -> Sequence[SigningKey]:
         """Return the keys of a domain identity."""
