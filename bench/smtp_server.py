@@ -63,6 +63,9 @@ class Nothing:
     def auth_gate(self, _address: str, _username: str) -> AuthGate:
         return AuthGate(refused=False, delay_seconds=0.0)
 
+    def recognises(self, _address: str) -> bool:
+        return False
+
     def auth_result(self, address: str, username: str, *, succeeded: bool) -> None:
         pass
 

@@ -249,6 +249,10 @@ class Permits(Protocol):
         """Return what the failure limits say about this address and user, from local knowledge, at once."""
         ...
 
+    def recognises(self, address: str) -> bool:
+        """Say whether an address authenticated lately, from local knowledge, at once."""
+        ...
+
     def auth_result(self, address: str, username: str, *, succeeded: bool) -> None:
         """Report the result of an authentication, to be known by all workers."""
         ...

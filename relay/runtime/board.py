@@ -6,7 +6,8 @@ field is an aligned machine word, so that a reader sees an old or a new value an
 
 A row holds a few 8-byte fields and, for connection limits, two tables of 16-bit counters indexed by two keyed
 hashes of the client address (a count-min sketch: the smaller of both sums is at least the truth, and above it
-only where two other addresses collide in both tables).
+only where two other addresses collide in both tables). One pair of tables counts open sessions; new connections
+have a pair for each quarter of a minute, used in turn.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import ipaddress
 import mmap
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -22,8 +24,12 @@ _TABLES = 2
 _WORD_BYTES = 8
 _COUNT_BYTES = 2
 _COUNT_MAX = 0xFFFF
+_PAIR = _TABLES * _BUCKETS
+_SPAN_SECONDS = 15.0
+_SPANS = 5  # a minute, and the part of a span that is just leaving it
 _IPV6_CLIENT_PREFIX = 64  # one customer has a /64, so limits per address count it as one
 _HASH_CACHE_MAX = 8192
+_ZEROS = memoryview(bytes(_PAIR * _COUNT_BYTES)).cast("H")
 
 
 class Phase(IntEnum):
@@ -43,10 +49,11 @@ class _Field(IntEnum):
     SESSIONS = 4
     DUE_SINCE_MS = 5
     PROGRESS_MS = 6
+    SPAN = 7
 
 
 _FIELDS = 8
-_ROW_BYTES = _FIELDS * _WORD_BYTES + _TABLES * _BUCKETS * _COUNT_BYTES
+_ROW_BYTES = _FIELDS * _WORD_BYTES + (1 + _SPANS) * _PAIR * _COUNT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +81,10 @@ class Row:
         self.name = name
         fields_end = _FIELDS * _WORD_BYTES
         self._fields = memory[:fields_end].cast("Q")
-        self.counts = memory[fields_end:].cast("H")
-        self._zeros = bytes(_TABLES * _BUCKETS * _COUNT_BYTES)
+        arrivals = fields_end + _PAIR * _COUNT_BYTES
+        self.counts = memory[fields_end:arrivals].cast("H")
+        self.arrivals = memory[arrivals:].cast("H")
+        self._tables = memory[fields_end:]
 
     @property
     def sessions(self) -> int:
@@ -85,6 +94,22 @@ class Row:
     @sessions.setter
     def sessions(self, value: int) -> None:
         self._fields[_Field.SESSIONS] = value
+
+    @property
+    def span(self) -> int:
+        """The latest span of time that `arrivals` has counts of."""
+        return self._fields[_Field.SPAN]
+
+    def arrived(self, buckets: tuple[int, int], span: int) -> None:
+        """Count a new connection in a span; tables of spans that are over begin at zero again."""
+        for number in range(max(self.span, span - _SPANS) + 1, span + 1):
+            place = number % _SPANS * _PAIR
+            self.arrivals[place : place + _PAIR] = _ZEROS
+            self._fields[_Field.SPAN] = number
+        for bucket in buckets:
+            place = span % _SPANS * _PAIR + bucket
+            if self.arrivals[place] < _COUNT_MAX:
+                self.arrivals[place] += 1
 
     def beat(self) -> None:
         """Say that the event loop of this process turns."""
@@ -120,7 +145,7 @@ class Row:
         for index in range(_FIELDS):
             self._fields[index] = 0
         self._fields[_Field.STARTS] = starts
-        self.counts.cast("B")[:] = self._zeros
+        self._tables[:] = bytes(len(self._tables))
 
     def facts(self) -> RowFacts:
         """Return a copy of the fields."""
@@ -172,6 +197,23 @@ class Board:
         tables = [row.counts for row in self.rows.values()]
         return min(sum(counts[first] for counts in tables), sum(counts[second] for counts in tables))
 
+    def arrivals_of(self, buckets: tuple[int, int], seconds: float) -> float:
+        """Return the new connections of one address in the minute before `seconds` (monotonic), in all processes.
+
+        Those of the span that is half in that minute count by their share, as if they had come evenly.
+        """
+        span, share = _span_of(seconds)
+        first, second = buckets
+        one = other = 0.0
+        for row in self.rows.values():
+            arrivals, latest = row.arrivals, row.span
+            for number in range(max(span, latest) - _SPANS + 1, min(span, latest) + 1):
+                place = number % _SPANS * _PAIR
+                weight = 1 - share if number == span - _SPANS + 1 else 1
+                one += arrivals[place + first] * weight
+                other += arrivals[place + second] * weight
+        return min(one, other)
+
     def facts(self) -> list[RowFacts]:
         """Return what every row says."""
         return [row.facts() for row in self.rows.values()]
@@ -181,14 +223,36 @@ class ConnectionGate:
     """Connection limits that hold over all workers, in all and for each client address (a /64 for IPv6).
 
     Two workers that let a client in at the same instant may both be right by what they saw: a limit may be passed
-    by one session a worker, and is never stricter than configured.
+    by one session a worker, and is never stricter than configured. `per_minute_max` is 0 for no limit.
     """
 
-    def __init__(self, board: Board, row: Row, *, connections_max: int, per_address_max: int) -> None:
+    def __init__(
+        self,
+        board: Board,
+        row: Row,
+        *,
+        connections_max: int,
+        per_address_max: int,
+        per_minute_max: int = 0,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._board = board
         self._row = row
+        self._seconds = seconds
         self.connections_max = connections_max
         self.per_address_max = per_address_max
+        self.per_minute_max = per_minute_max
+
+    def arrive(self, address: str) -> bool:
+        """Count a new connection, unless its address made as many as it may in the last minute."""
+        if not self.per_minute_max:
+            return True
+        buckets = self._board.buckets(address)
+        now = self._seconds()
+        if self._board.arrivals_of(buckets, now) >= self.per_minute_max:
+            return False
+        self._row.arrived(buckets, _span_of(now)[0])
+        return True
 
     def enter(self, address: str) -> bool:
         """Count a session in, unless a limit is reached; each True is paired with one `leave`."""
@@ -220,6 +284,12 @@ class ConnectionGate:
     def load(self) -> float:
         """Return the share of `connections_max` in use, by all workers together."""
         return self._board.sessions() / self.connections_max if self.connections_max else 1.0
+
+
+def _span_of(seconds: float) -> tuple[int, float]:
+    """Return the number of a span of time and the share of it that is over."""
+    span, into = divmod(seconds, _SPAN_SECONDS)
+    return int(span), into / _SPAN_SECONDS
 
 
 def monotonic_ms() -> int:

@@ -148,6 +148,7 @@ class WorkerBody:
             context.row,
             connections_max=config.limits.connections_max,
             per_address_max=config.limits.connections_per_address_max,
+            per_minute_max=config.limits.connections_per_minute_max,
         )
         regions = (config.region, *config.smtp.accepted_regions)
         services = Services(
@@ -218,6 +219,7 @@ class WorkerBody:
         self._tls.context = context
         self._gate.connections_max = config.limits.connections_max
         self._gate.per_address_max = config.limits.connections_per_address_max
+        self._gate.per_minute_max = config.limits.connections_per_minute_max
         self._accept.rules = accept
         if config.dns != self._context.config.dns:
             self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)

@@ -173,6 +173,10 @@ class AuthFailures:
             return AuthGate(refused=False, delay_seconds=limits.delay_seconds)
         return _OPEN
 
+    def recognises(self, address: str, now: float) -> bool:
+        """Say whether an address authenticated lately, so that no limit on strangers is for it (decision 23)."""
+        return self._exempt(self._source(address), now)
+
     def failed(self, address: str, username: str, now: float) -> None:
         """Note a failure."""
         self._by_address.add(self._source(address), now)

@@ -63,7 +63,8 @@ class SmtpConnection(asyncio.Protocol):
         self._account = ""
         self._peer = ""
         self._burst = 0
-        self._resting = self._choked = self._paused = self._eof = self._linger = self._refused = False
+        self._resting = self._choked = self._paused = self._eof = self._linger = False
+        self._refused: reply.Reply | None = None
         self._since = self._last = door.now
         self._command_since = self._data_since = self._handshake_since = 0.0
         self._sink: IncomingBody | None = None
@@ -81,10 +82,8 @@ class SmtpConnection(asyncio.Protocol):
         trusted = self._listener.trusts(self._peer)
         self._session = Session(dialect, self, services.intake, self._peer, trusted=trusted)
         self._door.connections.add(self)
-        self._refused = not (self._peer and services.gate.enter(self._peer))
+        self._refused = self._admission(trusted=trusted)
         self._listener.opened()
-        if self._refused:
-            services.metrics.count("relay_sessions_refused_total", "connections")
         if dialect.policy.tls is TlsMode.IMPLICIT:
             self._start_tls()
         else:
@@ -118,13 +117,13 @@ class SmtpConnection(asyncio.Protocol):
         """Forget the client; a message that was not complete is dropped."""
         self._session.lost()
         self._door.connections.discard(self)
-        if not self._refused:
+        if self._refused is None:
             self._services.gate.leave(self._peer)
         if self._account:
             self._services.gate.leave_account(self._account)
             self._account = ""
         self._listener.closed()
-        if not self._refused:
+        if self._refused is None:
             self._services.metrics.count("relay_sessions_ended_total", self._session.cause)
         self._door.left()
 
@@ -137,6 +136,19 @@ class SmtpConnection(asyncio.Protocol):
         """Read again: the client took our replies."""
         self._choked = False
         self._control_reading()
+
+    def _admission(self, *, trusted: bool) -> reply.Reply | None:
+        """Count the client in; return what it is told instead when it comes too fast or is one too many."""
+        services, peer = self._services, self._peer
+        known = trusted or services.permits.recognises(peer)
+        if not (known or services.gate.arrive(peer) or self._door.trusts(peer)):
+            services.metrics.count("relay_sessions_refused_total", "rate")
+            self._door.hurried(peer)
+            return reply.TOO_MANY_NEW_CONNECTIONS
+        if peer and services.gate.enter(peer):
+            return None
+        services.metrics.count("relay_sessions_refused_total", "connections")
+        return reply.TOO_MANY_CONNECTIONS
 
     # --- TLS ----------------------------------------------------------------------------------------------------
 
@@ -183,8 +195,8 @@ class SmtpConnection(asyncio.Protocol):
     # --- output -------------------------------------------------------------------------------------------------
 
     def _welcome(self, dialect: Dialect) -> None:
-        if self._refused:
-            self._session.close_with(reply.TOO_MANY_CONNECTIONS)
+        if self._refused is not None:
+            self._session.close_with(self._refused)
         elif self._door.draining:
             self._session.close_with(reply.CLOSING)
         else:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 BUSY_CONNECTIONS_A_TURN = 2  # each may bring a quarter of a megabyte, some milliseconds of work
 BACKLOG = 1024
+HURRIED_LOG_SECONDS = 60.0  # one line, however many come and from wherever
 
 
 class SmtpDoor:
@@ -37,6 +38,8 @@ class SmtpDoor:
         self._tick_seconds = tick_seconds
         self._prefix = secrets.token_hex(6)
         self._sessions = 0
+        self._hurried = 0
+        self._hurried_until = 0.0
         self._empty: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = loop.call_later(tick_seconds, self._tick)
 
@@ -58,6 +61,20 @@ class SmtpDoor:
         """Return an id for the greeting: unique, and it tells strangers nothing."""
         self._sessions += 1
         return f"{self._prefix}{self._sessions:08x}"
+
+    def trusts(self, address: str) -> bool:
+        """Say whether any listener trusts an address."""
+        return any(listener.trusts(address) for listener in self.listeners)
+
+    def hurried(self, address: str) -> None:
+        """Log that connections were refused because their address makes too many, once a minute."""
+        self._hurried += 1
+        if self.now >= self._hurried_until:
+            self._hurried_until = self.now + HURRIED_LOG_SECONDS
+            self.services.log.warning(
+                "an address makes too many new connections", peer=address, refused_since_last=self._hurried
+            )
+            self._hurried = 0
 
     async def drain(self, timeout_seconds: float) -> None:
         """Accept no more, end every session with 421 between messages; cut what is left after the time-out."""

@@ -1,4 +1,4 @@
-"""How many sessions there may be: in all, for one address, for one account (SMTP-027).
+"""How many sessions there may be: in all, for one address, for one account (SMTP-027); how fast they may come.
 
 `ConnectionGate` is the interface; the runtime may give one that counts over all workers. `LocalGate` counts in
 this process.
@@ -11,6 +11,10 @@ STRESS_SHARE = 0.8
 
 class ConnectionGate(Protocol):
     """Counts sessions. Every successful `enter` is followed by exactly one `leave` with the same arguments."""
+
+    def arrive(self, address: str) -> bool:
+        """Count a new connection of a peer address; False when it made too many in the last minute."""
+        ...
 
     def enter(self, address: str) -> bool:
         """Count a new session of a peer address; False when a limit is reached, and then nothing was counted."""
@@ -34,7 +38,10 @@ class ConnectionGate(Protocol):
 
 
 class LocalGate:
-    """Counts within one process; a limit of 0 is none. Peers keep an entry only while they are connected."""
+    """Counts within one process; a limit of 0 is none. Peers keep an entry only while they are connected.
+
+    So it knows nothing of those that came and went: new connections have no limit here.
+    """
 
     def __init__(self, connections_max: int, per_address_max: int = 0, per_account_max: int = 0) -> None:
         self.connections_max = connections_max
@@ -43,6 +50,10 @@ class LocalGate:
         self.total = 0
         self._addresses: dict[str, int] = {}
         self._accounts: dict[str, int] = {}
+
+    def arrive(self, address: str) -> bool:  # noqa: ARG002 - nothing is kept of it
+        """Let every connection come."""
+        return True
 
     def enter(self, address: str) -> bool:
         """Count a new session of a peer address."""

@@ -45,6 +45,10 @@ class OpenPermits:
         """Return `gate`."""
         return self.gate
 
+    def recognises(self, address: str) -> bool:
+        """Say whether a success of the address was reported."""
+        return any(succeeded and known == address for known, _, succeeded in self.auth_results)
+
     def auth_result(self, address: str, username: str, *, succeeded: bool) -> None:
         """Remember the result."""
         self.auth_results.append((address, username, succeeded))

@@ -246,3 +246,41 @@ def test_quota_refusals_queue_nothing_and_keep_the_session(small, arrivals):
     settled(small)
     assert with_mark(arrivals.messages, "over-quota") == []
     assert len(with_mark(arrivals.messages, "in-quota")) == 3
+
+
+@pytest.fixture(scope="module")
+def slow_to_admit(arrivals):
+    """A relay of two workers that trusts 127.0/16 only and lets an address connect 20 times a minute."""
+    made = Product(arrivals.port, workers=2, limits={"disk_free_min": "1MB", "connections_per_minute_max": 20})
+    made.values["listeners"][2]["trust"]["networks"] = ["127.0.0.0/16"]
+    made.save()
+    with made:
+        yield made
+
+
+def _greeting(port, source):
+    client = Wire(port, source=source, greeted=False)
+    try:
+        return client.line()
+    finally:
+        client.socket.close()
+
+
+def test_a_storm_of_connections_is_refused_in_words(slow_to_admit):
+    """E07: over the rate 421, on every listener and both workers; other strangers are let in."""
+    ports = [slow_to_admit.port, slow_to_admit.mx_port]
+    answers = [_greeting(ports[number % 2], "127.7.0.1") for number in range(150)]
+    assert 20 <= sum(line.startswith("220 ") for line in answers) <= 25
+    assert {line for line in answers if line[:3] != "220"} == {"421 Too many new SMTP connections in a minute"}
+    assert _greeting(slow_to_admit.port, "127.7.0.2").startswith("220 ")
+    refused = 'relay_sessions_refused_total{reason="rate"}'
+    eventually(lambda: refused in slow_to_admit.metrics(), 15, "the refusals in the metrics")
+    assert 1 <= slow_to_admit.log_text().count("an address makes too many new connections") <= 2
+
+
+def test_applications_that_log_in_or_are_trusted_connect_as_fast_as_they_like(slow_to_admit):
+    """One message a session, far over the rate of strangers (decision 23)."""
+    for _ in range(60):
+        open_listener(slow_to_admit, "submission", source="127.7.0.3").socket.close()
+        assert _greeting(slow_to_admit.port, "127.0.0.1").startswith("220 ")
+    assert _greeting(slow_to_admit.mx_port, "127.7.0.3").startswith("220 ")

@@ -78,8 +78,11 @@ def test_authentication_is_open_at_first(kind, tmp_path):
         async with kind(tmp_path) as permits:
             gate = permits.auth_gate("192.0.2.1", "u")
             assert (gate.refused, gate.delay_seconds) == (False, 0.0)
+            permits.auth_result("192.0.2.2", "u", succeeded=False)
+            assert not permits.recognises("192.0.2.2")
             permits.auth_result("192.0.2.1", "u", succeeded=True)
             permits.auth_result("192.0.2.1", "u", succeeded=False)
+            assert permits.recognises("192.0.2.1")
             assert not permits.auth_gate("192.0.2.1", "u").refused
 
     asyncio.run(body())

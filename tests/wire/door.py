@@ -39,6 +39,7 @@ class Recorder:
         self.counts: dict[tuple[str, ...], float] = {}
         self.gauges: dict[tuple[str, ...], float] = {}
         self.faults: list[str] = []
+        self.warnings: list[str] = []
         self.auth_results: list[tuple[str, str, bool]] = []
         self.accounts: dict[str, str] = {USER: ACCOUNT}
         self.answer: Refusal | None = None
@@ -99,6 +100,9 @@ class Recorder:
     def auth_gate(self, address: str, username: str) -> AuthGate:
         return self.gate
 
+    def recognises(self, address: str) -> bool:
+        return any(succeeded and known == address for known, _, succeeded in self.auth_results)
+
     def auth_result(self, address: str, username: str, *, succeeded: bool) -> None:
         self.auth_results.append((address, username, succeeded))
 
@@ -116,7 +120,10 @@ class Recorder:
     def debug(self, event: str, **fields: object) -> None:
         """Nothing is recorded at this level."""
 
-    info = warning = debug
+    info = debug
+
+    def warning(self, event: str, **fields: object) -> None:
+        self.warnings.append(f"{event} {fields}")
 
     def error(self, event: str, **fields: object) -> None:
         self.faults.append(f"{event} {fields}")

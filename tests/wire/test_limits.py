@@ -227,6 +227,31 @@ def test_connection_limits(door: Door, connect: Callable[..., Client]) -> None:
     assert door.product.counts["relay_sessions_refused_total", "connections"] == 2
 
 
+@pytest.mark.parametrize("kind", ["submission", "implicit", "mx"])
+def test_new_connections_over_the_rate(
+    kind: str, door: Door, connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E07: refused in words, logged once a minute however many come; an address that logged in is let in."""
+    monkeypatch.setattr(door.gate, "arrive", lambda _address: False)
+    refusal = b"421 Too many new SMTP connections in a minute\r\n"
+    for _ in range(3):
+        assert connect(kind, "connected").rest_until_closed() == refusal
+    assert door.product.counts["relay_sessions_refused_total", "rate"] == 3
+    assert [line.split(" {")[0] for line in door.product.warnings] == ["an address makes too many new connections"]
+    assert door.gate.total == 0
+    door.product.auth_result("127.0.0.1", USER, succeeded=True)
+    connect(kind)
+    assert door.product.counts["relay_sessions_refused_total", "rate"] == 3
+
+
+def test_a_trusted_network_has_no_rate_on_any_listener(
+    door: Door, connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door.gate, "arrive", lambda _address: False)
+    connect("trusted")
+    connect("submission")
+
+
 @pytest.mark.req("SMTP-027")
 def test_sessions_of_one_account(door: Door, connect: Callable[..., Client]) -> None:
     door.gate.per_account_max = 1

@@ -144,6 +144,14 @@ class Limits(Section):
     connections_per_address_max: Number = setting(
         200, "Open client connections of one address, over all workers.", ge=1, le=1_000_000
     )
+    connections_per_minute_max: Number = setting(
+        300,
+        "New client connections of one address in a minute (an IPv6 address counts as its /64), over all workers; 0 "
+        "is no limit. Addresses with a successful login in the last 24 hours, and those of trusted listeners' "
+        "networks, are exempt.",
+        ge=0,
+        le=60_000,
+    )
     idle_timeout: Duration = setting("300s", "Silence between commands that ends a session.", ge=1.0, le=3600.0)
     command_timeout: Duration = setting(
         "300s", "Time a client has to send one whole command, however steadily it drips.", ge=1.0, le=3600.0

@@ -62,7 +62,8 @@ FAMILIES: tuple[Family, ...] = (
     _gauge("relay_sessions_open", "SMTP sessions open now, by listener kind.", "listener"),
     _counter(
         "relay_sessions_refused_total",
-        "Connections that were closed before a session began: `connections` or `address` (limits), `disk`, `drain`.",
+        "Connections that were closed before a session began: `connections` (too many are open) or `rate` (the "
+        "address made too many new ones in a minute).",
         "reason",
     ),
     _counter(

@@ -152,6 +152,10 @@ class PermitsClient:
         """Return what the failure limits say about this address and user, from local knowledge, at once."""
         return self._failures.gate(address, username, self._clock.monotonic())
 
+    def recognises(self, address: str) -> bool:
+        """Say whether an address authenticated lately, from local knowledge, at once."""
+        return self._failures.recognises(address, self._clock.monotonic())
+
     def auth_result(self, address: str, username: str, *, succeeded: bool) -> None:
         """Report the result of an authentication, to be known by all workers."""
         now = self._clock.monotonic()

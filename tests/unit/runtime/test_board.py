@@ -10,11 +10,28 @@ from relay.runtime.board import Board, ConnectionGate, Phase
 NAMES = ["permits", "office", "worker-0001", "worker-0002"]
 
 
-def _gates(board, *, connections_max=100, per_address_max=10):
+def _gates(board, *, connections_max=100, per_address_max=10, per_minute_max=0, seconds=lambda: 0.0):
     return [
-        ConnectionGate(board, board.rows[name], connections_max=connections_max, per_address_max=per_address_max)
+        ConnectionGate(
+            board,
+            board.rows[name],
+            connections_max=connections_max,
+            per_address_max=per_address_max,
+            per_minute_max=per_minute_max,
+            seconds=seconds,
+        )
         for name in NAMES[2:]
     ]
+
+
+class _Time:
+    """Seconds that a test sets."""
+
+    def __init__(self, seconds=100_000.0):
+        self.seconds = seconds
+
+    def __call__(self):
+        return self.seconds
 
 
 def test_the_limit_in_all_counts_every_worker():
@@ -99,3 +116,68 @@ def test_a_row_written_by_a_child_is_seen_and_cleared_after_its_death():
     assert row.facts().phase is Phase.ABSENT
     assert row.facts().starts == 1
     assert other.enter("192.0.2.1")
+
+
+def _flood(gates, time, seconds, a_second, address="192.0.2.1"):
+    """Return when connections were let in."""
+    admitted = []
+    for number in range(int(seconds * a_second)):
+        time.seconds += 1 / a_second
+        if gates[number % len(gates)].arrive(address):
+            admitted.append(time.seconds)
+    return admitted
+
+
+@pytest.mark.parametrize("start", [100_005.0, 100_012.3, 100_019.9])
+@pytest.mark.parametrize("a_second", [167, 20, 6])
+def test_new_connections_of_an_address_are_limited_over_all_workers(a_second, start):
+    """E07: 10,000 a minute; in no 45 s more than the limit, and in the long run the limit a minute."""
+    time = _Time(start)
+    gates = _gates(Board(NAMES), per_minute_max=300, seconds=time)
+    admitted = _flood(gates, time, 600, a_second)
+    assert admitted[: min(300, a_second)] == pytest.approx([start + n / a_second for n in range(1, 301)][:a_second])
+    assert all(later - earlier >= 45 for earlier, later in zip(admitted, admitted[300:], strict=False))
+    assert 300 * 10 * 0.75 <= len(admitted) <= 300 * 10 * 1.25
+
+
+@pytest.mark.parametrize("a_minute", [1, 60, 295])
+def test_a_client_below_the_limit_is_never_refused(a_minute):
+    time = _Time()
+    gates = _gates(Board(NAMES), per_minute_max=300, seconds=time)
+    assert len(_flood(gates, time, 900, a_minute / 60)) == 900 * a_minute // 60
+
+
+def test_new_connections_are_counted_by_client_and_forgotten_after_a_minute():
+    time = _Time()
+    first, second = _gates(Board(NAMES), per_minute_max=2, seconds=time)
+    assert [gate.arrive("2001:db8::1") for gate in (first, second, first, second)] == [True, True, False, False]
+    assert not first.arrive("2001:db8::ffff:2")
+    assert first.arrive("2001:db8:0:1::1")
+    time.seconds += 75
+    assert second.arrive("2001:db8::1")
+    time.seconds += 10_000
+    assert [gate.arrive("2001:db8::1") for gate in (first, second, first)] == [True, True, False]
+
+
+def test_many_addresses_do_not_use_up_the_rate_of_one():
+    """50,000 strangers in one minute: three in each place of both tables, far from anybody's limit."""
+    time = _Time()
+    first, second = _gates(Board(NAMES), per_minute_max=100, seconds=time)
+    assert all(first.arrive(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(50_000))
+    assert all(second.arrive("192.0.2.1") for _ in range(90))
+
+
+def test_no_limit_counts_nothing():
+    board = Board(NAMES)
+    first, _ = _gates(board)
+    assert all(first.arrive("192.0.2.1") for _ in range(1000))
+    assert not any(any(row.arrivals) for row in board.rows.values())
+
+
+def test_new_connections_of_a_dead_worker_are_forgotten():
+    board, time = Board(NAMES), _Time()
+    first, second = _gates(board, per_minute_max=1, seconds=time)
+    assert first.arrive("192.0.2.1")
+    assert not second.arrive("192.0.2.1")
+    board.rows["worker-0001"].clear()
+    assert second.arrive("192.0.2.1")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.schedule.throttle import AuthFailures, FailureLimits, TokenBucket, source_of
+from relay.schedule.throttle import DAY_SECONDS, AuthFailures, FailureLimits, TokenBucket, source_of
 
 SMALL = FailureLimits(entries_max=100, successes_max=50, successes_per_user_max=10)
 
@@ -109,6 +109,15 @@ def test_an_address_with_a_recent_success_is_exempt_from_both():
     gate = failures.gate("192.0.2.1", "victim", 2.0)
     assert (gate.refused, gate.delay_seconds) == (False, 0.0)
     assert failures.gate("192.0.2.1", "victim", 86_399.0 / 2).refused is False
+
+
+def test_an_address_is_recognised_for_a_day_after_a_success():
+    failures = AuthFailures()
+    failures.succeeded("2001:db8::1", "u", 0.0)
+    failures.failed("192.0.2.1", "u", 0.0)
+    assert failures.recognises("2001:db8::2", DAY_SECONDS - 1)
+    assert not failures.recognises("192.0.2.1", 1.0)
+    assert not failures.recognises("2001:db8::1", DAY_SECONDS)
 
 
 def test_successes_are_news_once_in_ten_minutes():

@@ -23,5 +23,5 @@ def test_limits_are_exact_and_entries_go() -> None:
 
 def test_without_limits() -> None:
     gate = LocalGate(0)
-    assert all(gate.enter("a") for _ in range(1000))
+    assert all(gate.arrive("a") and gate.enter("a") for _ in range(1000))
     assert not gate.stressed()
