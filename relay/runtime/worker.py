@@ -103,6 +103,8 @@ class WorkerBody:
         spool.start(self._loop)
         if spool.report.quarantined_count:
             context.metrics.count("relay_quarantined_total", "crashes", amount=spool.report.quarantined_count)
+        if spool.report.held_late:
+            context.metrics.count("relay_held_late_total", amount=spool.report.held_late)
         outbound = OutboundDelivery(
             settings=self._outbound_settings(config),
             resolver=self._resolver,

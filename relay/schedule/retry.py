@@ -3,15 +3,22 @@
 A permanent refusal ends at once. Anything else, doubt included, is tried again by a schedule whose last step
 repeats, each wait spread by jitter so that a site that was down is not met by everybody at the same second. The
 last attempt falls on the end of the lifetime; nothing expires without having been attempted at that time.
+
+That attempt comes at most a day late, when the relay was stopped at the end of a lifetime. What was due for longer
+is no case for trying: the queue is an old copy whose mail went out long ago, the relay was off for days, or the
+clock is wrong. Such a delivery is held for the operator, neither sent nor bounced.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from relay.model.delivery import Step
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Verdict
 
+LATE_MS: Final = 24 * 3600 * 1000  # longer than a machine is repaired, shorter than the age of most backups
+LATE_REPLY: Final = "held at the start: it should have been given up more than a day before"
 NXDOMAIN_REPLY = "5.1.2 The recipient's domain does not exist in DNS"
 
 
@@ -35,6 +42,14 @@ class Decision:
     step: Step
     next_ms: int
     reply: str
+
+
+def too_late_ms(now_ms: int) -> int:
+    """Return the time before which both the end of a lifetime and the next attempt must lie for a hold.
+
+    Both, because an operator's release or retry makes a delivery due again: that one is attempted.
+    """
+    return now_ms - LATE_MS
 
 
 def wait_ms(policy: RetryPolicy, attempts: int, jitter: float) -> int:

@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from relay.errors import ConfigurationError, TemporaryError
 from relay.ports import Clock, Log
+from relay.schedule.retry import LATE_REPLY, too_late_ms
 from relay.store.bodies import Bodies
 from relay.store.database import open_writer
 from relay.store.inflight import InFlight
@@ -79,6 +81,7 @@ class AdoptionReport:
     in_flight: int = 0
     quarantined: list[int] = field(default_factory=list)  # delivery keys
     quarantined_count: int = 0
+    held_late: int = 0
 
 
 @dataclass(slots=True)
@@ -151,11 +154,13 @@ def _recover(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
         if report.salvaged:
             _quarantine_incomplete(connection, report)
             _skip_numbers(connection, clock)
+        now_ms = clock.now_ms()
+        report.held_late = connection.execute(_WRITE["hold_late"], (too_late_ms(now_ms), LATE_REPLY)).rowcount
         next_key = _reserve_keys(connection)
         next_seq = int(connection.execute(_READ["last_event"]).fetchone()[0]) + 1
     finally:
         connection.close()
-    _report(report, paths, log)
+    _report(report, paths, log, now_ms)
     return Adopted(paths, lock, in_flight, bodies, next_key, next_seq, report)
 
 
@@ -344,7 +349,7 @@ def _reserve_keys(connection: sqlite3.Connection) -> int:
     return first
 
 
-def _report(report: AdoptionReport, paths: ShardPaths, log: Log) -> None:
+def _report(report: AdoptionReport, paths: ShardPaths, log: Log, now_ms: int) -> None:
     for name in report.names_ignored[:REPORTED_MAX]:
         log.warning("spool name ignored", directory=str(paths.directory), name=name)
     if report.quarantined_count:
@@ -353,6 +358,15 @@ def _report(report: AdoptionReport, paths: ShardPaths, log: Log) -> None:
             directory=str(paths.directory),
             count=report.quarantined_count,
             deliveries=report.quarantined[:20],
+        )
+    if report.held_late:
+        log.error(
+            "deliveries held: they should have been given up more than a day ago",
+            directory=str(paths.directory),
+            count=report.held_late,
+            clock=datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="seconds"),
+            next_step="an old copy of the queue, a long stop, or a wrong clock: see `relay queue list --state held`, "
+            "then release or delete",
         )
     log.info(
         "shard adopted",

@@ -127,6 +127,10 @@ class ShardReader:
         """Return the number of deliveries in each state."""
         return {STATES[code]: number for code, number in self._all("counts") if code in STATES}
 
+    def held_for(self, reason: str) -> int:
+        """Return how many deliveries are held with a reason as their last reply."""
+        return int(self._all("held_for", (reason,))[0][0])
+
     def depth(self) -> "QueueDepth":
         """Return how many deliveries are open, by state, and how old the oldest message is."""
         counts = {STATES[code]: number for code, number in self._all("depth")}

@@ -1,5 +1,6 @@
 """Section F: the disk is full or read-only, somebody put things into the spool, a second relay starts."""
 
+import asyncio
 import os
 import shutil
 import smtplib
@@ -12,8 +13,10 @@ import time
 import pytest
 import yaml
 
+from relay.runtime.clock import SteadyClock
 from tests.adversarial.wire import Wire, message, settled, waiting, with_mark
 from tests.product import RELAY, Product, Receiver, eventually, free_ports
+from tests.unit.store.shard import new_message, shard, written
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 DISK_BYTES = 48 * 1024 * 1024
@@ -309,3 +312,43 @@ def test_configuration_faults_stop_the_start_with_their_line(idle):
     assert "limitz" in said
     assert "workers" in said
     assert f"{idle.config}:" in said
+
+
+# --- an old copy of the queue ------------------------------------------------------------------------------------
+
+
+async def put_back(data_dir, ages):
+    """Write one message for each {domain: hours since it was accepted}; a lifetime is 14 hours."""
+    async with shard(data_dir, clock=SteadyClock()) as spool:
+        now_ms = time.time_ns() // 1_000_000
+        news = [
+            new_message(spool, now_ms=now_ms - hours * 3_600_000, domain=domain) for domain, hours in ages.items()
+        ]
+        assert await asyncio.gather(*(written(spool.append, new) for new in news)) == [None] * len(news)
+        return {new.deliveries[0].domain: new.message.message_id for new in news}
+
+
+def test_an_old_queue_is_held_and_sent_only_when_released():
+    """F24, F13: over a day too late is held, in words; one that is less late gets its last attempt."""
+    with Receiver() as receiver:
+        product = Product(receiver.port)
+        ages = {"young.example": 1, "late.example": 15, "old.example": 40, "older.example": 900}
+        ids = asyncio.run(put_back(product.data_dir, ages))
+        with product:
+            assert {to for _, (to,), _ in receiver.wait(2)} == {"r0@young.example", "r0@late.example"}
+            held = product.rows("queue", "list", "--state", "held")
+            assert sorted(row["messageId"] for row in held) == sorted([ids["old.example"], ids["older.example"]])
+            assert product.log_text().count("deliveries held: they should have been given up") == 1
+            eventually(lambda: "relay_held_late_total 2.0" in product.metrics(), 15, "the metric")
+            assert "2 held at a start" in product.run("doctor", check=False).stdout
+
+            product.stop()
+            product.run("queue", "release", ids["old.example"])  # on a stopped relay: the next start must not undo it
+            product.start()
+            assert receiver.wait(3)[2][1] == ["r0@old.example"]
+            product.stop()
+            product.start()
+            assert [row["messageId"] for row in product.rows("queue", "list")] == [ids["older.example"]]
+            product.run("queue", "delete", "--state", "held", "--yes")
+            assert "held at a start" not in product.run("doctor", check=False).stdout
+        assert len(receiver.messages) == 3

@@ -24,6 +24,7 @@ from relay.runtime.cli.options import endpoint
 from relay.runtime.cli.output import iso, size
 from relay.runtime.cli.shards import Shard, shard_numbers
 from relay.runtime.cli.site import Site
+from relay.schedule.retry import LATE_REPLY
 
 Result = Literal["ok", "warning", "error", "skipped"]
 CONNECT_SECONDS = 5.0
@@ -221,6 +222,7 @@ def spool(site: Site) -> Iterator[Check]:
         shard = Shard(site, number)
         try:
             counts = shard.reader.counts()
+            late = shard.reader.held_for(LATE_REPLY)
         finally:
             shard.reader.close()
         kept = list(shard.paths.quarantine.iterdir()) if shard.paths.quarantine.is_dir() else []
@@ -231,6 +233,10 @@ def spool(site: Site) -> Iterator[Check]:
             yield Check("spool", "error", detail, "relay queue list --state quarantined")
         else:
             yield Check("spool", "ok", f"shard {number}: {waiting}")
+        if late:
+            detail = f"shard {number}: {late} held at a start, because they should have been given up a day before"
+            step = "Is the clock right, is this an old copy? `relay queue list --state held`, then release or delete."
+            yield Check("spool", "warning", detail, step)
 
 
 def outbound_port(site: Site) -> Iterator[Check]:

@@ -101,6 +101,9 @@ FAMILIES: tuple[Family, ...] = (
         combine=Combine.MAX,
     ),
     _counter("relay_quarantined_total", "Deliveries quarantined, by cause: `crashes`, `corrupt`.", "cause"),
+    _counter(
+        "relay_held_late_total", "Deliveries held at a start: they should have been given up more than a day before."
+    ),
     # delivery
     _counter(
         "relay_attempts_total",

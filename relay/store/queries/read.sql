@@ -54,6 +54,10 @@ SELECT item_id, shard, payload FROM inbox ORDER BY rowid LIMIT ?
 -- Deliveries by state.
 SELECT state, count(*) FROM delivery GROUP BY state
 
+-- name: held_for
+-- How many deliveries are held for a reason.
+SELECT count(*) FROM delivery WHERE state = 1 AND last_reply = ?
+
 -- name: depth
 -- Open deliveries by state, from indexes alone.
 SELECT 0, count(*) FROM delivery WHERE state = 0

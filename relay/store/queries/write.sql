@@ -116,6 +116,12 @@ DELETE FROM inbox WHERE item_id = ?
 -- Set a delivery aside with the reason.
 UPDATE delivery SET state = 2, last_reply = ?2 WHERE key = ?1 AND state < 2
 
+-- name: hold_late
+-- Hold queued deliveries that were due, and whose message was to be given up, before a time, with the reason.
+UPDATE delivery SET state = 1, last_reply = ?2
+WHERE state = 0 AND next_ms < ?1
+    AND EXISTS (SELECT 1 FROM message WHERE message.key = delivery.key >> 16 AND message.expires_ms < ?1)
+
 -- name: delivery_state
 -- The state of one delivery.
 SELECT state FROM delivery WHERE key = ?

@@ -150,6 +150,75 @@ def test_a_clean_end_counts_nothing_and_a_verdict_resets_the_count(tmp_path):
     run(tmp_path, case)
 
 
+DAY_SECONDS = 86_400
+LIFETIME_SECONDS = 50_400
+
+
+@pytest.mark.parametrize(
+    ("elapsed_seconds", "held"),
+    [
+        (LIFETIME_SECONDS - 1, False),
+        (LIFETIME_SECONDS + 60, False),
+        (LIFETIME_SECONDS + DAY_SECONDS, False),
+        (LIFETIME_SECONDS + DAY_SECONDS + 1, True),
+        (10 * DAY_SECONDS, True),  # F13: a clock that is ten days ahead looks the same
+    ],
+)
+def test_what_should_have_been_given_up_a_day_ago_is_held(tmp_path, elapsed_seconds, held):
+    """F24."""
+    (new,) = fill(tmp_path, recipients=3)
+    keys = [delivery.key for delivery in new.deliveries]
+    clock, log = ManualClock(), MemoryLog()
+    clock.advance(elapsed_seconds)
+
+    async def case(spool):
+        assert spool.report.held_late == (3 if held else 0)
+        assert [one.key for one in spool.due(clock.now_ms(), 10)] == ([] if held else keys)
+        assert spool.depth().counts.get(DeliveryState.HELD, 0) == (3 if held else 0)
+
+    run(tmp_path, case, clock=clock, log=log)
+    told = "deliveries held: they should have been given up more than a day ago"
+    assert log.events("error").count(told) == (1 if held else 0)
+
+
+def test_what_an_operator_released_or_made_due_is_not_held_again(tmp_path):
+    (new,) = fill(tmp_path, recipients=3)
+    keys = [delivery.key for delivery in new.deliveries]
+    clock = ManualClock()
+    clock.advance(3 * DAY_SECONDS)
+
+    async def release(spool):
+        assert spool.report.held_late == 3
+        assert await spool.release(keys[0]) == [keys[0]]
+
+    async def again(spool):
+        assert spool.report.held_late == 0
+        assert [one.key for one in spool.due(clock.now_ms(), 10)] == [keys[0]]
+
+    run(tmp_path, release, clock=clock)
+    clock.advance(60)
+    run(tmp_path, again, clock=clock)
+
+
+def test_a_clock_set_right_again_lets_released_mail_go_on(tmp_path):
+    """F13: ten days ahead at one start, right at the next: released deliveries have their whole lifetime."""
+    (new,) = fill(tmp_path)
+    (delivery,) = new.deliveries
+    wrong = ManualClock()
+    wrong.jump(10 * DAY_SECONDS)
+
+    async def nothing(spool):
+        assert spool.due(wrong.now_ms(), 10) == []
+
+    async def released(spool):
+        await spool.release(delivery.key)
+        (found,) = spool.due(NOW_MS, 10)
+        assert (found.key, found.message.expires_ms, found.attempts) == (delivery.key, NOW_MS + 50_400_000, 0)
+
+    run(tmp_path, nothing, clock=wrong)
+    run(tmp_path, released)
+
+
 def test_noise_in_the_in_flight_map_is_harmless(tmp_path):
     fill(tmp_path)
     (shard_paths(tmp_path, 1).directory / "inflight").write_bytes(random.Random(1).randbytes(5000))
