@@ -73,9 +73,11 @@ class Identities:
     def create(self, account: str, name: str, *, ed25519: bool = False) -> IdentityDetails:
         """Add a domain (with an RSA-2048 key, and an Ed25519 key when asked for) or an address, not verified yet.
 
-        A domain may be given in U-labels. Raise UsageError for names that cannot be (IDENT-007) and for second ones.
+        A domain may be given in U-labels. Raise UsageError for names that cannot be (IDENT-007), for an address that
+        reads like a pattern, and for second ones.
         """
         kept, kind = canonical_name(name)
+        _refuse_pattern(kept)
         self._tables.require_account(account)
         kinds = [KeyKind.RSA, KeyKind.ED25519] if ed25519 else [KeyKind.RSA]
         pairs = [keys.load(keys.generate(each)) for each in kinds] if kind is IdentityKind.DOMAIN else []
@@ -120,8 +122,8 @@ class Identities:
         if row is None:
             return None
         rows = self._tables.rows("list_dkim_keys", {"account": account, "domain": kept})
-        warning = _warning(kept) if kind is IdentityKind.DOMAIN else ""
-        return IdentityDetails(identity_of(row), tuple(DkimKey(*key[:5]) for key in rows), warning)
+        warn = _domain_warning if kind is IdentityKind.DOMAIN else _address_warning
+        return IdentityDetails(identity_of(row), tuple(DkimKey(*key[:5]) for key in rows), warn(kept))
 
     def require(self, account: str, name: str) -> IdentityDetails:
         """Return an identity that must exist."""
@@ -214,7 +216,29 @@ def _new_selector() -> str:
     return "r" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(11))
 
 
-def _warning(domain: str) -> str:
+def _refuse_pattern(name: str) -> None:
+    """Refuse an address whose local part is `*`: it would cover one strange mailbox, and nobody means that."""
+    local, _, domain = name.rpartition("@")
+    if local in {"*", '"*"'}:
+        msg = (
+            f"{name} is no pattern: an identity is one address, or a domain with all its addresses. "
+            f"Create the identity {domain} instead."
+        )
+        raise UsageError(msg)
+
+
+def _address_warning(address: str) -> str:
+    """Say that an address covers nothing: mail has its domain in lower case, and case counts (IDENT-005)."""
+    local, _, domain = address.rpartition("@")
+    if domain == domain.lower():
+        return ""
+    return (
+        f"{address} covers no mail: address identities are compared with case, and a sender's domain is compared in "
+        f"lower case. Create {local}@{domain.lower()}."
+    )
+
+
+def _domain_warning(domain: str) -> str:
     """Return what an operator may have overlooked (IDENT-008)."""
     parent = domain.removeprefix("www.")
     if parent == domain or "." not in parent:

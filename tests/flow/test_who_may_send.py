@@ -99,6 +99,27 @@ def test_a_verified_address_covers_itself_and_its_labels_only(product):
     assert attempt(product, "me@solo.example", "From: Me@solo.example")[0] == 554
 
 
+@pytest.mark.req("IDENT-005")
+def test_an_address_identity_with_a_capital_domain_covers_nothing_and_says_so(product):
+    made = product.run("identity", "create", "me@CAPITAL.example")
+    assert "me@CAPITAL.example covers no mail" in made.stderr
+    assert "Create me@capital.example." in made.stderr
+    product.run("identity", "verify", "--force", "me@CAPITAL.example")
+    for sender in ("me@CAPITAL.example", "me@capital.example"):
+        assert attempt(product, sender, f"From: {sender}")[0] == 554
+    assert "covers no mail" in product.run("identity", "show", "me@CAPITAL.example").stderr
+    product.run("identity", "create", "me@capital.example")
+    product.run("identity", "verify", "--force", "me@capital.example")
+    assert attempt(product, "me@CAPITAL.example", "From: me@Capital.example")[0] == 250
+
+
+def test_a_pattern_is_refused_as_identity_with_a_sentence(product):
+    refused = product.run("identity", "create", "*@pattern.example", check=False)
+    assert refused.returncode == 64
+    assert "Create the identity pattern.example instead" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.req("CRED-011")
 def test_a_revoked_credential_ends_open_sessions_before_their_next_message(product):
     made = product.json("credentials", "create")["smtp"]

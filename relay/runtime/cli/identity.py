@@ -112,6 +112,8 @@ def show(
             "created": when(identity.created_ms),
         }
     )
+    if details.warning:
+        note(details.warning)
     write_records(details)
 
 

@@ -193,6 +193,35 @@ def test_www_is_warned_about(catalog, name, warned):
     assert bool(catalog.identities.create(A, name).warning) is warned
 
 
+@pytest.mark.req("IDENT-005")
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("a@EXAMPLE.com", "a@example.com"),
+        ("Anna+x@sub.Example.com", "Anna+x@sub.example.com"),
+        ("Anna@example.com", ""),
+        ("a@B\u00dcCHER.example", ""),  # kept as A-labels, which have one case
+    ],
+)
+def test_an_address_that_can_cover_nothing_is_kept_and_warned_about(catalog, name, instead):
+    made = catalog.identities.create(A, name)
+    assert made.warning.endswith(f"Create {instead}." if instead else "")
+    assert bool(made.warning) is bool(instead)
+    if instead:
+        assert made.identity.name == name
+        assert catalog.identities.get(A, instead) is None
+        assert catalog.identities.create(A, instead).warning == ""
+
+
+@pytest.mark.parametrize("name", ["*@example.com", '"*"@example.com', "*@Sub.Example.com"])
+def test_a_pattern_is_no_identity(catalog, name):
+    domain = name.rpartition("@")[2]
+    with pytest.raises(UsageError, match=f"no pattern: .* Create the identity {domain} instead"):
+        catalog.identities.create(A, name)
+    assert catalog.identities.list(A).identities == []
+    catalog.identities.create(A, "a*@example.com")
+
+
 def test_identities_are_listed_in_pages_and_deleted_with_their_keys(catalog, tmp_path):
     for number in range(5):
         catalog.identities.create(A, f"a{number}@b.example")
