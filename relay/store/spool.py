@@ -271,18 +271,9 @@ class ShardSpool:
         while await self._call(run):
             pass
 
-    async def inbox_put(self, item_id: str, shard: int, payload: bytes) -> None:
-        """Keep something for another shard until it was handed over; a repeated id changes nothing."""
-        values = (item_id, shard, self._clock.now_ms(), payload)
-        await self._call(lambda _group, connection: _ran(connection, "inbox_put", values))
-
     def inbox(self, limit: int = 100) -> list[tuple[str, int, bytes]]:
         """Return (item id, shard, payload) of what waits for other shards, oldest first."""
         return self._reader.inbox(limit)
-
-    async def inbox_remove(self, item_id: str) -> None:
-        """Drop an item that its shard has acknowledged."""
-        await self._call(lambda _group, connection: _ran(connection, "inbox_remove", (item_id,)))
 
     def submit(
         self, run: Callable[[Group, sqlite3.Connection], Any], answer: Callable[[Any, Exception | None], None]

@@ -12,6 +12,7 @@ from relay.model.delivery import DeliveryState, Step
 from relay.model.message import NewMessage
 from relay.store import operations
 from relay.store.database import APPLICATION_ID, open_writer
+from relay.store.inbox import ShardInbox
 from relay.store.reader import QueueFilter, ShardEvents
 from relay.store.spool import SpoolOptions
 from relay.testing.clock import ManualClock
@@ -358,12 +359,13 @@ def test_events_are_pruned_and_their_numbers_never_come_back(tmp_path):
 
 def test_the_inbox_keeps_what_belongs_to_another_shard(tmp_path):
     async def case(spool):
-        await spool.inbox_put("b", 2, b"second")
-        await spool.inbox_put("a", 3, b"first")
-        await spool.inbox_put("b", 2, b"repeated")
-        assert spool.inbox() == [("b", 2, b"second"), ("a", 3, b"first")]
-        await spool.inbox_remove("b")
-        assert spool.inbox() == [("a", 3, b"first")]
+        inbox = ShardInbox(spool, ManualClock())
+        for item in (("b", 2, b"second"), ("a", 3, b"first"), ("b", 2, b"repeated")):
+            assert await written(inbox.keep, *item) is None
+        assert inbox.waiting(10) == [("b", 2, b"second"), ("a", 3, b"first")]
+        assert inbox.waiting(1) == [("b", 2, b"second")]
+        assert await written(inbox.forget, "b") is None
+        assert inbox.waiting(10) == [("a", 3, b"first")]
 
     run(tmp_path, case)
 
