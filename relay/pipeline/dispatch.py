@@ -5,6 +5,10 @@ everything else waits in the shard's index by time. A message just accepted goes
 bytes; when there is no room it is found later by a scan. A scan walks the index from a cursor in small steps, because
 the loop has other work; what it skips (its domain has enough in the window) makes the next pass begin there again.
 
+Either of first attempts and retries may take three quarters of the window and of a domain's part of it, so that new
+mail finds room while a great many retries are due (`relay.schedule.lanes`). A window that has its part of retries is
+scanned on only while first attempts are known to be left in the index.
+
 A delivery is in the window from the moment it is handed to `Outbound` until its settlement is on disk.
 """
 
@@ -18,6 +22,7 @@ from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, NewMessage
 from relay.ports import Clock, Job, Log, Outbound, Spool
+from relay.schedule.lanes import admits, share
 
 SCAN_ROWS = 500
 SCAN_PAUSE_SECONDS = 0.02
@@ -59,7 +64,9 @@ class Dispatch:
         self._log = log
         self._limits = limits or WindowLimits()
         self._window: dict[int, Delivery] = {}
-        self._domains: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()  # of each domain, in the window
+        self._firsts: Counter[str] = Counter()
+        self._retries_count = 0
         self._cache: dict[int, Content] = {}
         self._cached_bytes = 0
         self._corrupt: set[int] = set()
@@ -67,6 +74,8 @@ class Dispatch:
         self._slot_of: dict[int, int] = {}
         self._cursor = (0, 0)
         self._first_skipped: tuple[int, int] | None = None
+        self._firsts_left = True  # as far as the last pass could tell
+        self._firsts_skipped = False  # in this pass
         self._scan_at_ms: int | None = None
         self._stopped = False
 
@@ -93,7 +102,8 @@ class Dispatch:
         for delivery in new.deliveries:
             if delivery.state is not DeliveryState.QUEUED:
                 continue
-            if self._stopped or not self._has_room(delivery.domain):
+            if self._stopped or not self._has_room(delivery):
+                self._firsts_left = self._firsts_skipped = True
                 self._look_again((delivery.next_ms, delivery.key - 1))
                 continue
             self._enqueue(delivery, data)
@@ -119,10 +129,11 @@ class Dispatch:
         if slot is not None:
             self._spool.in_flight(slot, 0)
             self._slots.append(slot)
-        domain = delivery.domain
-        self._domains[domain] -= 1
-        if not self._domains[domain]:
-            del self._domains[domain]
+        domain, domains = delivery.domain, self._counts(delivery)
+        self._retries_count -= domains is self._retries
+        domains[domain] -= 1
+        if not domains[domain]:
+            del domains[domain]
 
     def is_corrupt(self, key: int) -> bool:
         """Say whether the message of a delivery in the window could not be read back."""
@@ -139,13 +150,25 @@ class Dispatch:
 
     # --- the window ----------------------------------------------------------------------------------------------
 
-    def _has_room(self, domain: str) -> bool:
-        return len(self._window) < self._limits.window_max and self._domains[domain] < self._limits.domain_max
+    def _counts(self, delivery: Delivery) -> Counter[str]:
+        return self._retries if delivery.attempts else self._firsts
+
+    def _has_room(self, delivery: Delivery) -> bool:
+        """Say whether the window, and the domain's part of it, take a delivery more of its kind."""
+        limits, domain = self._limits, delivery.domain
+        firsts, retries = self._firsts[domain], self._retries[domain]
+        all_retries = self._retries_count
+        all_firsts = len(self._window) - all_retries
+        if delivery.attempts:
+            firsts, retries, all_firsts, all_retries = retries, firsts, all_retries, all_firsts
+        return admits(all_firsts, all_retries, limits.window_max) and admits(firsts, retries, limits.domain_max)
 
     def _enqueue(self, delivery: Delivery, content: Content | None) -> None:
         key = delivery.key
         self._window[key] = delivery
-        self._domains[delivery.domain] += 1
+        domains = self._counts(delivery)
+        domains[delivery.domain] += 1
+        self._retries_count += domains is self._retries
         if content is not None:
             self._cache[key] = content
             self._cached_bytes += content.size_bytes
@@ -194,8 +217,7 @@ class Dispatch:
         if self._stopped:
             return
         now_ms = self._clock.now_ms()
-        room = self._limits.window_max - len(self._window)
-        if room <= 0:
+        if self._full():
             self._scan_by(now_ms + int(PASS_PAUSE_SECONDS * 1000))
             return
         rows = self._spool.due(now_ms, SCAN_ROWS, self._cursor)
@@ -206,18 +228,25 @@ class Dispatch:
             return
         self._end_pass(now_ms)
 
+    def _full(self) -> bool:
+        """Say whether nothing in the index could be taken, as far as is known."""
+        most = self._limits.window_max
+        return len(self._window) >= most or (self._retries_count >= share(most) and not self._firsts_left)
+
     def _consider(self, delivery: Delivery) -> None:
         position = (delivery.next_ms, delivery.key)
         self._cursor = position
         if delivery.key in self._window:
             return
-        if self._has_room(delivery.domain):
+        if self._has_room(delivery):
             self._enqueue(delivery, None)
             return
+        self._firsts_skipped |= not delivery.attempts
         before = (delivery.next_ms, delivery.key - 1)
         self._first_skipped = min(before, self._first_skipped or before)
 
     def _end_pass(self, now_ms: int) -> None:
+        self._firsts_left, self._firsts_skipped = self._firsts_skipped, False
         if self._first_skipped is not None:
             self._cursor, self._first_skipped = self._first_skipped, None
             self._scan_by(now_ms + int(PASS_PAUSE_SECONDS * 1000))

@@ -3,7 +3,8 @@
 A connection is opened while deliveries wait and fewer than `limit` are open. `limit` starts low, rises by one with
 each delivery, and falls to what the hosts bear when they refuse a connection while others are open; then nothing is
 deferred or bounced. Only when the last connection that could be made fails do the waiting deliveries get its answer,
-and for a moment later ones get it too, so that a dead site empties quickly.
+and for a moment later ones get it too, so that a dead site empties quickly. First attempts go before retries, three
+to one (`relay.schedule.lanes`).
 """
 
 from collections import deque
@@ -16,6 +17,7 @@ from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
 from relay.ports import MailHost
+from relay.schedule.lanes import Lanes
 from relay.schedule.route import Route
 from relay.smtp.client_answer import Answer, Fault
 
@@ -78,7 +80,7 @@ class Site:
         self.name = name
         self.hosts = hosts
         self.route = route
-        self.queue: deque[Item] = deque()
+        self.queue: Lanes[Item] = Lanes()
         self.sessions: set[Session] = set()
         self._owner = owner
         self._idle: list[Session] = []
@@ -109,8 +111,11 @@ class Site:
                 self._owner.report_soon(item, self._dead_answer, None, self._dead_target)
                 return
             self._dead_answer = None
-        self.queue.append(item)
+        self._lane(item).append(item)
         self.pump()
+
+    def _lane(self, item: Item) -> deque[Item]:
+        return self.queue.lane(first=not item.job.delivery.attempts)
 
     def pump(self) -> None:
         """Bring waiting deliveries and connections together."""
@@ -193,7 +198,7 @@ class Site:
         if self._owner.draining:
             return None
         while self.queue:
-            item = self.queue.popleft()
+            item = self.queue.take()
             if item.waiting:
                 self._owner.started(item)
                 return item
@@ -205,8 +210,9 @@ class Site:
         if self.route is None or not self.route.several_recipients:
             return found
         job = item.job
-        while self.queue and len(found) < limit:
-            other = self.queue[0]
+        lane = self._lane(item)
+        while lane and len(found) < limit:
+            other = lane[0]
             if other.waiting:
                 if other.job.delivery.message.key != job.delivery.message.key:
                     break
@@ -214,14 +220,14 @@ class Site:
                     break
                 self._owner.started(other)
                 found.append(other)
-            self.queue.popleft()
+            lane.popleft()
         return found
 
     def put_back(self, items: list[Item]) -> None:
         """Take deliveries back to the front."""
         for item in reversed(items):
             self._owner.waits_again(item)
-            self.queue.appendleft(item)
+            self._lane(item).appendleft(item)
 
     def settle(self, session: Session, item: Item, answer: Answer, *, stale: bool) -> None:
         """Report an answer, or try again at once when the connection was at fault and the message untouched."""

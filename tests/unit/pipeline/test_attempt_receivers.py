@@ -325,6 +325,23 @@ def test_slow_site_does_not_delay_others():
     asyncio.run(run())
 
 
+def test_new_mail_does_not_queue_behind_the_retries_of_its_site():
+    """Three to one, in the order of arrival; several domains at one site share its queue."""
+
+    async def run():
+        async with bench({"a.test": ["slow-greet.0.2"]}, connections_per_site=1) as b:
+            for number in range(40):
+                b.send(f"r{number}@a.test", attempts=1)
+            for number in range(6):
+                b.send(f"f{number}@a.test")
+            await b.wait(46)
+            order = [job.delivery.recipient.partition("@")[0] for job, _ in b.outcomes]
+            assert order[:9] == ["f0", "f1", "f2", "r0", "f3", "f4", "f5", "r1", "r2"]
+            assert order[9:] == [f"r{number}" for number in range(3, 40)]
+
+    asyncio.run(run())
+
+
 def test_the_final_dot_waits_for_the_release():
     async def run():
         async with bench({"a.test": [""]}, connections_per_site=1) as b:
