@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from relay.pipeline.site import Site
 
 _ADDRESSES_OF_HOST_MAX = 10
-_TLS_USE = {TlsMode.NONE: TlsUse.NEVER, TlsMode.OPPORTUNISTIC: TlsUse.WHEN_OFFERED, TlsMode.REQUIRE: TlsUse.REQUIRED}
+_TLS_USE = {
+    TlsMode.NONE: TlsUse.NEVER,
+    TlsMode.OPPORTUNISTIC: TlsUse.WHEN_OFFERED,
+    TlsMode.REQUIRE: TlsUse.REQUIRED,
+    TlsMode.IMPLICIT: TlsUse.IMPLICIT,
+}
+_VERIFIED = frozenset({TlsMode.REQUIRE, TlsMode.IMPLICIT})
 
 Judge = Callable[[str], str]
 """Says why an address must not be connected to: "own", "private", or "" when it may be."""
@@ -159,7 +165,7 @@ class Walk:
                 connect_timeout_seconds=settings.connect_timeout_seconds,
                 source_address=source,
                 server_name=target.host,
-                tls_verified=route is not None and mode is TlsMode.REQUIRE,
+                tls_verified=route is not None and mode in _VERIFIED,
             ),
         )
 

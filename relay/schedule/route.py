@@ -7,11 +7,15 @@ from enum import StrEnum
 
 
 class TlsMode(StrEnum):
-    """TLS to a next hop; `REQUIRE` also verifies the certificate on routes."""
+    """TLS to a next hop; `REQUIRE` also verifies the certificate on routes.
+
+    `IMPLICIT` does too, and begins with the first byte (RFC 8314 section 3.3); it is for routes only.
+    """
 
     NONE = "none"
     OPPORTUNISTIC = "opportunistic"
     REQUIRE = "require"
+    IMPLICIT = "implicit"
 
 
 @dataclass(frozen=True, slots=True)

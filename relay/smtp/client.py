@@ -40,6 +40,7 @@ class TlsUse(Enum):
     NEVER = "never"
     WHEN_OFFERED = "when offered"
     REQUIRED = "required"
+    IMPLICIT = "implicit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,10 @@ class Client:
         self.transactions = 0
         self.extensions = Extensions()
         self.deadline = now + options.timeouts.greeting
+        if options.tls is TlsUse.IMPLICIT:
+            self._expected[0] = Step.HANDSHAKE
+            self.deadline = now + options.timeouts.tls
+            wire.start_tls()
 
     # --- what the owner of the connection calls ---
 
@@ -252,13 +257,20 @@ class Client:
             self._send_content(now)
 
     def tls_started(self, now: float) -> None:
-        """The handshake succeeded: everything learnt before is forgotten (RFC 3207 section 4.2)."""
+        """The handshake succeeded: everything learnt before is forgotten (RFC 3207 section 4.2).
+
+        Where TLS came first, the host has not greeted yet (RFC 8314 section 3).
+        """
         if not self.open:
             return
         self._reader.clear()
         self._expected.clear()
         self._tls_active = True
         self.extensions = Extensions()
+        if self._options.tls is TlsUse.IMPLICIT:
+            self._expected.append(Step.GREETING)
+            self.deadline = now + self._options.timeouts.greeting
+            return
         self._command(Step.EHLO, f"EHLO {self._options.helo_name}\r\n".encode(), now)
 
     def tls_failed(self, text: str) -> None:

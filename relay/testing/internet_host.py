@@ -7,7 +7,8 @@ pipeline-503, mail-STATUS, rcpt-STATUS, data-STATUS, dot-STATUS, slow-mail.S, sl
 rcpts-552.N, drop-mail, drop-rcpt, drop-mid-data, reset-mid-data, drop-dot, hang-dot, dot-early, limit-msgs.N,
 limit-conns.N, close-idle.S, greet-endless, drop-reused (at MAIL, after a message),
 grey.N (the first N recipients get 451), flaky.N (the first N messages get 451),
-tls (STARTTLS offered), tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required).
+implicit (TLS from the first byte), tls (STARTTLS offered),
+tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required).
 """
 
 import asyncio
@@ -93,7 +94,8 @@ class FakeHost:
 
     async def start(self, port: int) -> int:
         """Listen; return the port."""
-        self.server = await asyncio.start_server(self._accept, self.address, port, limit=_LINE_MAX_BYTES)
+        tls = self.context if self.has("implicit") else None
+        self.server = await asyncio.start_server(self._accept, self.address, port, limit=_LINE_MAX_BYTES, ssl=tls)
         return int(self.server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
@@ -133,7 +135,7 @@ class _Dialogue:
         self.reader = reader
         self.writer = writer
         self.helo = ""
-        self.tls = ""
+        self.tls = self.tls_version()
         self.username = ""
         self.messages = 0
         self.clear()
@@ -142,6 +144,11 @@ class _Dialogue:
         self.sender: str | None = None
         self.parameters = ""
         self.recipients: list[str] = []
+
+    def tls_version(self) -> str:
+        """Return the version of TLS on the connection, "" for none."""
+        found = self.writer.get_extra_info("ssl_object")
+        return found.version() or "TLS" if found is not None else ""
 
     async def say(self, code: int, *lines: str) -> None:
         texts = lines or (f"text for {code}",)
@@ -258,8 +265,7 @@ class _Dialogue:
             await asyncio.sleep(_WAIT_FOR_EVER_SECONDS)
         assert host.context is not None
         await self.writer.start_tls(host.context)
-        found = self.writer.get_extra_info("ssl_object")
-        self.tls = found.version() if found is not None else "TLS"
+        self.tls = self.tls_version()
         self.helo = ""
         self.clear()
 

@@ -10,6 +10,7 @@ from itertools import combinations
 from relay.runtime.config.faults import Fault
 from relay.runtime.config.incoming import SMTP_KINDS, Listener
 from relay.runtime.config.model import Config
+from relay.runtime.config.outgoing import SUBMISSIONS_PORT
 from relay.runtime.config.values import format_duration
 
 # A return path is a token of at most 64 octets at the bounce domain, and a path has at most 254 between its
@@ -120,8 +121,13 @@ def _routes(config: Config) -> Iterator[Fault]:
         if (password or route.password_file) and not route.username:
             key = "password" if password else "password_file"
             yield Fault(("routes", index, key), "needs `username`")
-        if route.username and route.tls != "require" and not _is_loopback(route.smarthost.host):
-            yield Fault(("routes", index, "tls"), "must be `require` with a password, or it could travel in clear")
+        always = route.tls in ("require", "implicit")
+        if route.username and not always and not _is_loopback(route.smarthost.host):
+            text = "must be `require` or `implicit` with a password, or it could travel in clear"
+            yield Fault(("routes", index, "tls"), text)
+        if route.smarthost.port == SUBMISSIONS_PORT and route.tls != "implicit":
+            text = f"must be `implicit` for port {SUBMISSIONS_PORT}, where nothing is said before TLS"
+            yield Fault(("routes", index, "tls"), text)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,8 +1,8 @@
 """Settings of what goes out: DNS, delivery, routes, signatures, headers."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import SecretStr
+from pydantic import SecretStr, model_validator
 
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import (
@@ -16,7 +16,10 @@ from relay.runtime.config.values import (
     OpenPort,
     Smarthost,
     Text,
+    parse_smarthost,
 )
+
+SUBMISSIONS_PORT = 465  # implicit TLS, RFC 8314 section 7.3
 
 
 class Headers(Section):
@@ -133,15 +136,29 @@ class Route(Section):
     domain: DomainPattern = setting(
         REQUIRED, "A recipient domain, `*.example` for every name below it, or `*` for all. The closest match counts."
     )
-    smarthost: Smarthost = setting(REQUIRED, "The host and port that takes the mail; the port defaults to 25.")
+    smarthost: Smarthost = setting(
+        REQUIRED, "The host and port that takes the mail; the port defaults to 25, to 465 with `tls: implicit`."
+    )
     username: Text = setting("", "The user name to log in with.")
     password: SecretStr = setting(SecretStr(""), "The password to log in with; a file keeps it out of this one.")
     password_file: FilePath | None = setting(None, "A file with the password in its first line, mode 0600.")
-    tls: Literal["none", "opportunistic", "require"] = setting(
-        "opportunistic", "TLS to this host; `require` also checks its certificate."
+    tls: Literal["none", "opportunistic", "require", "implicit"] = setting(
+        "opportunistic",
+        "TLS to this host by STARTTLS; `require` also checks its certificate. `implicit`: TLS from the first byte, "
+        "as on port 465, with a checked certificate.",
     )
     return_path: Literal["own", "original"] = setting(
         "own",
         "`own` gives each recipient a return path of the relay, so that bounces are matched; `original` keeps the "
         "submitter's, for hosts that judge by it, and sends several recipients at once.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_port(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("tls") != "implicit":
+            return data
+        try:
+            return {**data, "smarthost": parse_smarthost(data.get("smarthost"), default_port=SUBMISSIONS_PORT)}
+        except ValueError:  # the setting itself says what is wrong with it
+            return data

@@ -146,11 +146,11 @@ def parse_nameserver(value: Any) -> HostPort:
     return HostPort(parse_address(host), port)
 
 
-def parse_smarthost(value: Any) -> HostPort:
-    """Return a next hop, by name or address; the port defaults to 25."""
+def parse_smarthost(value: Any, *, default_port: int = 25) -> HostPort:
+    """Return a next hop, by name or address."""
     if isinstance(value, HostPort):
         return value
-    host, port = _split_port(value.strip() if isinstance(value, str) else "", 25)
+    host, port = _split_port(value.strip() if isinstance(value, str) else "", default_port)
     if not 1 <= port <= _PORT_MAX:
         raise ValueError(f"has a port that does not exist: {shown(value)}")
     if ":" in host or re.fullmatch(r"[\d.]+", host):

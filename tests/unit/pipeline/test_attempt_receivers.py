@@ -7,6 +7,7 @@ import pytest
 
 from relay.model.content import BodyFile, Content
 from relay.model.outcome import Stage, Verdict
+from relay.net.connection import TcpConnector
 from relay.schedule.route import Route, TlsMode
 from relay.smtp.client import Timeouts
 from tests.unit.pipeline.outbound_harness import CONTENT, bench, until
@@ -529,5 +530,58 @@ def test_required_tls_checks_the_name():
             outcome = await b.one("x@a.test")
             assert (outcome.verdict, outcome.stage) == (Verdict.TEMPORARY, Stage.TLS)
             assert "certificate" in outcome.text
+
+    asyncio.run(run())
+
+
+def route_to(b, host, **values):
+    """Send everything to one host over implicit TLS."""
+    route = Route("*", host, b.net.port, TlsMode.IMPLICIT, **values)
+    b.outbound.apply(replace(b.outbound.settings, routes=(route,)))
+
+
+def test_implicit_tls_to_a_smart_host_with_a_login():
+    """RFC 8314 section 3.3: TLS first, a login inside, the connection reused."""
+
+    async def run():
+        async with bench({"hub.test": ["implicit auth"], "plain.test": ["implicit"]}) as b:
+            route_to(b, "mx1.hub.test", username="user", password="secret")
+            outcomes = [await b.one(f"x{number}@anywhere.invalid") for number in range(3)]
+            assert {(outcome.verdict, outcome.tls) for outcome in outcomes} == {(Verdict.DELIVERED, "TLSv1.3")}
+            host = b.net.hosts["mx1.hub.test"]
+            assert {(received.username, received.tls) for received in host.received} == {("user", "TLSv1.3")}
+            assert host.connections == 1
+            assert host.commands(b"STARTTLS") == []
+            assert b.metrics.value("relay_delivery_tls_total", "TLSv1.3") == 3
+            route_to(b, "mx1.plain.test")
+            assert (await b.one("x@anywhere.invalid")).verdict is Verdict.DELIVERED
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("script", ["", "tls", "greet-hang", "greet-drop", "greet-garbage"])
+def test_implicit_tls_never_falls_back(script):
+    """The password and the mail wait where TLS does not come first."""
+
+    async def run():
+        async with bench({"hub.test": [script]}, timeouts=QUICK) as b:
+            route_to(b, "mx1.hub.test", username="user", password="secret")
+            outcome = await b.one("x@a.test")
+            assert (outcome.verdict, outcome.stage) == (Verdict.TEMPORARY, Stage.TLS), outcome
+            assert b.net.received == []
+            assert not any(b"EHLO" in line or b"AUTH" in line for _, line in b.net.hosts["mx1.hub.test"].log)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_implicit_tls_checks_name_and_trust(trusted):
+    async def run():
+        async with bench({"hub.test": ["implicit"]}, connector=None if trusted else TcpConnector()) as b:
+            route_to(b, b.net.hosts["mx1.hub.test"].address if trusted else "mx1.hub.test")
+            outcome = await b.one("x@a.test")
+            assert (outcome.verdict, outcome.stage) == (Verdict.TEMPORARY, Stage.TLS)
+            assert "certificate" in outcome.text
+            assert b.net.received == []
 
     asyncio.run(run())

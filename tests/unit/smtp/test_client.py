@@ -338,3 +338,44 @@ def test_every_stage_has_its_own_deadline(stage, heard):
     assert play.client.open
     play.client.expire(play.client.deadline)
     assert not play.client.open
+
+
+def test_implicit_tls_comes_before_the_greeting():
+    """RFC 8314 section 3: nothing is said in clear, and STARTTLS is not used inside."""
+    play = Play(tls=TlsUse.IMPLICIT, username="u", password="p", timeouts=Timeouts(tls=7, greeting=11))
+    assert play.taken() == ["tls"]
+    assert play.client.deadline == 7
+    play.hear(b"220 mx.example in clear\r\n250 AUTH PLAIN\r\n")
+    assert play.taken() == []
+    play.client.tls_started(2.0)
+    assert play.taken() == []
+    assert play.client.deadline == 13
+    play.hear(b"220 mx.example hi\r\n", 3.0)
+    assert play.taken() == [b"EHLO relay.example\r\n"]
+    play.hear(b"250-mx.example\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n", 3.0)
+    assert play.taken() == [b"AUTH PLAIN AHUAcA==\r\n"]
+    play.hear(b"235 welcome\r\n", 3.0)
+    assert play.events == ["ready"]
+
+
+@pytest.mark.parametrize("how", ["failed", "expired", "lost"])
+def test_without_implicit_tls_nothing_is_said(how):
+    play = Play(tls=TlsUse.IMPLICIT, username="u", password="p")
+    play.taken()
+    if how == "failed":
+        play.client.tls_failed("wrong version number")
+    elif how == "expired":
+        play.client.expire(1000.0)
+    else:
+        play.client.lost("closed by the remote")
+    (answer,) = play.events
+    assert (answer.verdict, answer.stage, answer.fault) == (Verdict.TEMPORARY, Stage.TLS, Fault.TLS)
+    assert not any(isinstance(out, bytes) for out in play.out)
+
+
+def test_a_refusal_in_place_of_the_greeting_inside_tls():
+    play = Play(tls=TlsUse.IMPLICIT)
+    play.client.tls_started(1.0)
+    play.hear(b"554 5.3.2 no service\r\n")
+    (answer,) = play.events
+    assert (answer.stage, answer.code) == (Stage.GREETING, 554)

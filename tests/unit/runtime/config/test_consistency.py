@@ -107,8 +107,8 @@ def test_a_relay_needs_a_listener():
         ("password: p", "needs `username`"),
         ("password_file: p", "needs `username`"),
         ("username: u, password: p, password_file: f, tls: require", "keep one of them"),
-        ("username: u, password: p, tls: none", "must be `require` with a password"),
-        ("username: u, password: p", "must be `require` with a password"),
+        ("username: u, password: p, tls: none", "must be `require` or `implicit` with a password"),
+        ("username: u, password: p", "must be `require` or `implicit` with a password"),
     ],
 )
 def test_routes_with_half_a_login(route, problem):
@@ -117,6 +117,16 @@ def test_routes_with_half_a_login(route, problem):
 
 def test_a_login_at_a_loopback_smart_host_may_be_in_clear():
     fine("routes: [{domain: a.example, smarthost: '127.0.0.1:25', username: u, password: p}]")
+
+
+def test_a_login_over_implicit_tls():
+    fine("routes: [{domain: a.example, smarthost: mail.example, username: u, password: p, tls: implicit}]")
+
+
+@pytest.mark.parametrize("tls", ["none", "opportunistic", "require"])
+def test_port_465_is_implicit_tls(tls):
+    text = f"routes: [{{domain: a.example, smarthost: 'mail.example:465', tls: {tls}}}]"
+    assert "routes[0].tls: must be `implicit` for port 465" in problems(text)
 
 
 def test_two_routes_for_one_domain():

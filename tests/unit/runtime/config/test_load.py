@@ -253,3 +253,26 @@ def test_a_named_file_must_exist(tmp_path):
         find_file(tmp_path / "no.yaml", {})
     with pytest.raises(ConfigurationError, match="named by RELAY_CONFIG, is not a file"):
         find_file(None, {"RELAY_CONFIG": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("route", "port"),
+    [
+        ("smarthost: b.example", 25),
+        ("smarthost: b.example, tls: require", 25),
+        ("smarthost: b.example, tls: implicit", 465),
+        ("smarthost: '192.0.2.1', tls: implicit", 465),
+        ("smarthost: '2001:db8::1', tls: implicit", 465),
+        ("smarthost: 'b.example:2465', tls: implicit", 2465),
+        ("tls: implicit, smarthost: '[2001:db8::1]:2465'", 2465),
+    ],
+)
+def test_the_port_of_a_smart_host(route, port):
+    made = config(f"hostname: relay.example\nroutes: [{{domain: a.example, {route}}}]")
+    assert made.routes[0].smarthost.port == port
+
+
+@pytest.mark.parametrize("smarthost", ["''", "'b.example:0'", "7", "[]", "'bad host'"])
+def test_a_wrong_smart_host_is_told_with_implicit_tls_too(smarthost):
+    text = f"hostname: a.example\nroutes: [{{domain: a.example, smarthost: {smarthost}, tls: implicit}}]\n"
+    assert any("routes[0].smarthost" in fault for fault in faults(text))
