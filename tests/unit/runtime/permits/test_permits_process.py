@@ -106,8 +106,10 @@ def test_kills_of_permits_lose_and_forgive_nothing(permits):
         workers = await asyncio.gather(started(permits, 1), started(permits, 2))
         who, stop = account(daily_quota=12_000), asyncio.Event()
         tasks = [asyncio.create_task(sender(*worker, who, stop)) for worker in workers for _ in range(8)]
-        for _ in range(4):
-            await asyncio.sleep(0.06)
+        for number in range(1, 5):
+            async with asyncio.timeout(60):
+                while sum(shard.total() for _, shard in workers) < number * 2000:  # noqa: ASYNC110 - counts have no event
+                    await asyncio.sleep(0.002)
             permits.kill()
             assert sum(shard.total() for _, shard in workers) < 12_000
             permits.start(shards=(1, 2))
