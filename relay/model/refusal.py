@@ -23,6 +23,8 @@ class Reason(Enum):
         "Message rejected: Mail FROM domain is not verified",
         "mail_from_not_verified",
     )
+    ACCESS_DENIED = (554, "5.7.1", "Access denied: %s", "access_denied")
+    INVALID_ARN = (554, "5.6.0", "Transaction failed: %s", "arn")
     ACCOUNT_PAUSED = (554, "5.7.1", "Message rejected: Sending paused for this account.", "account_paused")
     ACCOUNT_CLOSED = (535, "5.7.8", "Account not subscribed to SES", "account_closed")
     QUOTA_EXCEEDED = (454, "4.7.0", "Throttling failure: Daily message quota exceeded", "daily_quota")

@@ -28,6 +28,7 @@ from relay.model.message import (
     Submission,
 )
 from relay.model.refusal import Accepted, Reason, Refusal
+from relay.policy.arn import IdentityArn
 from relay.policy.identity import failed_identities, not_verified
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
 from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, SigningKey, Spool
@@ -268,7 +269,7 @@ class Accept:
             timestamp_ms=request.now_ms,
             message_id=request.message_id,
             source=submission.sender,
-            source_arn=f"arn:aws:ses:{self.rules.region}:{account}:identity/{request.identity.name}",
+            source_arn=str(IdentityArn(self.rules.region, account, request.identity.name)),
             account=account,
             destination=request.recipients,
             source_ip=submission.source_address,

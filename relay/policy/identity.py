@@ -71,6 +71,14 @@ def not_verified(failed: Sequence[str], region: str) -> Refusal:
     return Refusal(Reason.NOT_VERIFIED, detail + _fitting(shown, room - len(_ELLIPSIS)) + _ELLIPSIS)
 
 
+def printable(text: str, octets_max: int) -> str:
+    """Return a text as it may stand in a reply line: printable, and cut, with an ellipsis, to `octets_max` octets."""
+    shown = _UNPRINTABLE.sub("?", text)
+    if len(shown.encode()) <= octets_max:
+        return shown
+    return shown.encode()[: octets_max - len(_ELLIPSIS)].decode(errors="ignore") + _ELLIPSIS
+
+
 def _fitting(names: Sequence[str], room: int) -> str:
     """Return as many names as fit into `room` octets; a first name that is too long is cut."""
     text = ""

@@ -1,0 +1,187 @@
+"""May this caller do this: the evaluator of policies (AUTHZ-007, AUTHZ-011, AUTHZ-013).
+
+    an explicit Deny in any policy that applies    denied, whatever else is allowed
+    the owner's own account                        an Allow in a policy of the user or of the identity is enough;
+                                                   a key without policy of a user may do everything
+    another account, or a service                  needs an Allow in a policy of the identity, and, when its key has
+                                                   policies of a user, there too
+
+Everything about the request is a value; nothing is looked up here.
+"""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from relay.policy.arn import AccountRoot, IdentityArn
+from relay.policy.statements import Effect, Policy, Statement
+
+SMTP_ACTION = "ses:SendRawEmail"  # AUTHZ-005
+SMTP_API_VERSION = "2"  # AUTHZ-007
+
+
+@dataclass(frozen=True, slots=True)
+class SendContext:
+    """A request as policies see it.
+
+    `account` is the caller's; `user_arn` its user, "" for a key without one; `service` the name of a service that
+    calls on its own, "" for accounts. `from_names` are the display names beside `from_addresses`, decoded, "" where
+    one has none. `feedback_address` is where reports go, "" for nowhere. "" and None stand for what is not known.
+    """
+
+    action: str
+    account: str
+    user_arn: str = ""
+    service: str = ""
+    recipients: tuple[str, ...] = ()
+    from_addresses: tuple[str, ...] = ()
+    from_names: tuple[str, ...] = ()
+    feedback_address: str = ""
+    api_version: str = SMTP_API_VERSION
+    now_ms: int = 0
+    secure_transport: bool | None = None
+    source_ip: str = ""
+    user_agent: str = ""
+    source_account: str = ""
+    source_arn: str = ""
+    org_id: str = ""
+
+    @property
+    def caller_arn(self) -> str:
+        """The caller as refusals name it."""
+        return self.user_arn or str(AccountRoot(self.account))
+
+
+class Verdict(StrEnum):
+    """How a decision came about."""
+
+    ALLOW = "allow"
+    DENY = "explicit deny"
+    NO_MATCH = "no matching allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a request may go on, and the policy and statement that said so ("" when none did)."""
+
+    verdict: Verdict
+    policy: str = ""
+    sid: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        """True when the request may go on."""
+        return self.verdict is Verdict.ALLOW
+
+
+NO_MATCH = Decision(Verdict.NO_MATCH)
+_OWNER = Decision(Verdict.ALLOW)
+
+
+def decide(
+    context: SendContext,
+    resource: IdentityArn | None,
+    identity_policies: Sequence[Policy],
+    user_policies: Sequence[Policy] = (),
+) -> Decision:
+    """Decide about one request and the identity it uses, None for a call that concerns no identity.
+
+    `identity_policies` are those that stand for the address used (AUTHZ-012); no `user_policies` mean that the key
+    has none.
+    """
+    owned = not context.service and (resource is None or resource.account == context.account)
+    if owned and not identity_policies and not user_policies:
+        return _OWNER
+    asked = _Asked(context, resource)
+    of_identity = asked.decide(identity_policies)
+    of_user = asked.decide(user_policies)
+    for one in (of_identity, of_user):
+        if one.verdict is Verdict.DENY:
+            return one
+    if owned:
+        if not user_policies:
+            return _OWNER
+        return of_user if of_user.allowed else of_identity
+    if user_policies and not of_user.allowed:
+        return of_user
+    return of_identity
+
+
+class _Asked:
+    """A request while policies are asked about it; the values of condition keys are made when first needed."""
+
+    __slots__ = ("_context", "_resource", "_values")
+
+    def __init__(self, context: SendContext, resource: IdentityArn | None) -> None:
+        self._context = context
+        self._resource = resource
+        self._values: dict[str, tuple[str, ...]] = {}
+
+    def decide(self, policies: Sequence[Policy]) -> Decision:
+        """Return the first Deny, else the first Allow, else that nothing matched."""
+        allowed = NO_MATCH
+        for policy in policies:
+            for statement in policy.statements:
+                if statement.effect is Effect.ALLOW and allowed.allowed:
+                    continue
+                if not self._matches(statement):
+                    continue
+                if statement.effect is Effect.DENY:
+                    return Decision(Verdict.DENY, policy.name, statement.sid)
+                allowed = Decision(Verdict.ALLOW, policy.name, statement.sid)
+        return allowed
+
+    def _matches(self, statement: Statement) -> bool:
+        context, principals = self._context, statement.principals
+        if principals is not None and not principals.match(context.account, context.user_arn, context.service):
+            return False
+        if not statement.actions.match(context.action):
+            return False
+        if statement.resources is not None and not statement.resources.match(self._resource):
+            return False
+        allowing = statement.effect is Effect.ALLOW
+        return all(one.holds(self._of(one.key), allowing=allowing) for one in statement.conditions)
+
+    def _of(self, key: str) -> tuple[str, ...]:
+        values = self._values.get(key)
+        if values is None:
+            values = self._values[key] = _READERS[key](self._context)
+        return values
+
+
+def _some(text: str) -> tuple[str, ...]:
+    return (text,) if text else ()
+
+
+def _names(context: SendContext) -> tuple[str, ...]:
+    """Return the display names, composed, so that one name has one spelling; none when no author has one."""
+    names = tuple(unicodedata.normalize("NFC", name) for name in context.from_names)
+    return names if any(names) else ()
+
+
+def _time(context: SendContext) -> tuple[str, ...]:
+    moment = datetime.fromtimestamp(context.now_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return (f"{moment}.{context.now_ms % 1000:03}Z",)
+
+
+def _secure(context: SendContext) -> tuple[str, ...]:
+    return () if context.secure_transport is None else (str(context.secure_transport).lower(),)
+
+
+_READERS: dict[str, Callable[[SendContext], tuple[str, ...]]] = {
+    "ses:Recipients": lambda context: context.recipients,
+    "ses:FromAddress": lambda context: context.from_addresses,
+    "ses:FromDisplayName": _names,
+    "ses:FeedbackAddress": lambda context: _some(context.feedback_address),
+    "ses:ApiVersion": lambda context: _some(context.api_version),
+    "aws:CurrentTime": _time,
+    "aws:EpochTime": lambda context: (str(context.now_ms // 1000),),
+    "aws:SecureTransport": _secure,
+    "aws:SourceIp": lambda context: _some(context.source_ip),
+    "aws:UserAgent": lambda context: _some(context.user_agent),
+    "aws:SourceAccount": lambda context: _some(context.source_account),
+    "aws:SourceArn": lambda context: _some(context.source_arn),
+    "aws:PrincipalOrgID": lambda context: _some(context.org_id),
+}
