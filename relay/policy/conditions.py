@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from relay.mail.address import BadAddress, normal_domain
-from relay.policy.glob import Glob
+from relay.policy.glob import GlobSet
 from relay.policy.operands import arn_glob, fold, instant, lower_domain, network, number, plain_address
 
 Test = Callable[[str], bool]
@@ -168,14 +168,14 @@ def _equals_without_case(key: str, values: tuple[str, ...]) -> Test:
 
 def _like(key: str, values: tuple[str, ...]) -> Test:
     if key not in ADDRESS_KEYS:
-        return _any_of([Glob(value).fits for value in values])
-    wanted = _any_of([Glob(lower_domain(value)).fits for value in values])
+        return GlobSet(values).fits
+    wanted = GlobSet(map(lower_domain, values)).fits
     return lambda value: wanted(plain_address(value))
 
 
 def _like_without_case(key: str, values: tuple[str, ...]) -> Test:
     plain = plain_address if key in ADDRESS_KEYS else str
-    wanted = _any_of([Glob(fold(value)).fits for value in values])
+    wanted = GlobSet(map(fold, values)).fits
     return lambda value: wanted(fold(plain(value)))
 
 

@@ -239,7 +239,8 @@ def _read_arns(named: NamedArns) -> _Arns | Refusal:
 
 def _claims(senders: Senders, arns: _Arns) -> tuple[_Claim, ...]:
     """Return what must hold, each once; the null sender needs no identity (SMTP-017)."""
-    claims = [_author_claim(address, arns) for address in (*senders.authors, senders.sender) if address]
+    shown = (*senders.authors, senders.sender) if senders.sender else senders.authors
+    claims = [_author_claim(address, arns) for address in shown]
     if senders.feedback:
         claims.append(_feedback_claim(senders.feedback, arns))
     if senders.envelope and senders.return_path:

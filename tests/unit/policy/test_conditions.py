@@ -27,7 +27,13 @@ CASES = [
     ("StringLikeIgnoreCase", NAME, ["mark*"], ["Marketing"], ["The Marketing"]),
     ("StringNotLikeIgnoreCase", NAME, ["mark*"], ["x"], ["MARKETING"]),
     # The domain of an address has no case, its local part has; quotes it does not need change nothing.
-    ("StringEquals", FROM, ["Admin@EXAMPLE.com"], ["Admin@example.com", '"Admin"@Example.com'], ["admin@example.com"]),
+    (
+        "StringEquals",
+        FROM,
+        ["Admin@EXAMPLE.com"],
+        ["Admin@example.com", '"Admin"@Example.com'],
+        ["admin@example.com"],
+    ),
     ("StringEquals", FROM, ['"admin"@example.com'], ["admin@example.com"], ["a@example.com"]),
     ("StringEqualsIgnoreCase", FROM, ["Admin@example.com"], ["aDMIN@example.com"], ["admin@example.org"]),
     ("StringLike", FROM, ["*@Example.com"], ["a@example.com"], ["a@example.com.evil.example", "a@sub.example.com"]),
@@ -48,19 +54,31 @@ CASES = [
     ("DateGreaterThanEquals", EPOCH, ["1630411200"], ["1630411200"], ["1630411199"]),
     ("Bool", SECURE, ["true"], ["true"], ["false", "1"]),
     ("Bool", SECURE, ["False"], ["false"], ["true"]),
-    ("IpAddress", IP, ["203.0.113.0/24", "2001:db8::/32"], ["203.0.113.9", "2001:db8::1"], ["203.0.114.1", "x", "::1"]),
+    (
+        "IpAddress",
+        IP,
+        ["203.0.113.0/24", "2001:db8::/32"],
+        ["203.0.113.9", "2001:db8::1"],
+        ["203.0.114.1", "x", "::1"],
+    ),
     ("IpAddress", IP, ["203.0.113.9"], ["203.0.113.9", "::ffff:203.0.113.9"], ["203.0.113.8"]),
     ("IpAddress", IP, ["::ffff:203.0.113.0/120"], ["203.0.113.9"], ["203.0.114.9"]),
     ("IpAddress", IP, ["203.0.113.77/24"], ["203.0.113.1"], ["9" * 100]),
+    ("IpAddress", IP, ["2001:db8::1"], ["2001:db8:0::1"], ["2001:db8::2", "203.0.113.1"]),
     ("NotIpAddress", IP, ["203.0.113.0/24"], ["198.51.100.1"], ["203.0.113.1"]),
-    ("ArnEquals", ARN, ["arn:aws:cognito-idp:*:888888888888:userpool/a?"],
-     ["arn:aws:cognito-idp:x:888888888888:userpool/ab"], ["arn:aws:cognito-idp:x:y:888888888888:userpool/ab", "x"]),
+    (
+        "ArnEquals",
+        ARN,
+        ["arn:aws:cognito-idp:*:888888888888:userpool/a?"],
+        ["arn:aws:cognito-idp:x:888888888888:userpool/ab"],
+        ["arn:aws:cognito-idp:x:y:888888888888:userpool/ab", "x"],
+    ),
     ("ArnLike", ARN, ["arn:aws:sns:*:*:t:*"], ["arn:aws:sns:a:b:t:u"], ["arn:aws:sns:a:b:t", "arn:aws:sqs:a:b:t:u"]),
     ("ArnNotEquals", ARN, ["arn:aws:sns:*:*:*"], ["arn:aws:sqs:a:b:c"], ["arn:aws:sns:a:b:c"]),
     ("ArnNotLike", ARN, ["arn:aws:sns:*:*:*"], ["arn:aws:sqs:a:b:c"], ["arn:aws:sns:a:b:c"]),
     ("Null", FROM, ["false"], ["a@example.com"], []),
     ("Null", FROM, ["true"], [], ["a@example.com"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "key", "values", "yes", "no"), CASES)

@@ -121,7 +121,7 @@ def test_not_action_of_an_identity():
 
 BAD_STATEMENTS = [
     ("x", "Statement[0]: A statement is an object."),
-    (without("Effect"), "Statement[0].Effect: The effect is Allow or Deny. Example: \"Allow\""),
+    (without("Effect"), 'Statement[0].Effect: The effect is Allow or Deny. Example: "Allow"'),
     (STATEMENT | {"Effect": "allow"}, "Statement[0].Effect: "),
     (STATEMENT | {"Effect": ["Allow"]}, "Statement[0].Effect: "),
     (without("Principal"), 'Statement[0].Principal: The principal is "*", or an object'),
@@ -132,8 +132,10 @@ BAD_STATEMENTS = [
     (STATEMENT | {"Principal": {"AWS": "12345678901*"}}, "Statement[0].Principal.AWS: A principal is an account id"),
     (STATEMENT | {"Principal": {"AWS": "arn:aws:iam::*:root"}}, "Statement[0].Principal.AWS: The fifth part"),
     (STATEMENT | {"Principal": {"Federated": "x"}}, "Statement[0].Principal.Federated: Principals are named by"),
-    (STATEMENT | {"Principal": {"Service": "*"}},
-     "Statement[0].Principal.Service: This relay does not know the service; configured are: cognito-idp"),
+    (
+        STATEMENT | {"Principal": {"Service": "*"}},
+        "Statement[0].Principal.Service: This relay does not know the service; configured are: cognito-idp",
+    ),
     (without("Principal") | {"NotPrincipal": {"AWS": "123456789012"}}, "Statement[0].NotPrincipal: NotPrincipal is"),
     (without("Action"), "Statement[0].Action: The element is missing. Example: "),
     (STATEMENT | {"NotAction": "ses:SendEmail"}, "Statement[0].NotAction: A statement has Action or NotAction"),
@@ -142,14 +144,29 @@ BAD_STATEMENTS = [
     (STATEMENT | {"Action": ["ses:SendEmail", None]}, "Statement[0].Action: The value is a text, or a list"),
     (STATEMENT | {"Action": "ses:*"}, "Statement[0].Action: A policy of an identity allows sending only"),
     (STATEMENT | {"Action": "*"}, "Statement[0].Action: A policy of an identity allows sending only"),
-    (STATEMENT | {"Action": "ses:\u017fendEmail"}, "Statement[0].Action: A policy of an identity allows sending only"),
+    (
+        STATEMENT | {"Action": "ses:\u017fendEmail"},
+        "Statement[0].Action: A policy of an identity allows sending only",
+    ),
     (STATEMENT | {"Action": "ses:GetSendQuota"}, "Statement[0].Action: A policy of an identity allows sending only"),
-    (without("Resource"), "Statement[0].Resource: The element is missing. Example: \"arn:aws:ses:us-east-1:888888888888"),
+    (
+        without("Resource"),
+        'Statement[0].Resource: The element is missing. Example: "arn:aws:ses:us-east-1:888888888888',
+    ),
     (STATEMENT | {"Resource": "*"}, "Statement[0].Resource: The resource is one, the ARN of the identity"),
     (STATEMENT | {"Resource": [str(DOMAIN)] * 2}, "Statement[0].Resource: The resource is one"),
-    (STATEMENT | {"Resource": str(DOMAIN).replace("888888888888", "*")}, "Statement[0].Resource: The resource is one"),
-    (STATEMENT | {"Resource": str(DOMAIN).replace("example", "a.example")}, "Statement[0].Resource: The resource is one"),
-    (STATEMENT | {"Resource": str(DOMAIN).replace("us-east-1", "eu-west-1")}, "Statement[0].Resource: The resource is"),
+    (
+        STATEMENT | {"Resource": str(DOMAIN).replace("888888888888", "*")},
+        "Statement[0].Resource: The resource is one",
+    ),
+    (
+        STATEMENT | {"Resource": str(DOMAIN).replace("example", "a.example")},
+        "Statement[0].Resource: The resource is one",
+    ),
+    (
+        STATEMENT | {"Resource": str(DOMAIN).replace("us-east-1", "eu-west-1")},
+        "Statement[0].Resource: The resource is",
+    ),
     (STATEMENT | {"Resource": str(DOMAIN).replace("a", "\u0430")}, "Statement[0].Resource: The resource is one"),
     (without("Resource") | {"NotResource": str(DOMAIN)}, "Statement[0].NotResource: NotResource is refused"),
     (STATEMENT | {"Sid": 7}, "Statement[0].Sid: The value is a text."),
@@ -157,20 +174,31 @@ BAD_STATEMENTS = [
     (STATEMENT | {"Condition": []}, "Statement[0].Condition: The conditions are an object of operators."),
     (STATEMENT | {"Condition": {"StringLike": "x"}}, "Statement[0].Condition.StringLike: An operator has an object"),
     (STATEMENT | {"Condition": {"StringLike": {}}}, "Statement[0].Condition.StringLike: An operator has an object"),
-    (STATEMENT | {"Condition": {"stringLike": {"ses:FromAddress": "x"}}},
-     "Statement[0].Condition.stringLike: ses:FromAddress: There is no such condition operator; names are written with "
-     "capitals. Example: StringLike"),
-    (STATEMENT | {"Condition": {"StringLike": {"ses:From\u00e4dress": "x"}}},
-     "Statement[0].Condition.StringLike: ses:From\u00e4dress: There is no such condition key."),
-    (STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": None}}},
-     "Statement[0].Condition.StringLike: The values of a condition are texts, numbers or booleans."),
-    (STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": ["a", {"b": 1}]}}},
-     "Statement[0].Condition.StringLike: The values of a condition are texts"),
-    (STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": []}}},
-     "Statement[0].Condition.StringLike: ses:FromAddress: A condition needs at least one value."),
-    (STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": "${aws:username}@example.com"}}},
-     "Statement[0].Condition.StringLike: Policy variables"),
-]  # fmt: skip
+    (
+        STATEMENT | {"Condition": {"stringLike": {"ses:FromAddress": "x"}}},
+        "Statement[0].Condition.stringLike: ses:FromAddress: There is no such condition operator; names are written",
+    ),
+    (
+        STATEMENT | {"Condition": {"StringLike": {"ses:From\u00e4dress": "x"}}},
+        "Statement[0].Condition.StringLike: ses:From\u00e4dress: There is no such condition key.",
+    ),
+    (
+        STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": None}}},
+        "Statement[0].Condition.StringLike: The values of a condition are texts, numbers or booleans.",
+    ),
+    (
+        STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": ["a", {"b": 1}]}}},
+        "Statement[0].Condition.StringLike: The values of a condition are texts",
+    ),
+    (
+        STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": []}}},
+        "Statement[0].Condition.StringLike: ses:FromAddress: A condition needs at least one value.",
+    ),
+    (
+        STATEMENT | {"Condition": {"StringLike": {"ses:FromAddress": "${aws:username}@example.com"}}},
+        "Statement[0].Condition.StringLike: Policy variables",
+    ),
+]
 
 
 @pytest.mark.parametrize(("statement", "begin"), BAD_STATEMENTS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.policy.glob import Glob
+from relay.policy.glob import Glob, GlobSet
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,11 @@ from relay.policy.glob import Glob
         ("**", ["", "abc"], []),
         ("?", ["a", "ü"], ["", "ab"]),
         ("Marketing", ["Marketing"], ["marketing", "Marketing ", "The Marketing"]),
-        ("marketing+.*@example.com", ["marketing+.x@example.com", "marketing+.@example.com"], ["marketing+x@example.com"]),
+        (
+            "marketing+.*@example.com",
+            ["marketing+.x@example.com", "marketing+.@example.com"],
+            ["marketing+x@example.com"],
+        ),
         ("invoicing*@example.com", ["invoicing@example.com", "invoicing-1@example.com"], ["x@example.com"]),
         ("*admin*example.com", ['"admin"@example.com', "s@admin.example.com"], ["admin@example.com.evil.example"]),
         ("a*a", ["aa", "aba"], ["a"]),
@@ -28,6 +32,7 @@ from relay.policy.glob import Glob
         ("*?b*", ["ab", "xab"], ["b", ""]),
         ("*a*b*", ["ab", "xaxbx"], ["ba", ""]),
         ("*??*", ["ab", "abc"], ["a"]),
+        ("*ab*a?c*", ["abaxc"], ["xxxxab"]),
         ("a?*", ["ab", "abc"], ["a"]),
         ("*?a", ["xa", "xxa"], ["a"]),
         ("[a]*.\\", ["[a].\\"], ["a.\\"]),
@@ -36,6 +41,8 @@ from relay.policy.glob import Glob
 def test_patterns(pattern, yes, no):
     assert [text for text in yes if not Glob(pattern).fits(text)] == []
     assert [text for text in no if Glob(pattern).fits(text)] == []
+    assert [text for text in yes if not GlobSet([pattern]).fits(text)] == []
+    assert [text for text in no if GlobSet([pattern]).fits(text)] == []
 
 
 def test_values():
@@ -46,7 +53,16 @@ def test_values():
 @settings(max_examples=500, deadline=None)
 @given(st.text(alphabet="ab*?", max_size=12), st.text(alphabet="ab", max_size=16))
 def test_the_same_as_a_regular_expression(pattern, text):
-    assert Glob(pattern).fits(text) == bool(re.match(fnmatch.translate(pattern), text))
+    fits = bool(re.match(fnmatch.translate(pattern), text))
+    assert Glob(pattern).fits(text) is fits
+    assert GlobSet(["b?ab*a*bb", pattern]).fits(text) is (fits or Glob("b?ab*a*bb").fits(text))
+
+
+def test_sets():
+    assert not GlobSet([]).fits("")
+    some = GlobSet(["a", "b*", "*c", "d*e"])
+    assert [text for text in ("a", "bx", "xc", "d-e", "b", "c", "de") if not some.fits(text)] == []
+    assert [text for text in ("ax", "xb", "cx", "d", "") if some.fits(text)] == []
 
 
 @pytest.mark.parametrize(

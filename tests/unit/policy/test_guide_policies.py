@@ -36,8 +36,12 @@ IDENTITY_CASES = [
     ("delegate account with From pattern", DOMAIN, {FROM: ("marketing+.x@example.com",)}, True),
     ("delegate account with From pattern", DOMAIN, {FROM: ("marketing+x@example.com",)}, False),
     ("delegate account with From pattern", DOMAIN, {FROM: ("Marketing+.x@example.com",)}, False),
-    ("delegate account with From pattern", DOMAIN, {"account": "111122223333", FROM: ("marketing+.x@example.com",)},
-     False),
+    (
+        "delegate account with From pattern",
+        DOMAIN,
+        {"account": "111122223333", FROM: ("marketing+.x@example.com",)},
+        False,
+    ),
     ("two users", DOMAIN, {"account": "111122223333", "user_arn": JOHN}, True),
     ("two users", DOMAIN, {"account": "444455556666", "user_arn": JANE}, True),
     ("two users", DOMAIN, {"account": "444455556666", "user_arn": JOHN.replace("1111", "4444")}, False),
@@ -45,8 +49,12 @@ IDENTITY_CASES = [
     ("two users", DOMAIN, {"account": "111122223333"}, False),
     ("service", DOMAIN, {"account": "", "service": SERVICES[0], "source_account": OWNER, "source_arn": POOL}, True),
     ("service", DOMAIN, {"account": "", "service": SERVICES[0], "source_account": OWNER}, False),
-    ("service", DOMAIN, {"account": "", "service": "sns.amazonaws.com", "source_account": OWNER, "source_arn": POOL},
-     False),
+    (
+        "service",
+        DOMAIN,
+        {"account": "", "service": "sns.amazonaws.com", "source_account": OWNER, "source_arn": POOL},
+        False,
+    ),
     ("service", DOMAIN, {"source_account": OWNER, "source_arn": POOL}, False),
     ("organization", DOMAIN, {"account": "777777777777", "org_id": "o-xxxxxxxxxxx"}, True),
     ("organization", DOMAIN, {"account": "777777777777", "org_id": "o-other"}, False),
@@ -69,14 +77,28 @@ IDENTITY_CASES = [
     ("several statements", ADDRESS, {"account": "222222222222"}, True),
     ("several statements", ADDRESS, {"account": "111111111111", FEEDBACK: "x@other.example"}, False),
     ("several statements", ADDRESS, {"account": "111111111111", FEEDBACK: ""}, False),
-    ("several statements", ADDRESS,
-     {"account": "333333333333", "user_arn": "arn:aws:iam::333333333333:user/Jane", "recipients": ("b@example.com",)},
-     True),
-    ("several statements", ADDRESS,
-     {"account": "333333333333", "user_arn": "arn:aws:iam::333333333333:user/Jane",
-      "recipients": ("b@example.com", "c@example.org")}, False),
+    (
+        "several statements",
+        ADDRESS,
+        {
+            "account": "333333333333",
+            "user_arn": "arn:aws:iam::333333333333:user/Jane",
+            "recipients": ("b@example.com",),
+        },
+        True,
+    ),
+    (
+        "several statements",
+        ADDRESS,
+        {
+            "account": "333333333333",
+            "user_arn": "arn:aws:iam::333333333333:user/Jane",
+            "recipients": ("b@example.com", "c@example.org"),
+        },
+        False,
+    ),
     ("several statements", ADDRESS, {"account": "333333333333", "recipients": ("b@example.com",)}, False),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("title", "arn", "values", "allowed"), IDENTITY_CASES)
