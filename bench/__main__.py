@@ -75,6 +75,7 @@ BENCHMARKS = {
     "compose": Benchmark("compose", ("2000",), ("300",)),
     "directory": Benchmark("directory"),
     "permits": Benchmark("permits"),
+    "policy": Benchmark("policy", quick=("--quick",), read=own_figures),
     "smtp_server": Benchmark("smtp_server", quick=("--messages", "1000")),
     "smtp_client": Benchmark("smtp_client", ("20000",), ("3000",)),
     "spool": Benchmark("spool", quick=("--messages", "2000")),
