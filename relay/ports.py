@@ -15,6 +15,7 @@ from relay.model.content import Content
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
 from relay.model.outcome import Outcome
 from relay.model.refusal import Accepted, Refusal
+from relay.model.scan import Scan
 
 
 class Clock(Protocol):
@@ -89,6 +90,22 @@ class Spool(Protocol):
 
     def settle(self, settlement: Settlement, done: Done) -> None:
         """Write the verdict on one delivery with all its effects, all or nothing."""
+        ...
+
+    def settle_all(self, settlements: Sequence[Settlement], done: Done) -> None:
+        """Write the verdicts on several deliveries in one transaction, all or nothing."""
+        ...
+
+    def deliveries_of(self, message: Message) -> Sequence[Delivery]:
+        """Return the deliveries of a message of this shard as they are on disk, those that ended too."""
+        ...
+
+    def scan(self, message_key: int) -> Scan | None:
+        """Return what scanners said of a message, None when none was asked."""
+        ...
+
+    def keep_scan(self, message_key: int, scan: Scan) -> None:
+        """Write what scanners said of a message; when that fails nobody is told, and it is scanned again."""
         ...
 
     def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
@@ -212,7 +229,10 @@ class Authenticator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to accept `recipients` recipients for an account, once. Give it back or report it spent."""
+    """The right to accept a request of an account, once. Give it back or report it spent.
+
+    `recipients` are those that count against the daily quota.
+    """
 
     lease_id: int
     account: str
@@ -230,9 +250,12 @@ class AuthGate:
 class Permits(Protocol):
     """What workers share: rates, quotas, authentication failures. Exact for quotas, never over."""
 
-    def take(self, account: Account, recipients: int, done: Callable[[Lease | Refusal], None]) -> None:
+    def take(
+        self, account: Account, recipients: int, done: Callable[[Lease | Refusal], None], *, counted: int
+    ) -> None:
         """Ask for a lease. Answers RATE_EXCEEDED, QUOTA_EXCEEDED, or TEMPORARY while permits is away.
 
+        All `recipients` count against the rate, `counted` of them against the daily quota (QUOTA-003).
         An account without limits is granted at once, from inside the call.
         """
         ...
@@ -301,6 +324,18 @@ class Job:
 
 
 Release = Callable[[], None]
+
+
+class Departures(Protocol):
+    """Where jobs go from the ready window: to `Outbound`, or to a stage before it that passes them on."""
+
+    def enqueue(self, job: Job) -> None:
+        """Take a job; it is settled in the end."""
+        ...
+
+    def withdraw(self, delivery_key: int) -> bool:
+        """Take back a job that has not started; False when it is in flight or unknown."""
+        ...
 
 
 class Outbound(Protocol):
@@ -375,6 +410,23 @@ class Resolver(Protocol):
 
     async def text(self, name: str) -> Sequence[bytes]:
         """Return the TXT strings of a name, each joined; empty when there are none."""
+        ...
+
+
+# --- scanners ------------------------------------------------------------------------------------------------
+
+
+class Scanner(Protocol):
+    """A program that looks into messages: for viruses, or for how much they are like spam.
+
+    `name` is its type with its address, for logs; `label` its type, for metrics.
+    """
+
+    name: str
+    label: str
+
+    async def scan(self, content: Content) -> Scan:
+        """Return what it says; a scanner that is down, slow or unintelligible is FAILED, never an exception."""
         ...
 
 

@@ -3,7 +3,8 @@
 A delivery is *queued* until it is delivered or bounced. An operator may hold, release or delete it. A delivery
 whose message cannot be read back, or that was in flight at three crashes, is *quarantined*: kept, reported, and
 not attempted until an operator releases it. In flight is not a state on disk: after a crash the delivery is
-still queued and is attempted again (at least once, RFC 5321 section 6.1).
+still queued and is attempted again (at least once, RFC 5321 section 6.1). A message whose content is bad (a virus,
+too much spam) is *rejected* after it was accepted: delivered to nobody, and nothing bounces (FLOW-006).
 """
 
 from enum import StrEnum
@@ -19,6 +20,7 @@ class DeliveryState(StrEnum):
     BOUNCED = "bounced"
     SUPPRESSED = "suppressed"
     DELETED = "deleted"
+    REJECTED = "rejected"
 
 
 class Step(StrEnum):
@@ -32,6 +34,7 @@ class Step(StrEnum):
     RELEASE = "release"
     DELETE = "delete"
     QUARANTINE = "quarantine"
+    BAD_CONTENT = "bad content"
 
 
 TRANSITIONS: dict[DeliveryState, dict[Step, DeliveryState]] = {
@@ -43,20 +46,24 @@ TRANSITIONS: dict[DeliveryState, dict[Step, DeliveryState]] = {
         Step.HOLD: DeliveryState.HELD,
         Step.DELETE: DeliveryState.DELETED,
         Step.QUARANTINE: DeliveryState.QUARANTINED,
+        Step.BAD_CONTENT: DeliveryState.REJECTED,
     },
     DeliveryState.HELD: {
         Step.RELEASE: DeliveryState.QUEUED,
         Step.DELETE: DeliveryState.DELETED,
         Step.QUARANTINE: DeliveryState.QUARANTINED,
+        Step.BAD_CONTENT: DeliveryState.REJECTED,
     },
     DeliveryState.QUARANTINED: {
         Step.RELEASE: DeliveryState.QUEUED,
         Step.DELETE: DeliveryState.DELETED,
+        Step.BAD_CONTENT: DeliveryState.REJECTED,
     },
     DeliveryState.DELIVERED: {},
     DeliveryState.BOUNCED: {},
     DeliveryState.SUPPRESSED: {},
     DeliveryState.DELETED: {},
+    DeliveryState.REJECTED: {},
 }
 
 OPEN_STATES = frozenset(state for state, steps in TRANSITIONS.items() if steps)

@@ -17,9 +17,10 @@ from typing import Final
 import orjson
 
 from relay.model.message import Delivery, Message
+from relay.model.scan import Scan
 from relay.store.database import file_uri, open_reader, open_writer
 from relay.store.reader import deliveries_with_attempts
-from relay.store.records import message_of
+from relay.store.records import message_of, scan_of
 from relay.store.sql import queries
 
 DAY_MS: Final = 86_400_000
@@ -32,11 +33,15 @@ _READ: Final = queries("read.sql")
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A message and its deliveries; each with its attempts, a JSON list in the order they were made."""
+    """A message and its deliveries; each with its attempts, a JSON list in the order they were made.
+
+    `scan` is what scanners said of it, None when none was asked.
+    """
 
     message: Message
     deliveries: tuple[tuple[Delivery, str], ...]
     finished: bool
+    scan: Scan | None = None
 
 
 class HistoryCopy:
@@ -59,6 +64,7 @@ class HistoryCopy:
             try:
                 self._connection.execute(_HISTORY["copy_messages"], (wanted, day))
                 self._connection.execute(_HISTORY["copy_deliveries"], (wanted, day))
+                self._connection.execute(_HISTORY["copy_scans"], (wanted, day))
                 self._connection.execute("COMMIT")
             except sqlite3.Error:
                 with contextlib.suppress(sqlite3.Error):
@@ -113,7 +119,8 @@ def find_in_history(directory: Path, message_id: str, accepted_ms: int) -> Trace
             return None
         message = message_of(rows[0])
         deliveries = connection.execute(_READ["deliveries_of"], (message.key,)).fetchall()
-        return Trace(message, tuple(deliveries_with_attempts(deliveries, message)), finished=True)
+        scan = scan_of(connection.execute(_READ["scan"], (message.key,)).fetchall())
+        return Trace(message, tuple(deliveries_with_attempts(deliveries, message)), finished=True, scan=scan)
     finally:
         connection.close()
 

@@ -142,6 +142,7 @@ class Housekeeper:
 
         def forget(_group: Group, connection: sqlite3.Connection) -> None:
             connection.execute(_WRITE["remove_deliveries"], (wanted,))
+            connection.execute(_WRITE["remove_scans"], (wanted,))
             connection.execute(_WRITE["remove_messages"], (wanted,))
 
         if self._ask(forget) is not None:

@@ -154,23 +154,27 @@ class Append:
 
 
 class Settle:
-    """A verdict to be written."""
+    """Verdicts to be written together."""
 
-    __slots__ = ("_done", "_settlement")
+    __slots__ = ("_done", "_settlements")
     on_loop = True
 
-    def __init__(self, settlement: Settlement, done: Done) -> None:
-        self._settlement = settlement
+    def __init__(self, settlements: Sequence[Settlement], done: Done) -> None:
+        self._settlements = settlements
         self._done = done
 
     @property
     def size_bytes(self) -> int:
         """About how much it writes."""
-        return _OVERHEAD_BYTES + sum(new.content.size_bytes for new in self._settlement.messages)
+        return sum(
+            _OVERHEAD_BYTES + sum(new.content.size_bytes for new in settlement.messages)
+            for settlement in self._settlements
+        )
 
     def add_to(self, group: Group, _connection: sqlite3.Connection) -> None:
         """Add its rows."""
-        group.add_settlement(self._settlement)
+        for settlement in self._settlements:
+            group.add_settlement(settlement)
 
     def done(self, error: Exception | None) -> None:
         """Answer whoever asked."""

@@ -10,8 +10,9 @@ from typing import Any, Final
 from relay.errors import CorruptionError, TemporaryError
 from relay.model.delivery import OPEN_STATES, DeliveryState
 from relay.model.message import Delivery, Message, NewEvent
+from relay.model.scan import Scan
 from relay.store.database import open_reader
-from relay.store.records import CODES, STATES, Row, delivery_of, message_of
+from relay.store.records import CODES, STATES, Row, delivery_of, message_of, scan_of
 from relay.store.sql import queries
 
 PAGE_ROWS_MAX: Final = 1000
@@ -175,6 +176,10 @@ class ShardReader:
     def deliveries_of(self, message: Message) -> list[tuple[Delivery, str]]:
         """Return the deliveries of a message with their attempts, each as a JSON list."""
         return deliveries_with_attempts(self._all("deliveries_of", (message.key,)), message)
+
+    def scan(self, message_key: int) -> Scan | None:
+        """Return what scanners said of a message, None when none was asked."""
+        return scan_of(self._all("scan", (message_key,)))
 
     def body_files(self) -> list[tuple[int, str, int]]:
         """Return (message key, name, size) of every body file that a row names."""

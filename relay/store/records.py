@@ -17,6 +17,7 @@ from relay.model.message import (
     NewEvent,
     SendOptions,
 )
+from relay.model.scan import Scan, ScanVerdict
 
 Row = Sequence[Any]
 
@@ -130,6 +131,20 @@ def options_of(text: str) -> SendOptions:
 def event_row(seq: int, event: NewEvent) -> tuple[Any, ...]:
     """Return the row of an event."""
     return (seq, event.event_id, event.kind, event.message_id, event.payload)
+
+
+def scan_row(message_key: int, scan: Scan) -> tuple[Any, ...]:
+    """Return the row of a scan."""
+    return (message_key, scan.verdict.value, scan.scanner, scan.detail, scan.spam_score, scan.scanned_ms)
+
+
+def scan_of(rows: Sequence[Row]) -> Scan | None:
+    """Return the scan of the one row there is; None without one, and for a damaged one: it is scanned again."""
+    try:
+        verdict, *rest = rows[0]
+        return Scan(ScanVerdict(verdict), *rest)
+    except (IndexError, ValueError, TypeError):
+        return None
 
 
 def delivery_checksum(key: int, recipient: str) -> int:

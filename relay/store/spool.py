@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,7 +21,8 @@ from relay.errors import CorruptionError, StorageError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState, Step
 from relay.model.ids import accepted_ms_of
-from relay.model.message import Delivery, NewMessage, Settlement
+from relay.model.message import Delivery, Message, NewMessage, Settlement
+from relay.model.scan import Scan
 from relay.ports import Clock, Done, Log, Metrics
 from relay.store import operations
 from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
@@ -29,6 +30,7 @@ from relay.store.history import Trace, find_in_history
 from relay.store.housekeeping import Housekeeper, Retention
 from relay.store.jobs import Append, Call, Group, Settle
 from relay.store.reader import QueueDepth, QueueFilter, QueuePage, ShardReader
+from relay.store.records import scan_row
 from relay.store.sql import queries
 from relay.store.writer import KEY_BLOCK, CrashPoint, Writer
 
@@ -151,7 +153,24 @@ class ShardSpool:
 
     def settle(self, settlement: Settlement, done: Done) -> None:
         """Write the verdict on one delivery with all its effects, all or nothing."""
-        self._writer.submit_soon(Settle(settlement, done))
+        self._writer.submit_soon(Settle((settlement,), done))
+
+    def settle_all(self, settlements: Sequence[Settlement], done: Done) -> None:
+        """Write the verdicts on several deliveries in one transaction, all or nothing."""
+        self._writer.submit_soon(Settle(settlements, done))
+
+    def deliveries_of(self, message: Message) -> Sequence[Delivery]:
+        """Return the deliveries of a message as they are on disk. Raise TemporaryError."""
+        return [delivery for delivery, _ in self._reader.deliveries_of(message)]
+
+    def scan(self, message_key: int) -> Scan | None:
+        """Return what scanners said of a message, None when none was asked. Raise TemporaryError."""
+        return self._reader.scan(message_key)
+
+    def keep_scan(self, message_key: int, scan: Scan) -> None:
+        """Write what scanners said of a message; when that fails it is scanned again."""
+        row = scan_row(message_key, scan)
+        self._writer.submit(Call(lambda _group, connection: _ran(connection, "put_scan", row), _ignore))
 
     def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
         """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`.
@@ -373,7 +392,8 @@ def find_message(reader: ShardReader, history: Path, message_id: str) -> Trace |
         return None
     message = reader.message(message_id)
     if message is not None:
-        return Trace(message, tuple(reader.deliveries_of(message)), finished=False)
+        found = tuple(reader.deliveries_of(message))
+        return Trace(message, found, finished=False, scan=reader.scan(message.key))
     try:
         return find_in_history(history, message_id, accepted_ms_of(message_id))
     except (sqlite3.Error, OverflowError, ValueError, OSError) as error:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from relay.errors import CorruptionError, StorageError
 from relay.model.content import Content
 from relay.model.delivery import OPEN_STATES, DeliveryState
-from relay.model.message import Delivery, NewEvent, NewMessage, Settlement
+from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement
+from relay.model.scan import Scan
 from relay.ports import Done
 
 _MINUTE_MS = 60_000
@@ -30,6 +31,7 @@ class MemorySpool:
     dedupe_keys: set[str] = field(default_factory=set)
     noted: dict[int, int] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
+    scans: dict[int, Scan] = field(default_factory=dict)
     room: int = 1 << 40
     fail_next: int = 0
     _last_key: int = 0
@@ -53,6 +55,26 @@ class MemorySpool:
         if not settlement.dedupe_key or settlement.dedupe_key not in self.dedupe_keys:
             self._apply(settlement)
         _answer(done, None)
+
+    def settle_all(self, settlements: Sequence[Settlement], done: Done) -> None:
+        """Keep several verdicts, all or nothing."""
+        if self._refused(done):
+            return
+        for settlement in settlements:
+            self._apply(settlement)
+        _answer(done, None)
+
+    def deliveries_of(self, message: Message) -> Sequence[Delivery]:
+        """Return the deliveries of a message."""
+        return [delivery for delivery in self.deliveries.values() if delivery.message.key == message.key]
+
+    def scan(self, message_key: int) -> Scan | None:
+        """Return what scanners said of a message."""
+        return self.scans.get(message_key)
+
+    def keep_scan(self, message_key: int, scan: Scan) -> None:
+        """Keep what scanners said of a message."""
+        self.scans[message_key] = scan
 
     def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
         """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`."""

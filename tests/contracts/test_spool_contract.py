@@ -8,6 +8,7 @@ import pytest
 
 from relay.errors import CorruptionError
 from relay.model.delivery import DeliveryState
+from relay.model.scan import Scan, ScanVerdict
 from relay.testing.spool import MemorySpool
 from tests.unit.store.shard import HEAD, NOW_MS, new_message, shard, verdict, written
 
@@ -121,6 +122,46 @@ def test_a_settlement_sends_its_reports_in_the_same_transaction(run):
         await written(spool.settle, verdict(new.deliveries[0], DeliveryState.BOUNCED, messages=(report,)))
         assert spool.due(NOW_MS, 10) == list(report.deliveries)
         assert spool.content(report.message.key) == report.content
+
+    run(case)
+
+
+def test_several_verdicts_are_one_transaction(run):
+    async def case(spool):
+        new = new_message(spool, recipients=300)
+        await written(spool.append, new)
+        verdicts = [verdict(one, DeliveryState.REJECTED, attempts=0, events=()) for one in new.deliveries]
+        assert await written(spool.settle_all, verdicts) is None
+        assert {one.state for one in spool.deliveries_of(new.message)} == {DeliveryState.REJECTED}
+        assert spool.due(NOW_MS, 1) == []
+        with pytest.raises(CorruptionError):
+            spool.content(new.message.key)
+
+    run(case)
+
+
+def test_deliveries_of_a_message_are_told_with_their_states(run):
+    async def case(spool):
+        new, other = new_message(spool, recipients=2), new_message(spool)
+        await written(spool.append, new)
+        await written(spool.append, other)
+        await written(spool.settle, verdict(new.deliveries[1]))
+        found = {one.key: one.state for one in spool.deliveries_of(new.message)}
+        first, second = new.deliveries
+        assert found == {first.key: DeliveryState.QUEUED, second.key: DeliveryState.DELIVERED}
+
+    run(case)
+
+
+def test_a_scan_is_kept_and_a_later_one_replaces_it(run):
+    async def case(spool):
+        new = new_message(spool)
+        await written(spool.append, new)
+        assert spool.scan(new.message.key) is None
+        for scan in (Scan(ScanVerdict.FAILED, "clamav", "down"), Scan(ScanVerdict.CLEAN, "", "", 4.5, NOW_MS)):
+            spool.keep_scan(new.message.key, scan)
+            await written(spool.append, new_message(spool))
+            assert spool.scan(new.message.key) == scan
 
     run(case)
 

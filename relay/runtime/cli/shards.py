@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from relay.model.message import Delivery, Message
+    from relay.model.scan import Scan
     from relay.runtime.cli.site import Site
 
 
@@ -53,7 +54,7 @@ class Shard:
     def trace(self, message_id: str) -> dict[str, Any] | None:
         """Return a message with its deliveries and attempts, as the outside contract has it."""
         found = find_message(self.reader, self.paths.history, message_id)
-        return trace_object(found.message, list(found.deliveries)) if found else None
+        return trace_object(found.message, list(found.deliveries), found.scan) if found else None
 
 
 @contextlib.contextmanager
@@ -93,7 +94,9 @@ def delivery_object(delivery: "Delivery") -> dict[str, Any]:
     }
 
 
-def trace_object(message: "Message", deliveries: "list[tuple[Delivery, str]]") -> dict[str, Any]:
+def trace_object(
+    message: "Message", deliveries: "list[tuple[Delivery, str]]", scan: "Scan | None" = None
+) -> dict[str, Any]:
     """Return a message as `relay trace --json` prints it."""
     return {
         "messageId": message.message_id,
@@ -103,7 +106,18 @@ def trace_object(message: "Message", deliveries: "list[tuple[Delivery, str]]") -
         "accepted": iso(message.accepted_ms),
         "expires": iso(message.expires_ms),
         "size": message.size_bytes,
+        "scan": _scan(scan) if scan else None,
         "deliveries": [_traced(delivery, orjson.loads(attempts)) for delivery, attempts in deliveries],
+    }
+
+
+def _scan(scan: "Scan") -> dict[str, Any]:
+    return {
+        "time": iso(scan.scanned_ms),
+        "verdict": str(scan.verdict),
+        "scanner": scan.scanner or None,
+        "detail": scan.detail or None,
+        "spamScore": scan.spam_score,
     }
 
 

@@ -14,7 +14,14 @@ from relay.runtime.cli.output import note, paint, printable, size, write_fields,
 POLL_SECONDS = 0.5
 POLL_SLOW_SECONDS = 2.0
 POLLS_QUICK = 60
-STATE_COLOURS = {"delivered": "green", "bounced": "red", "suppressed": "red", "quarantined": "red", "deleted": "dim"}
+STATE_COLOURS = {
+    "delivered": "green",
+    "bounced": "red",
+    "suppressed": "red",
+    "quarantined": "red",
+    "rejected": "red",
+    "deleted": "dim",
+}
 
 
 def trace(
@@ -72,6 +79,7 @@ def write_trace(found: dict[str, Any]) -> None:
             "subject": found["subject"] or "-",
             "accepted": local(found["accepted"]),
             "size": size(found["size"]),
+            **({"scan": _scanned(found["scan"])} if found["scan"] else {}),
         }
     )
     for delivery in found["deliveries"]:
@@ -81,6 +89,14 @@ def write_trace(found: dict[str, Any]) -> None:
         typer.echo(f"{printable(delivery['recipient'])}  {state}{after}")
         for number, attempt in enumerate(delivery["attempts"], 1):
             _write_attempt(number, attempt)
+
+
+def _scanned(scan: dict[str, Any]) -> str:
+    """Return what scanners said as one line."""
+    parts = [scan["verdict"], *(scan[key] for key in ("detail", "scanner") if scan[key])]
+    if scan["spamScore"] is not None:
+        parts.append(f"spam score {scan['spamScore']:g}")
+    return printable(", ".join(parts))
 
 
 def _write_attempt(number: int, attempt: dict[str, Any]) -> None:

@@ -30,3 +30,11 @@ SELECT delivery.* FROM json_each(?1) AS wanted
 CROSS JOIN main.message ON message.key = wanted.value
 CROSS JOIN main.delivery ON delivery.key >= message.key << 16 AND delivery.key < (message.key + 1) << 16
 WHERE message.accepted_ms / 86400000 = ?2
+
+-- name: copy_scans
+-- Copy what scanners said of them.
+INSERT OR IGNORE INTO history.scan
+SELECT scan.* FROM json_each(?1) AS wanted
+CROSS JOIN main.message ON message.key = wanted.value
+CROSS JOIN main.scan ON scan.key = message.key
+WHERE message.accepted_ms / 86400000 = ?2

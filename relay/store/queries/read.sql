@@ -101,6 +101,10 @@ FROM message WHERE message_id >= ?1 AND message_id < ?2 ORDER BY message_id LIMI
 SELECT key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, attempts_log
 FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key
 
+-- name: scan
+-- What scanners said of a message.
+SELECT verdict, scanner, detail, spam_score, scanned_ms FROM scan WHERE key = ?
+
 -- name: unfinished_bodies
 -- Names and sizes of all body files.
 SELECT key, file, body_bytes FROM content WHERE file IS NOT NULL ORDER BY key

@@ -32,6 +32,10 @@ SELECT name FROM pragma_table_info('usage')
 -- As above.
 SELECT name FROM pragma_table_info('dedupe')
 
+-- name: columns_scan
+-- As above.
+SELECT name FROM pragma_table_info('scan')
+
 -- name: read_message
 -- Rows in the order of the table, not of an index.
 SELECT rowid, * FROM message NOT INDEXED WHERE rowid > ? ORDER BY rowid
@@ -95,3 +99,11 @@ SELECT dedupe_key, settled_ms FROM dedupe
 -- name: insert_dedupe
 -- A row saved.
 INSERT OR IGNORE INTO dedupe VALUES (?, ?)
+
+-- name: read_scan
+-- Rows in the order of the table.
+SELECT rowid, * FROM scan NOT INDEXED WHERE rowid > ? ORDER BY rowid
+
+-- name: insert_scan
+-- A row saved.
+INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?)

@@ -74,6 +74,15 @@ DELETE FROM delivery WHERE key IN (
 -- Drop messages (a JSON list of keys) that history has.
 DELETE FROM message WHERE key IN (SELECT value FROM json_each(?))
 
+-- name: remove_scans
+-- Drop what scanners said of messages (a JSON list of keys) that history has.
+DELETE FROM scan WHERE key IN (SELECT value FROM json_each(?))
+
+-- name: put_scan
+-- What scanners said of a message that is here still; a later scan replaces an earlier one.
+INSERT OR REPLACE INTO scan (key, verdict, scanner, detail, spam_score, scanned_ms)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM message WHERE key = ?1)
+
 -- name: set_meta
 -- Set a single value.
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value

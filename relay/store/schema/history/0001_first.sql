@@ -25,3 +25,12 @@ CREATE TABLE delivery (
     last_reply   TEXT NOT NULL,
     attempts_log TEXT NOT NULL
 );
+
+CREATE TABLE scan (
+    key        INTEGER PRIMARY KEY,
+    verdict    TEXT NOT NULL,
+    scanner    TEXT NOT NULL,
+    detail     TEXT NOT NULL,
+    spam_score REAL,
+    scanned_ms INTEGER NOT NULL
+);

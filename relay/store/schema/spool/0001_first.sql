@@ -38,7 +38,8 @@ CREATE TABLE content (
 CREATE INDEX content_files ON content (key) WHERE file IS NOT NULL;
 
 -- One message for one recipient; key is message key << 16 | index.
--- state: 0 queued, 1 held, 2 quarantined (open); 3 delivered, 4 bounced, 5 suppressed, 6 deleted (final).
+-- state: 0 queued, 1 held, 2 quarantined (open); 3 delivered, 4 bounced, 5 suppressed, 6 deleted,
+-- 7 rejected (final).
 -- attempts_log: JSON objects, a comma before each. checksum: over key and recipient.
 CREATE TABLE delivery (
     key          INTEGER PRIMARY KEY,
@@ -85,3 +86,13 @@ CREATE TABLE dedupe (
     settled_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX dedupe_by_age ON dedupe (settled_ms);
+
+-- What scanners said of a message, once for all its deliveries; it moves to history with its message.
+CREATE TABLE scan (
+    key        INTEGER PRIMARY KEY,
+    verdict    TEXT NOT NULL,
+    scanner    TEXT NOT NULL,
+    detail     TEXT NOT NULL,
+    spam_score REAL,
+    scanned_ms INTEGER NOT NULL
+);
