@@ -34,10 +34,11 @@ class Grant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OpenLease:
-    """A lease that was granted and not reported yet."""
+    """A lease that was granted and not reported yet: recipients that count in the day, tokens of the rate."""
 
     account: str
     recipients: int
+    tokens: int
     expires: float
 
 
@@ -75,25 +76,37 @@ class Ledger:
             del self._leases[key]
         for lease_id, (account, recipients) in held.items():
             sums[account] = sums.get(account, 0) + recipients
-            self._leases[shard, lease_id] = OpenLease(account, recipients, now + LEASE_SECONDS)
+            self._leases[shard, lease_id] = OpenLease(account, recipients, recipients, now + LEASE_SECONDS)
         for account in sums.keys() | usage.keys() | self._accounts.keys():
             self._state(account).window.announce(shard, usage.get(account, {}), sums.get(account, 0), now, now_ms)
         self._announced.add(shard)
 
     def take(
-        self, shard: int, lease_id: int, account: str, recipients: int, *, daily_quota: int, rate: float, now: float
+        self,
+        shard: int,
+        lease_id: int,
+        account: str,
+        recipients: int,
+        *,
+        counted: int,
+        daily_quota: int,
+        rate: float,
+        now: float,
     ) -> Grant:
-        """Grant a lease, or say which limit is in its way; -1 is no limit."""
+        """Grant a lease, or say which limit is in its way; -1 is no limit.
+
+        The rate is asked for all `recipients`, the day's quota for the `counted` ones among them (QUOTA-003).
+        """
         state = self._state(account)
         state.rate = rate
         if rate != UNLIMITED and not state.bucket.admits(rate, now):
             return Grant.RATE
-        if daily_quota != UNLIMITED and not state.window.admits(recipients, daily_quota, now):
+        if counted and daily_quota != UNLIMITED and not state.window.admits(counted, daily_quota, now):
             return Grant.QUOTA
         if rate != UNLIMITED:
             state.bucket.spend(recipients)
-        state.window.hold(shard, recipients)
-        self._leases[shard, lease_id] = OpenLease(account, recipients, now + LEASE_SECONDS)
+        state.window.hold(shard, counted)
+        self._leases[shard, lease_id] = OpenLease(account, counted, recipients, now + LEASE_SECONDS)
         return Grant.GRANTED
 
     def spent(self, shard: int, lease_id: int, minute: int, now: float) -> None:
@@ -110,7 +123,7 @@ class Ledger:
         state = self._state(lease.account)
         state.window.give_back(shard, lease.recipients)
         if state.rate != UNLIMITED:
-            state.bucket.give_back(lease.recipients)
+            state.bucket.give_back(lease.tokens)
 
     def add(self, shard: int, account: str, minute: int, recipients: int, now: float) -> None:
         """Count recipients that an account committed while it had no limits."""

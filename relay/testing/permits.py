@@ -22,13 +22,20 @@ class OpenPermits:
         self.auth_results: list[tuple[str, str, bool]] = []
         self._last_id = 0
 
-    def take(self, account: Account, recipients: int, done: Callable[[Lease | Refusal], None]) -> None:
+    def take(
+        self,
+        account: Account,
+        recipients: int,  # noqa: ARG002 there is no rate
+        done: Callable[[Lease | Refusal], None],
+        *,
+        counted: int,
+    ) -> None:
         """Grant or refuse at once, from inside the call."""
         if self.refusal is not None and account.limited:
             done(self.refusal)
             return
         self._last_id += 1
-        lease = self.open_leases[self._last_id] = Lease(self._last_id, account.account_id, recipients)
+        lease = self.open_leases[self._last_id] = Lease(self._last_id, account.account_id, counted)
         done(lease)
 
     def spent(self, lease: Lease, minute: int) -> None:

@@ -40,7 +40,7 @@ async def fake(path):
 
 async def ask(permits, account, recipients):
     future = asyncio.get_running_loop().create_future()
-    permits.take(account, recipients, future.set_result)
+    permits.take(account, recipients, future.set_result, counted=recipients)
     return await future
 
 
@@ -67,7 +67,7 @@ def test_an_account_without_limits_is_granted_from_inside_the_call(kind, tmp_pat
     async def body():
         async with kind(tmp_path) as permits:
             answers = []
-            permits.take(UNLIMITED, 1, answers.append)
+            permits.take(UNLIMITED, 1, answers.append, counted=1)
             assert isinstance(answers[0], Lease)
 
     asyncio.run(body())

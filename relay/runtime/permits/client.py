@@ -39,6 +39,7 @@ class _Pending:
 
     account: Account
     recipients: int
+    counted: int
     done: Answer
     deadline: float
 
@@ -115,17 +116,17 @@ class PermitsClient:
         for request in pending.values():
             request.done(_AWAY)
 
-    def take(self, account: Account, recipients: int, done: Answer) -> None:
+    def take(self, account: Account, recipients: int, done: Answer, *, counted: int) -> None:
         """Ask for a lease; an account without limits is granted at once, from inside the call."""
         if not account.limited:
-            done(Lease(0, account.account_id, recipients))
+            done(Lease(0, account.account_id, counted))
             return
         if len(self._pending) >= PENDING_MAX or self._closed:
             asyncio.get_running_loop().call_soon(done, _AWAY)
             return
         self._last_id += 1
         self._pending[self._last_id] = request = _Pending(
-            account, recipients, done, self._clock.monotonic() + self._wait_seconds
+            account, recipients, counted, done, self._clock.monotonic() + self._wait_seconds
         )
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._wait_seconds, self._give_up)
@@ -137,10 +138,12 @@ class PermitsClient:
     def spent(self, lease: Lease, minute: int) -> None:
         """Report that the lease's recipients were committed in `minute` (minutes since 1970)."""
         if lease.lease_id == 0:
-            self._count(lease, minute)
-            self._report_later(lease, minute)
+            if lease.recipients:
+                self._count(lease, minute)
+                self._report_later(lease, minute)
         elif self._open.pop(lease.lease_id, None) is not None:
-            self._count(lease, minute)
+            if lease.recipients:
+                self._count(lease, minute)
             self._send(["spent", lease.lease_id, minute])
 
     def unused(self, lease: Lease) -> None:
@@ -234,7 +237,7 @@ class PermitsClient:
         if request is None:
             self._send(["unused", lease_id])  # nobody waits any more
             return
-        lease = self._open[lease_id] = Lease(lease_id, request.account.account_id, request.recipients)
+        lease = self._open[lease_id] = Lease(lease_id, request.account.account_id, request.counted)
         request.done(lease)
 
     def _give_up(self) -> None:
@@ -372,4 +375,5 @@ class _Link(asyncio.Protocol):
 
 def _take_note(lease_id: int, request: _Pending) -> Note:
     account = request.account
-    return ["take", lease_id, account.account_id, request.recipients, account.daily_quota, account.send_rate]
+    counted, quota, rate = request.counted, account.daily_quota, account.send_rate
+    return ["take", lease_id, account.account_id, request.recipients, counted, quota, rate]

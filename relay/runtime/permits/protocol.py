@@ -8,7 +8,7 @@ keeps a lease cheap. A note that does not fit its form ends the connection; the 
         ["usage", account, [minute, n, ...]]        recipients committed, by minute since 1970
         ["held", id, account, n]                    a lease that is still open
         ["announced"]                               the announcement is complete
-        ["take", id, account, n, quota, rate]       asks for a lease
+        ["take", id, account, n, c, quota, rate]    asks for a lease of n recipients, c of them for the quota
         ["spent", id, minute] / ["unused", id]      reports one
         ["add", account, minute, n]                 recipients committed without a lease
         ["failed", address, user] / ["succeeded", address, user]

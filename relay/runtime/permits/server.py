@@ -102,9 +102,11 @@ class PermitsServer:
             if len(self._waiting) < WAITING_MAX:
                 self._waiting.append(_Waiting(worker, note, self.clock.monotonic()))
             return
-        _, lease_id, account, recipients, quota, rate = note
+        _, lease_id, account, recipients, counted, quota, rate = note
         now = self.clock.monotonic()
-        grant = self.ledger.take(worker.shard, lease_id, account, recipients, daily_quota=quota, rate=rate, now=now)
+        grant = self.ledger.take(
+            worker.shard, lease_id, account, recipients, counted=counted, daily_quota=quota, rate=rate, now=now
+        )
         worker.tell(["granted", lease_id] if grant is Grant.GRANTED else ["refused", lease_id, grant.value])
 
     def spread(self, sender: "_Worker", note: Note) -> None:
@@ -238,8 +240,8 @@ class _Worker(asyncio.Protocol):
 
 
 def _take(worker: _Worker, server: PermitsServer, note: Note) -> None:
-    _, lease_id, account, recipients, quota, rate = note
-    _count(lease_id), _name(account), _count(recipients)
+    _, lease_id, account, recipients, counted, quota, rate = note
+    _count(lease_id), _name(account), _count(recipients), _count(counted)
     if not isinstance(quota, int) or not isinstance(rate, int | float):
         raise ProtocolError(str(note))
     server.take(worker, note)

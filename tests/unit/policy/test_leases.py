@@ -10,7 +10,7 @@ A = "000000000001"
 
 
 def take(ledger, lease_id, recipients=1, *, quota=-1, rate=-1, now=0.0, shard=1):
-    return ledger.take(shard, lease_id, A, recipients, daily_quota=quota, rate=rate, now=now)
+    return ledger.take(shard, lease_id, A, recipients, counted=recipients, daily_quota=quota, rate=rate, now=now)
 
 
 @pytest.mark.req("QUOTA-002")
@@ -74,3 +74,20 @@ def test_accounts_with_nothing_to_remember_are_forgotten():
     ledger.sweep(5.0 + 86_400)
     assert not ledger._accounts
     assert take(ledger, 2, rate=1, now=90_000.0) is Grant.GRANTED
+
+
+@pytest.mark.req("QUOTA-003")
+def test_recipients_that_do_not_count_in_the_day_count_against_the_rate():
+    ledger = Ledger(0.0)
+
+    def simulated(lease_id, now):
+        return ledger.take(1, lease_id, A, 5, counted=0, daily_quota=1, rate=1, now=now)
+
+    assert take(ledger, 1, 1, quota=1, rate=1, now=1.0) is Grant.GRANTED
+    assert take(ledger, 2, 1, quota=1, rate=1, now=2.0) is Grant.QUOTA
+    assert simulated(3, 2.0) is Grant.GRANTED
+    assert simulated(4, 3.0) is Grant.RATE
+    assert ledger.used(A, 3.0) == 1
+    ledger.unused(1, 3)
+    assert ledger.used(A, 3.0) == 1
+    assert simulated(5, 3.0) is Grant.GRANTED

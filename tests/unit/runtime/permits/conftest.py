@@ -87,7 +87,7 @@ class Shard:
 
 async def ask(client, who, recipients=1):
     future = asyncio.get_running_loop().create_future()
-    client.take(who, recipients, future.set_result)
+    client.take(who, recipients, future.set_result, counted=recipients)
     return await future
 
 
