@@ -16,6 +16,7 @@ import orjson
 from relay.mail.addresslist import parse_list
 from relay.mail.compose import Shaped
 from relay.mail.headers import Field
+from relay.mail.replies import ON_RELAY_LIST
 from relay.mail.words import decode_words
 from relay.model.ids import is_message_id
 from relay.policy.suppression import SuppressedRecipient
@@ -160,6 +161,11 @@ def send(mail_json: bytes) -> bytes:
     return b'{"eventType":"Send","mail":%b,"send":{}}' % mail_json
 
 
+def reject(mail_json: bytes) -> bytes:
+    """Return a Reject event; the reason is always the same (EVT-013)."""
+    return _event("Reject", mail_json, "reject", {"reason": "Bad content"})
+
+
 def delivery(
     mail_json: bytes,
     *,
@@ -269,6 +275,19 @@ def complaint(
     if arrival_ms:
         body["arrivalDate"] = timestamp(arrival_ms)
     return _event("Complaint", mail_json, "complaint", body)
+
+
+def suppressed_by_relay(mail_json: bytes, recipients: Sequence[str], *, timestamp_ms: int, feedback_id: str) -> bytes:
+    """Return the event of recipients on the list of the whole relay (FLOW-015, SIM-006)."""
+    diagnostic = "The recipient is on the suppression list of this relay."
+    return bounce(
+        mail_json,
+        timestamp_ms=timestamp_ms,
+        bounce_type=ON_RELAY_LIST.bounce_type,
+        bounce_sub_type=ON_RELAY_LIST.bounce_sub_type,
+        recipients=[RecipientStatus(each, "failed", "5.1.1", diagnostic) for each in recipients],
+        feedback_id=feedback_id,
+    )
 
 
 def suppressed(mail_json: bytes, one: SuppressedRecipient, *, timestamp_ms: int, feedback_id: str) -> bytes:

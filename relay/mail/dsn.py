@@ -62,17 +62,25 @@ def write_report(  # noqa: PLR0917 - the parts of a report
 
     `boundary` must not occur in the parts; a message id does not.
     """
+    status = (
+        "Content-Type: message/delivery-status\r\nContent-Description: Delivery report",
+        _status_block(report, last_attempt_ms),
+    )
+    return multipart_report(head, "delivery-status", text, status, original_head, boundary)
+
+
+def multipart_report(  # noqa: PLR0917 - the parts of a report
+    head: Sequence[str], report_type: str, text: str, report: tuple[str, str], original_head: bytes, boundary: str
+) -> tuple[bytes, bytes]:
+    """Return head and body of a report (RFC 6522): text for people, for programs (label, content), and a head."""
     top = [
         *head,
         "MIME-Version: 1.0",
-        f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"',
+        f'Content-Type: multipart/report; report-type={report_type};\r\n\tboundary="{boundary}"',
     ]
     parts = [
         ("Content-Type: text/plain; charset=us-ascii\r\nContent-Description: Notification", _lines(text)),
-        (
-            "Content-Type: message/delivery-status\r\nContent-Description: Delivery report",
-            _status_block(report, last_attempt_ms),
-        ),
+        report,
         _original_part(original_head),
     ]
     body = "".join(f"--{boundary}\r\n{label}\r\n\r\n{content}\r\n" for label, content in parts)
@@ -92,7 +100,7 @@ def _status_block(report: Report, last_attempt_ms: int) -> str:
         blocks[0].append(f"Arrival-Date: {printable(report.arrival_date)}")
     for each in report.recipients:
         lines = [
-            f"Final-Recipient: {_typed_address(each.address)}",
+            f"Final-Recipient: {typed_address(each.address)}",
             f"Action: {each.action or 'failed'}",
             f"Status: {each.status or '5.0.0'}",
         ]
@@ -124,7 +132,8 @@ def fold(line: str) -> str:
     return "\r\n\t".join(each for each in lines if each.strip())
 
 
-def _typed_address(address: str) -> str:
+def typed_address(address: str) -> str:
+    """Return an address with its type, as fields of reports name it."""
     if address.isascii():
         return f"rfc822; {printable(address)}"
     # utf-8-addr-xtext, RFC 6533 section 3

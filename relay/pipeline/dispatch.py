@@ -21,7 +21,7 @@ from relay.errors import CorruptionError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, NewMessage
-from relay.ports import Clock, Job, Log, Outbound, Spool
+from relay.ports import Clock, Departures, Job, Log, Spool
 from relay.schedule.lanes import admits, share
 
 SCAN_ROWS = 500
@@ -49,7 +49,7 @@ class Dispatch:
         self,
         *,
         spool: Spool,
-        outbound: Outbound,
+        outbound: Departures,
         return_path: Callable[[Delivery], str],
         clock: Clock,
         call_later: CallLater,

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relay.errors import CorruptionError
+from relay.mail.arf import ComplaintReport, write_complaint
+from relay.mail.auto_reply import write_auto_reply
 from relay.mail.dsn import RecipientStatus
-from relay.mail.feedback import Cause, status_of, write_feedback
+from relay.mail.feedback import Cause, Feedback, status_of, write_feedback
 from relay.model.content import Content
 from relay.model.ids import new_message_id
 from relay.model.message import Delivery, Message, NewMessage
@@ -70,30 +72,54 @@ class InternalMail:
             return ()
         status = status_of(delivery.recipient, outcome, expired=expired)
         cause = Cause.EXPIRED if expired else Cause.FAILED
-        return self.feedback(cause, delivery.message, (status,), lambda: _head(job))
+        return self.feedback(cause, delivery.message, (status,), lambda: head_of(job))
 
     def feedback(
         self, cause: Cause, message: Message, recipients: Sequence[RecipientStatus], head: Callable[[], bytes]
     ) -> Sequence[NewMessage]:
         """Return a report about `message` to its sender, unless there is none or it gets too many."""
-        if not message.sender:
-            self._metrics.count("relay_reports_dropped_total", "null_sender")
-            return ()
-        if not self._may_report(message.sender):
-            self._metrics.count("relay_reports_dropped_total", "rate")
-            self._log.warning("report not written, too many to this sender", message_id=message.message_id)
+        if not self._may_write(message, message.sender):
             return ()
         report_id = self.new_id()
         made = write_feedback(
             cause, message, recipients, head(), self.origin.hostname, report_id, self._clock.now_ms()
         )
         self._metrics.count("relay_reports_total", "bounce")
+        return (self._mail(report_id, message, made),)
+
+    def auto_reply(self, message: Message, author: str, recipient: str) -> Sequence[NewMessage]:
+        """Return the automatic reply of `author`, a recipient of `message`, to `recipient` (RFC 3834)."""
+        if not self._may_write(message, recipient):
+            return ()
+        reply_id = self.new_id()
+        made = write_auto_reply(message, author, recipient, self.origin.hostname, reply_id, self._clock.now_ms())
+        return (self._mail(reply_id, message, made),)
+
+    def complaint(
+        self, message: Message, report: ComplaintReport, head: bytes
+    ) -> tuple[Feedback, Sequence[NewMessage]]:
+        """Return a feedback report (RFC 5965) about `message`, and the mail of it to the sender if it may be sent."""
+        report_id = self.new_id()
+        made = write_complaint(message, report, head, self.origin.hostname, report_id, self._clock.now_ms())
+        if not self._may_write(message, message.sender):
+            return made, ()
+        return made, (self._mail(report_id, message, made),)
+
+    def _mail(self, report_id: str, about: Message, made: Feedback) -> NewMessage:
         eight_bit = made.facts.eight_bit
-        return (
-            self.message(
-                report_id, message.account, made.recipient, made.content, eight_bit=eight_bit, smtputf8=made.smtputf8
-            ),
+        return self.message(
+            report_id, about.account, made.recipient, made.content, eight_bit=eight_bit, smtputf8=made.smtputf8
         )
+
+    def _may_write(self, message: Message, recipient: str) -> bool:
+        if not recipient:
+            self._metrics.count("relay_reports_dropped_total", "null_sender")
+            return False
+        if not self._may_report(recipient):
+            self._metrics.count("relay_reports_dropped_total", "rate")
+            self._log.warning("report not written, too many to this sender", message_id=message.message_id)
+            return False
+        return True
 
     def _may_report(self, sender: str) -> bool:
         now = self._clock.monotonic()
@@ -110,7 +136,8 @@ class InternalMail:
         return True
 
 
-def _head(job: Job) -> bytes:
+def head_of(job: Job) -> bytes:
+    """Return the header section of a job's message, empty when it cannot be read back."""
     try:
         return job.load().head
     except CorruptionError:

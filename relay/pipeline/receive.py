@@ -28,6 +28,7 @@ from relay.model.content import Content
 from relay.model.message import Delivery, NewEvent, NewMessage, Submission
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.pipeline.internal import InternalMail
+from relay.policy.simulator import is_simulator_domain
 from relay.ports import Clock, Inbox, Log, Metrics, Record, Spool
 
 READ_MAX_BYTES = 1024 * 1024
@@ -103,7 +104,7 @@ class Receive:
         local, _, domain = recipient.rpartition("@")
         if domain == self.rules.bounce_domain or self._is_mail_from(domain):
             return None if self._token(local) is not None else Refusal(Reason.BAD_BOUNCE_TOKEN, recipient)
-        if domain == self.rules.hostname:
+        if domain == self.rules.hostname or is_simulator_domain(domain, self.rules.hostname):  # SIM-010
             return Refusal(Reason.NO_SUCH_USER, recipient)
         return Refusal(Reason.NOT_LOCAL)
 

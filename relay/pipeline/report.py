@@ -118,24 +118,8 @@ class Report:
 
     # --- events --------------------------------------------------------------------------------------------------
 
-    def _event(self, delivery: Delivery, kind: str, body: bytes) -> tuple[NewEvent, ...]:
-        message_id = delivery.message.message_id
-        return (NewEvent(f"{message_id}/{delivery.index}/{kind}/{delivery.attempts}", kind, message_id, body),)
-
     def _delivered(self, delivery: Delivery, outcome: Outcome) -> tuple[NewEvent, ...]:
-        message = delivery.message
-        if not message.mail_json:
-            return ()
-        body = payload.delivery(
-            message.mail_json,
-            timestamp_ms=outcome.finished_ms,
-            processing_ms=max(0, outcome.finished_ms - message.accepted_ms),
-            recipients=(delivery.recipient,),
-            smtp_response=outcome.reply,
-            reporting_mta=self._hostname,
-            outgoing_ip=outcome.source_address,
-        )
-        return self._event(delivery, "Delivery", body)
+        return delivered_event(delivery, outcome, self._hostname) if delivery.message.mail_json else ()
 
     def _delayed(self, delivery: Delivery, outcome: Outcome) -> tuple[NewEvent, ...]:
         message = delivery.message
@@ -150,13 +134,13 @@ class Report:
             reporting_mta=outcome.remote_address,
             outgoing_ip=outcome.source_address,
         )
-        return self._event(delivery, "DeliveryDelay", body)
+        return _event(delivery, "DeliveryDelay", body)
 
     def _bounced(self, delivery: Delivery, outcome: Outcome, bounce: Bounce) -> tuple[NewEvent, ...]:
         message = delivery.message
         if not message.mail_json:
             return ()
-        event = self._event(delivery, "Bounce", b"")[0]
+        event = _event(delivery, "Bounce", b"")[0]
         body = payload.bounce(
             message.mail_json,
             timestamp_ms=outcome.finished_ms,
@@ -193,6 +177,26 @@ class Report:
             reply=decision.reply,
             seconds=round(seconds, 3),
         )
+
+
+def delivered_event(delivery: Delivery, outcome: Outcome, hostname: str) -> tuple[NewEvent, ...]:
+    """Return the Delivery event of a recipient (EVT-015)."""
+    message = delivery.message
+    body = payload.delivery(
+        message.mail_json,
+        timestamp_ms=outcome.finished_ms,
+        processing_ms=max(0, outcome.finished_ms - message.accepted_ms),
+        recipients=(delivery.recipient,),
+        smtp_response=outcome.reply,
+        reporting_mta=hostname,
+        outgoing_ip=outcome.source_address,
+    )
+    return _event(delivery, "Delivery", body)
+
+
+def _event(delivery: Delivery, kind: str, body: bytes) -> tuple[NewEvent, ...]:
+    message_id = delivery.message.message_id
+    return (NewEvent(f"{message_id}/{delivery.index}/{kind}/{delivery.attempts}", kind, message_id, body),)
 
 
 def recipient_status(delivery: Delivery, outcome: Outcome) -> payload.RecipientStatus:

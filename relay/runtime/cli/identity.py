@@ -44,9 +44,14 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create an identity; for a domain, make its DKIM key and print the record to publish."""
+    from relay.policy.simulator import is_simulator_address  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
+    if is_simulator_address(name, site.config.hostname):
+        raise UsageError(
+            f"{printable(name)} belongs to the mailbox simulator, which only receives: name a domain of your own."
+        )
     second = site.config.dkim.ed25519 if ed25519 is None else ed25519
     with working("making a key"), site.catalog() as catalog:
         made = catalog.identities.create(account, name, ed25519=second)

@@ -126,6 +126,26 @@ FAMILIES: tuple[Family, ...] = (
         "relay_dns_queries_total", "Questions to name servers by result: `answer`, `none`, `failure`.", "result"
     ),
     _counter("relay_dns_cache_hits_total", "Questions answered from the cache."),
+    # content
+    _counter(
+        "relay_scans_total",
+        "Scans of messages, by type of scanner and result: `clean`, `infected`, `spam`, `failed`.",
+        "scanner",
+        "result",
+    ),
+    _histogram("relay_scan_seconds", "One scan, by type of scanner.", _FAST, "scanner"),
+    _counter(
+        "relay_messages_rejected_total",
+        "Messages that were delivered to nobody because of their content: `eicar`, `virus`, `spam`.",
+        "cause",
+    ),
+    _counter("relay_messages_unscanned_total", "Messages delivered although a scanner failed (`on_error: accept`)."),
+    # the mailbox simulator
+    _counter(
+        "relay_simulator_deliveries_total",
+        "Deliveries to the mailbox simulator, which count nowhere else, by what they play.",
+        "scenario",
+    ),
     # feedback
     _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`.", "kind"),
     _counter(
