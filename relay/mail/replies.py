@@ -144,7 +144,7 @@ _LINK_STAGES = frozenset((Stage.ROUTE, Stage.DNS, Stage.CONNECT, Stage.TLS))
 
 def delay_type_of(outcome: Outcome) -> str:
     """Return the delayType of a temporary outcome (EVT-031)."""
-    if outcome.stage is Stage.LOCAL:
+    if outcome.stage in {Stage.LOCAL, Stage.SCAN}:
         return "InternalFailure"
     if outcome.code == 0:
         return "TransientCommunicationFailure"

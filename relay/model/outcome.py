@@ -27,6 +27,7 @@ class Stage(StrEnum):
     RCPT = "rcpt"
     DATA = "data"
     FINAL_DOT = "final dot"
+    SCAN = "scan"
     LOCAL = "local"
 
 

@@ -1,21 +1,25 @@
 """Accept: from a submission to a promise kept on disk, or one refusal and nothing queued (FLOW-001, 002, 005, 022).
 
 The checks run in the order of FLOW-022 and the first failure is the answer: account, syntax and size, recipients,
-identities, rate and quota. Suppressed recipients are accepted and never contacted. Shaping and signing come last,
-so that nothing is signed that is refused. A submission crosses at most two waits: permits (limited accounts only)
-and the commit.
+identities, rate and quota. Suppressed recipients are accepted and never contacted, and so is everybody when the
+message has the EICAR test file in it (SIM-011). Recipients at the mailbox simulator count against the rate and not
+against the quota (QUOTA-003). Shaping and signing come last, so that nothing is signed that is refused. A submission
+crosses at most two waits: permits (limited accounts only) and the commit; one whose body is a file, also the search
+for the test file.
 """
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
 from relay.errors import StorageError
 from relay.events import payload
 from relay.mail.compose import Shaped, ShapeRules, needs_helper, shape
+from relay.mail.eicar import contains_eicar
 from relay.mail.headers import join_head
 from relay.model.account import Account, AccountState, Identity, MailFromFallback
-from relay.model.content import Content
+from relay.model.content import BodyFile, Content
 from relay.model.delivery import DeliveryState
 from relay.model.ids import new_message_id
 from relay.model.message import (
@@ -28,19 +32,23 @@ from relay.model.message import (
     Submission,
 )
 from relay.model.refusal import Accepted, Reason, Refusal
+from relay.model.scan import Scan, ScanVerdict
 from relay.policy.arn import IdentityArn
 from relay.policy.identity import failed_identities, not_verified
+from relay.policy.simulator import Scenario, scenario_of, simulated_recipients
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
 from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, SigningKey, Spool
 from relay.schedule.bandwidth import LargeMail
 from relay.signing.dkim import sign
 
 MINUTE_MS = 60_000
+EICAR = "EICAR test file"
 RELAY_ACCOUNT = "000000000001"  # an identity of the host name there makes the relay's own signature
 
 CallLater = Callable[[float, Callable[[], None]], object]
 Answer = Callable[[Accepted | Refusal], None]
 Reencode = Callable[[Submission, Callable[[Submission | Refusal], None]], None]
+Examine = Callable[[BodyFile, Callable[[bool | Refusal], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,10 @@ class AcceptRules:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A submission on its way; `message_id` and `now_ms` are fixed once, at the first check."""
+    """A submission on its way; `message_id` and `now_ms` are fixed once, at the first check.
+
+    `simulated` are the positions of recipients at the mailbox simulator; `bad_content`: it is delivered to nobody.
+    """
 
     submission: Submission
     account: Account
@@ -69,6 +80,13 @@ class _Request:
     now_ms: int
     begun: float
     answer: Answer
+    simulated: tuple[int, ...]
+    bad_content: bool
+
+    @property
+    def counted(self) -> int:
+        """How many recipients count against the daily quota (QUOTA-003)."""
+        return len(self.recipients) - len(self.simulated)
 
 
 class Accept:
@@ -83,6 +101,7 @@ class Accept:
         spool: Spool,
         accepted: Callable[[NewMessage], None],
         reencode: Reencode,
+        examine: Examine,
         large_mail: LargeMail,
         call_later: CallLater,
         clock: Clock,
@@ -95,6 +114,7 @@ class Accept:
         self._spool = spool
         self._accepted = accepted
         self._reencode = reencode
+        self._examine = examine
         self._large_mail = large_mail
         self._call_later = call_later
         self._clock = clock
@@ -116,16 +136,30 @@ class Accept:
         if needs_helper(submission):
             self._reencode(submission, partial(self._reencoded, answer))
             return
+        body = submission.content.body
+        if isinstance(body, BodyFile):
+            self._examine(body, partial(self._examined, submission, answer))
+            return
+        self._begin(submission, answer, None)
+
+    def _examined(self, submission: Submission, answer: Answer, found: bool | Refusal) -> None:  # noqa: FBT001
+        if isinstance(found, Refusal):
+            self._refuse(submission, found, answer)
+            return
+        self._begin(submission, answer, found)
+
+    def _begin(self, submission: Submission, answer: Answer, bad_content: bool | None) -> None:  # noqa: FBT001
         begun = self._clock.monotonic()
         try:
-            checked = self._check(submission, begun, answer)
+            checked = self._check(submission, begun, answer, bad_content)
         except StorageError as error:
             self._log.error("the catalog cannot be read", error=str(error))
             checked = Refusal(Reason.TEMPORARY)
         if isinstance(checked, Refusal):
             self._refuse(submission, checked, answer)
             return
-        self._permits.take(checked.account, len(checked.recipients), partial(self._permitted, checked))
+        recipients = len(checked.recipients)
+        self._permits.take(checked.account, recipients, partial(self._permitted, checked), counted=checked.counted)
 
     def _reencoded(self, answer: Answer, result: Submission | Refusal) -> None:
         if isinstance(result, Refusal):
@@ -135,7 +169,13 @@ class Accept:
 
     # --- checks --------------------------------------------------------------------------------------------------
 
-    def _check(self, submission: Submission, begun: float, answer: Answer) -> _Request | Refusal:
+    def _check(
+        self,
+        submission: Submission,
+        begun: float,
+        answer: Answer,
+        bad_content: bool | None,  # noqa: FBT001
+    ) -> _Request | Refusal:
         self._directory.refresh()
         account = self._account(submission)
         if isinstance(account, Refusal):
@@ -156,8 +196,23 @@ class Accept:
         mail_from = _mail_from_domain(identity)
         if isinstance(mail_from, Refusal):
             return mail_from
+        simulated = simulated_recipients(recipients, self.rules.shape.hostname)
+        body = submission.content.body
+        if bad_content is None and isinstance(body, bytes):
+            bad_content = contains_eicar(submission.content.head, body)
         return _Request(
-            submission, account, recipients, shaped, identity, mail_from, message_id, now_ms, begun, answer
+            submission,
+            account,
+            recipients,
+            shaped,
+            identity,
+            mail_from,
+            message_id,
+            now_ms,
+            begun,
+            answer,
+            simulated,
+            bool(bad_content),
         )
 
     def _account(self, submission: Submission) -> Account | Refusal:
@@ -217,6 +272,8 @@ class Accept:
         request.answer(Accepted(request.message_id))
         self._accepted(new)
         self._tell(request, new)
+        if request.bad_content:
+            self._tell_bad_content(new.message)
 
     def _new_message(self, request: _Request) -> NewMessage:
         submission, shaped = request.submission, request.shaped
@@ -234,15 +291,23 @@ class Accept:
             mail_json=self._mail(request),
             options=_options(request),
         )
+        if request.bad_content:
+            deliveries, events = _rejected(message, request.recipients)
+        else:
+            deliveries, events = self._promised(message, request)
+        return NewMessage(message, content, deliveries, (_sent(message), *events), request.counted)
+
+    def _promised(self, message: Message, request: _Request) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
+        """Return what is to be delivered, and what is known of those who are not contacted."""
         lookup = partial(self._directory.suppressed, request.account.account_id)
         suppressed = suppressed_recipients(request.recipients, lookup)
-        return NewMessage(
-            message=message,
-            content=content,
-            deliveries=_deliveries(message, request.recipients, suppressed),
-            events=self._events(message, suppressed),
-            usage_recipients=len(request.recipients),
-        )
+        silent = {one.index for one in suppressed}
+        listed = [index for index in request.simulated if index not in silent and _plays_listed(request, index)]
+        events = _suppressed_events(message, suppressed)
+        if listed:
+            recipients = [request.recipients[index] for index in listed]
+            events.append(_listed_event(message, listed[0], recipients))
+        return _deliveries(message, request.recipients, silent.union(listed)), events
 
     def _signed_head(self, request: _Request) -> bytes:
         """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
@@ -276,15 +341,6 @@ class Accept:
             caller=submission.principal or account,
         )
 
-    def _events(self, message: Message, suppressed: Sequence[SuppressedRecipient]) -> tuple[NewEvent, ...]:
-        message_id = message.message_id
-        events = [NewEvent(f"{message_id}/Send", "Send", message_id, payload.send(message.mail_json))]
-        for one in suppressed:
-            event_id = f"{message_id}/{one.index}/{one.event}/suppressed"
-            body = payload.suppressed(message.mail_json, one, timestamp_ms=message.accepted_ms, feedback_id=event_id)
-            events.append(NewEvent(event_id, one.event, message_id, body))
-        return tuple(events)
-
     # --- log and metrics -----------------------------------------------------------------------------------------
 
     def _refuse(self, submission: Submission, refusal: Refusal, answer: Answer) -> None:
@@ -304,9 +360,11 @@ class Accept:
         metrics.count("relay_messages_accepted_total", request.submission.protocol.value)
         metrics.count("relay_messages_accepted_bytes_total", amount=message.size_bytes)
         metrics.count("relay_recipients_accepted_total", amount=len(new.deliveries))
-        suppressed = sum(1 for one in new.deliveries if one.state is DeliveryState.SUPPRESSED)
+        suppressed = [one.index for one in new.deliveries if one.state is DeliveryState.SUPPRESSED]
         if suppressed:
-            metrics.count("relay_recipients_suppressed_total", amount=suppressed)
+            played = len(set(request.simulated).intersection(suppressed))
+            metrics.count("relay_recipients_suppressed_total", amount=len(suppressed) - played)
+            metrics.count("relay_simulator_deliveries_total", Scenario.SUPPRESSION_LIST, amount=played)
         metrics.observe("relay_message_bytes", message.size_bytes)
         metrics.observe("relay_accept_seconds", self._clock.monotonic() - request.begun)
         self._log.info(
@@ -317,6 +375,12 @@ class Accept:
             recipients=len(new.deliveries),
             size_bytes=message.size_bytes,
         )
+
+    def _tell_bad_content(self, message: Message) -> None:
+        scan = Scan(ScanVerdict.INFECTED, "eicar", EICAR, scanned_ms=message.accepted_ms)
+        self._spool.keep_scan(message.key, scan)
+        self._metrics.count("relay_messages_rejected_total", "eicar")
+        self._log.warning("rejected, bad content", message_id=message.message_id, detail=EICAR)
 
 
 _PERMIT_ANSWERS = {Reason.RATE_EXCEEDED: "rate", Reason.QUOTA_EXCEEDED: "quota"}
@@ -345,10 +409,7 @@ def _plain(shaped: Shaped) -> bool:
     return len(shaped.authors) == 1 and shaped.sender is None and shaped.return_path is None
 
 
-def _deliveries(
-    message: Message, recipients: Sequence[str], suppressed: Sequence[SuppressedRecipient]
-) -> tuple[Delivery, ...]:
-    silent = {one.index for one in suppressed}
+def _deliveries(message: Message, recipients: Sequence[str], silent: AbstractSet[int]) -> tuple[Delivery, ...]:
     return tuple(
         Delivery(
             message,
@@ -359,3 +420,43 @@ def _deliveries(
         )
         for index, recipient in enumerate(recipients)
     )
+
+
+def _rejected(message: Message, recipients: Sequence[str]) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
+    """Return deliveries that are made to nobody, and the one event that says so (FLOW-006, SIM-011)."""
+    reply = f"Bad content: {EICAR}"
+    state = DeliveryState.REJECTED
+    deliveries = [
+        Delivery(message, index, recipient, state=state, last_reply=reply)
+        for index, recipient in enumerate(recipients)
+    ]
+    return deliveries, [
+        NewEvent(f"{message.message_id}/Reject", "Reject", message.message_id, payload.reject(message.mail_json))
+    ]
+
+
+def _sent(message: Message) -> NewEvent:
+    message_id = message.message_id
+    return NewEvent(f"{message_id}/Send", "Send", message_id, payload.send(message.mail_json))
+
+
+def _suppressed_events(message: Message, suppressed: Sequence[SuppressedRecipient]) -> list[NewEvent]:
+    events = []
+    for one in suppressed:
+        event_id = f"{message.message_id}/{one.index}/{one.event}/suppressed"
+        body = payload.suppressed(message.mail_json, one, timestamp_ms=message.accepted_ms, feedback_id=event_id)
+        events.append(NewEvent(event_id, one.event, message.message_id, body))
+    return events
+
+
+def _plays_listed(request: _Request, index: int) -> bool:
+    return scenario_of(request.recipients[index]) is Scenario.SUPPRESSION_LIST
+
+
+def _listed_event(message: Message, index: int, recipients: Sequence[str]) -> NewEvent:
+    """Return the one bounce of all recipients that play an entry of the relay's list (SIM-006, SIM-008)."""
+    event_id = f"{message.message_id}/{index}/Bounce/listed"
+    body = payload.suppressed_by_relay(
+        message.mail_json, recipients, timestamp_ms=message.accepted_ms, feedback_id=event_id
+    )
+    return NewEvent(event_id, "Bounce", message.message_id, body)

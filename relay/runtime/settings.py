@@ -5,17 +5,23 @@ The parts know nothing of the configuration; a reload makes these values anew an
 
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from relay.errors import ConfigurationError
 from relay.mail.compose import ShapeRules
+from relay.net.clamd import ClamdScanner
 from relay.net.resolver import ResolverSettings
+from relay.net.rspamd import RspamdScanner
 from relay.pipeline.accept import AcceptRules
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.receive import ReceiveRules
-from relay.ports import Metrics
+from relay.pipeline.screen import Scanning
+from relay.ports import Metrics, Scanner
 from relay.runtime.config.incoming import AuthLimits
 from relay.runtime.config.incoming import Listener as ListenerConfig
 from relay.runtime.config.model import Config
 from relay.runtime.config.outgoing import Route as RouteConfig
+from relay.runtime.config.scanning import Scanner as ScannerConfig
 from relay.schedule.retry import RetryPolicy
 from relay.schedule.route import Route
 from relay.schedule.route import TlsMode as OutboundTls
@@ -184,18 +190,30 @@ def _route(route: RouteConfig) -> Route:
         port=route.smarthost.port,
         tls=OutboundTls(route.tls),
         username=route.username,
-        password=_route_password(route),
+        password=_password(route.password, route.password_file, f"the route for {route.domain}"),
         several_recipients=route.return_path == "original",
     )
 
 
-def _route_password(route: RouteConfig) -> str:
-    if route.password_file is None:
-        return route.password.get_secret_value()
+def scanners(config: Config) -> tuple[Scanning, ...]:
+    """Return what messages are scanned by. Raise ConfigurationError when a password cannot be read."""
+    return tuple(
+        Scanning(_scanner(one), defers=one.on_error == "defer", reject_score=one.reject_score)
+        for one in config.content.scanners
+    )
+
+
+def _scanner(scanner: ScannerConfig) -> Scanner:
+    if scanner.type == "clamav":
+        return ClamdScanner(scanner.address or "", scanner.timeout)
+    password = _password(scanner.password, scanner.password_file, "the scanner rspamd")
+    return RspamdScanner(scanner.url or "", scanner.timeout, password)
+
+
+def _password(given: SecretStr, file: Path | None, whose: str) -> str:
+    if file is None:
+        return given.get_secret_value()
     try:
-        return route.password_file.read_text(encoding="utf-8").partition("\n")[0].strip()
+        return file.read_text(encoding="utf-8").partition("\n")[0].strip()
     except OSError as error:
-        raise ConfigurationError(
-            f"The password file {route.password_file} of the route for {route.domain} cannot be read: "
-            f"{error.strerror}."
-        ) from error
+        raise ConfigurationError(f"The password file {file} of {whose} cannot be read: {error.strerror}.") from error

@@ -5,7 +5,7 @@ left behind: those take nothing new, but what they hold is delivered and what co
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,8 @@ from relay.pipeline.dispatch import CallLater, Dispatch
 from relay.pipeline.internal import InternalMail, Origin
 from relay.pipeline.receive import Peers, Receive, ReceiveRules
 from relay.pipeline.report import Report, Window
+from relay.pipeline.screen import Scanning, Screen
+from relay.pipeline.simulator import Simulator
 from relay.ports import Clock, Job, Log, Metrics, Release
 from relay.schedule.retry import RetryPolicy
 from relay.store.inbox import ShardInbox
@@ -32,6 +34,7 @@ class LineRules:
     receive: ReceiveRules
     retry: RetryPolicy
     origin: Origin
+    scanners: Sequence[Scanning] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +61,38 @@ class ShardLine:
         self.outbound = outbound
         self._rules = rules
         self._tools = tools
+        self.mail = InternalMail(
+            origin=rules.origin, spool=spool, clock=tools.clock, log=tools.log, metrics=tools.metrics
+        )
+        self._simulator = Simulator(
+            onward=outbound,
+            spool=spool,
+            mail=self.mail,
+            finished=self._finished,
+            accepted=self.accepted,
+            clock=tools.clock,
+            call_later=tools.call_later,
+            log=tools.log,
+            metrics=tools.metrics,
+        )
+        self._screen = Screen(
+            scanners=rules.scanners,
+            onward=self._simulator,
+            spool=spool,
+            on_outcome=self._on_outcome,
+            finished=self._finished,
+            clock=tools.clock,
+            call_later=tools.call_later,
+            log=tools.log,
+            metrics=tools.metrics,
+        )
         self.dispatch = Dispatch(
             spool=spool,
-            outbound=outbound,
+            outbound=self._screen,
             return_path=self._return_path,
             clock=tools.clock,
             call_later=tools.call_later,
             log=tools.log,
-        )
-        self.mail = InternalMail(
-            origin=rules.origin, spool=spool, clock=tools.clock, log=tools.log, metrics=tools.metrics
         )
         self._report = self._make_report(rules)
         outbound.on_outcome = self._on_outcome
@@ -111,6 +136,7 @@ class ShardLine:
         self.receive.rules = rules.receive
         self.mail.origin = rules.origin
         self._report.retry = rules.retry
+        self._screen.scanners = rules.scanners
 
     def accepted(self, new: NewMessage) -> None:
         """Take a message that was just committed to this shard."""
@@ -119,6 +145,7 @@ class ShardLine:
     async def drain(self, timeout_seconds: float) -> None:
         """Start nothing new and settle what is in flight."""
         self.dispatch.stop()
+        await self._screen.stop()
         await self.outbound.drain(timeout_seconds)
 
     def _on_outcome(self, job: Job, outcome: Outcome, release: Release) -> None:
@@ -133,6 +160,9 @@ class ShardLine:
             )
             self._tools.call_later(FAULT_SECONDS, partial(self._again, job.delivery.key))
             release()
+
+    def _finished(self, key: int) -> None:
+        self.dispatch.finished(key)
 
     def _again(self, key: int) -> None:
         """Let go of a delivery that nothing was written about: it is still queued on disk."""

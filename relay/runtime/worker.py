@@ -26,6 +26,7 @@ from relay.runtime.children import ChildContext, Listener, Role
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.incoming import SMTP_KINDS
 from relay.runtime.config.model import Config
+from relay.runtime.examine import Examiner
 from relay.runtime.peers import WorkerPeers, owner_of
 from relay.runtime.permits.body import LEASES_SOCKET
 from relay.runtime.permits.client import PermitsClient
@@ -131,6 +132,7 @@ class WorkerBody:
 
     def _make_door(self, config: Config) -> None:
         context, line = self._context, self._line
+        self._examiner = Examiner(context.log)
         self._accept = Accept(
             rules=settings.accept_rules(config),
             directory=self._directory,
@@ -138,6 +140,7 @@ class WorkerBody:
             spool=line.spool,
             accepted=line.accepted,
             reencode=Reencoder(line.spool.paths.incoming, context.log).start,
+            examine=self._examiner.start,
             large_mail=LargeMail(1 / self._workers()),
             call_later=self._loop.call_later,
             clock=self._clock,
@@ -201,7 +204,12 @@ class WorkerBody:
 
     def _line_rules(self, config: Config) -> LineRules:
         origin = Origin(config.hostname, int(config.delivery.lifetime * 1000))
-        return LineRules(settings.receive_rules(config, self._master), settings.retry_policy(config), origin)
+        return LineRules(
+            settings.receive_rules(config, self._master),
+            settings.retry_policy(config),
+            origin,
+            settings.scanners(config),
+        )
 
     def _outbound_settings(self, config: Config) -> OutboundSettings:
         return settings.outbound_settings(config, self._workers(), self._downgrade)
@@ -237,6 +245,7 @@ class WorkerBody:
         left = max(0.0, end - self._loop.time())
         await asyncio.gather(*(line.drain(left) for line in self._lines.values()))
         self._door.close()
+        self._examiner.close()
         if self._look_timer is not None:
             self._look_timer.cancel()
         await self._permits.close()

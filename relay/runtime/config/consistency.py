@@ -130,6 +130,18 @@ def _routes(config: Config) -> Iterator[Fault]:
             yield Fault(("routes", index, "tls"), text)
 
 
+def _scanners(config: Config) -> Iterator[Fault]:
+    for index, scanner in enumerate(config.content.scanners):
+        at = ("content", "scanners", index)
+        foreign = ("url", "password", "password_file", "reject_score") if scanner.type == "clamav" else ("address",)
+        for key in foreign:
+            value = getattr(scanner, key)
+            if value.get_secret_value() if key == "password" else value is not None:
+                yield Fault((*at, key), f"belongs to another type of scanner, not to `{scanner.type}`")
+        if scanner.password.get_secret_value() and scanner.password_file:
+            yield Fault((*at, "password_file"), "is given beside `password`; keep one of them")
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -163,6 +175,7 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _bounce_domain,
     _retries,
     _routes,
+    _scanners,
     _events,
     _auth_limits,
 )

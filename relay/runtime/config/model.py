@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from relay.runtime.config.incoming import Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
+from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.upkeep import EventDestination, Feedback, History, Logging, RunAs
 from relay.runtime.config.values import Domain, FilePath, Hostname, Kind, Mailbox, parse_hostname, shown
@@ -73,6 +74,7 @@ class Config(Section):
         shown="postmaster@ the hostname",
     )
     headers: Headers = setting({}, "What happens to headers that the submitter wrote.")
+    content: Content = setting({}, "What is looked for in messages.")
     dkim: Dkim = setting({}, "How messages are signed.")
     dns: Dns = setting({}, "How names are looked up.")
     delivery: Delivery = setting({}, "How mail leaves.")

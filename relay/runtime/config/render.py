@@ -30,6 +30,10 @@ EXAMPLES: dict[str, str] = {
     "nameservers": 'nameservers: ["127.0.0.1:53"]',
     "source_addresses": "source_addresses: [192.0.2.10]",
     "routes": 'routes:\n  - {domain: "*.internal.example", smarthost: "10.0.0.5:25"}',
+    "scanners": (
+        "scanners:\n  - {type: clamav, address: /run/clamav/clamd.ctl}\n"
+        "  - {type: rspamd, url: http://127.0.0.1:11333, reject_score: 15}"
+    ),
     "events": "events:\n  - {name: all, type: file, path: events.jsonl, types: all}",
     "listeners": (
         "listeners:\n  - {kind: submission, address: 10.0.0.1, port: 2526, tls: none, "
@@ -56,7 +60,7 @@ def _setting(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
     yield from _comment(about, indent)
     section = model_in(field.annotation)
     if section and get_origin(field.annotation) is tuple:
-        yield from _entries(name, field, section)
+        yield from _entries(name, field, section, indent)
     elif section and field.default is not None:
         yield f"{indent}{name}:"
         for inner_name, inner in section.model_fields.items():
@@ -70,18 +74,20 @@ def _setting(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
         yield f"{indent}{name}: {_yaml(value)}"
 
 
-def _entries(name: str, field: FieldInfo, section: type[Section] | Any) -> Iterator[str]:
-    yield "# Each entry takes:"
+def _entries(name: str, field: FieldInfo, section: type[Section] | Any, indent: str) -> Iterator[str]:
+    yield f"{indent}# Each entry takes:"
     for key, inner in section.model_fields.items():
         about = f"{key}: {inner.description}"
         default = default_text(inner)
-        yield from _comment(about if inner.is_required() or not default else f"{about} Default: {default}.", "", "  ")
+        yield from _comment(
+            about if inner.is_required() or not default else f"{about} Default: {default}.", indent, "  "
+        )
     if field.default:
-        yield f"{name}:"
-        yield from (f"  - {_yaml(entry)}" for entry in field.default)
-        yield from (f"  # {line.strip()}" for line in EXAMPLES[name].splitlines()[1:])
+        yield f"{indent}{name}:"
+        yield from (f"{indent}  - {_yaml(entry)}" for entry in field.default)
+        yield from (f"{indent}  # {line.strip()}" for line in EXAMPLES[name].splitlines()[1:])
     else:
-        yield from (f"# {line}" for line in EXAMPLES[name].splitlines())
+        yield from (f"{indent}# {line}" for line in EXAMPLES[name].splitlines())
 
 
 def _comment(text: str, indent: str, hanging: str = "") -> list[str]:

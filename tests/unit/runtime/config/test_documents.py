@@ -58,12 +58,16 @@ def test_every_setting_is_in_the_example_and_the_reference():
         assert f"{path[-1]}` |" in page, path
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("nameservers", "source_addresses")])
+@pytest.mark.parametrize(
+    "name", [name for name in EXAMPLES if name not in ("nameservers", "source_addresses", "scanners")]
+)
 def test_each_example_loads(name):
     parse("hostname: relay.example\n" + EXAMPLES[name], Path("relay.yaml"))
 
 
-@pytest.mark.parametrize(("section", "name"), [("dns", "nameservers"), ("delivery", "source_addresses")])
+@pytest.mark.parametrize(
+    ("section", "name"), [("dns", "nameservers"), ("delivery", "source_addresses"), ("content", "scanners")]
+)
 def test_each_example_inside_a_section_loads(section, name):
     parse(f"hostname: relay.example\n{section}:\n{textwrap.indent(EXAMPLES[name], '  ')}", Path("relay.yaml"))
 
