@@ -67,6 +67,7 @@ async def _stream(writer: asyncio.StreamWriter, content: Content, reply: "asynci
         writer.write(struct.pack(">I", len(block)))
         writer.write(block)
         await writer.drain()
+        await asyncio.sleep(0)  # a peer that takes everything at once must not keep the loop
     writer.write(struct.pack(">I", 0))
     await writer.drain()
 

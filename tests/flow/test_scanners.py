@@ -1,6 +1,7 @@
 """Messages with bad content, from outside: accepted, scanned before the first attempt, delivered to nobody."""
 
 import base64
+import json
 import os
 import quopri
 import signal
@@ -202,6 +203,19 @@ def test_a_spam_score_rejects_from_the_threshold_on(relay, receiver):
     assert (trace["scan"]["verdict"], trace["scan"]["spamScore"]) == ("spam", 15)
     wait_events(relay, above, "Reject")
     assert delivered(receiver, "marker-spam") == []
+
+
+def test_the_doctor_asks_every_scanner(relay, rspamd):
+    def looks():
+        found = relay.run("doctor", "--json", check=False).stdout.splitlines()
+        return [(one["result"], one["detail"]) for one in map(json.loads, found) if one["check"] == "scanners"]
+
+    assert [result for result, _ in looks()] == ["ok", "ok"]
+    rspamd.down()
+    try:
+        assert [result for result, _ in looks()] == ["ok", "warning"]
+    finally:
+        rspamd.up()
 
 
 @pytest.mark.parametrize("mode", ["garbage", "silent", "drip", "error", "close", "down"])

@@ -1,5 +1,6 @@
 """Whatever comes in, a parser of mail gives a value or our own error, never an exception, and what it gives holds."""
 
+import base64
 import time
 
 import pytest
@@ -9,10 +10,14 @@ from hypothesis import strategies as st
 from relay.mail.address import Address, BadAddress, normal_domain, parse_mailbox
 from relay.mail.addresslist import Mailbox, _innocent, _parse, _read_elements, parse_from
 from relay.mail.dsn import read_blocks, untyped
+from relay.mail.eicar import TEST_FILE, blocks_contain_eicar, contains_eicar
 from relay.mail.mime import MediaType, parse_media_type, read_part, split_parts
 from relay.mail.replies import judge_reply
 from relay.mail.trace import is_date, is_message_id
 from relay.mail.words import decode_words
+from relay.model.scan import ScanVerdict
+from relay.net.clamd import judge
+from relay.net.rspamd import score_of
 
 TRICKY = st.text(
     alphabet=st.sampled_from('abA1.-_@"\\<>()[]:;, =?\x00\r\n\t\xad\u200b\u202e\u3002\uff0eüİßK\ud800'), max_size=80
@@ -145,3 +150,32 @@ def test_parts_lie_inside_and_in_order(data):
 def test_replies(code, enhanced, text):
     assert judge_reply(code, enhanced, text).bounce_type in {"Permanent", "Transient", "Undetermined"}
     assert isinstance(untyped(text), str)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60), st.binary(max_size=60), st.integers(1, 100), st.integers(1, 40), st.booleans())
+def test_the_test_file_is_found_between_anything(before, after, width, size, in_base64):
+    data = before + TEST_FILE + after
+    coded = base64.b64encode(data) if in_base64 else data
+    body = b"\r\n".join(coded[start : start + width] for start in range(0, len(coded), width)) if in_base64 else coded
+    assert contains_eicar(b"Content-Transfer-Encoding: base64\r\n\r\n", body)
+    assert blocks_contain_eicar(body[start : start + size] for start in range(0, len(body), size))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(st.binary(max_size=200), st.lists(st.sampled_from([b"=", b"\r\n", b"EICAR", b"WDVP"])).map(b"".join))
+)
+def test_nothing_without_the_test_file_is_taken_for_it(body):
+    assert not contains_eicar(b"Content-Type: multipart/mixed\r\n\r\n", body)
+    assert not blocks_contain_eicar([body])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=st.sampled_from("stream: OKFUNDERx\n\0"), max_size=40), st.binary(max_size=60))
+def test_answers_of_scanners(reply, data):
+    assert judge(reply, "clamav").verdict in ScanVerdict
+    if judge(reply, "clamav").verdict is ScanVerdict.CLEAN:
+        assert reply.endswith("OK")
+    score = score_of(data)
+    assert score is None or abs(score) <= 1e6

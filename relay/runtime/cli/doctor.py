@@ -23,7 +23,7 @@ def doctor(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check configuration, files, processes, ports, DNS, certificate, clock and spool.
+    """Check configuration, files, processes, ports, DNS, certificate, clock, spool and scanners.
 
     Exit code 0 when nothing is wrong (warnings included), 75 when something is, 78 when the configuration is.
     """

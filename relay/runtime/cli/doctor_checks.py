@@ -1,5 +1,6 @@
 """What `relay doctor` looks at. Each look returns its findings; one that fails itself is a finding too."""
 
+import asyncio
 import ipaddress
 import os
 import shutil
@@ -15,7 +16,9 @@ import dns.resolver
 import dns.reversename
 
 from relay.errors import RelayError
+from relay.model.content import Content
 from relay.model.delivery import DeliveryState
+from relay.model.scan import ScanVerdict
 from relay.runtime.children import Role, child_name
 from relay.runtime.cli import lookup, processes
 from relay.runtime.cli.check import findings_of, summary
@@ -254,6 +257,24 @@ def outbound_port(site: Site) -> Iterator[Check]:
     yield Check("outbound port", "error", f"no mail server answers on port {site.config.delivery.port}", step)
 
 
+def scanners(site: Site) -> Iterator[Check]:
+    """Every scanner answers to a small clean message."""
+    from relay.runtime.settings import scanners as configured  # noqa: PLC0415 (the delivery side, for this look alone)
+
+    for one in configured(site.config):
+        found = asyncio.run(one.scanner.scan(_CLEAN_MESSAGE))
+        if found.verdict is ScanVerdict.CLEAN:
+            yield Check("scanners", "ok", f"{one.scanner.name} answers")
+        elif one.defers:
+            yield Check("scanners", "error", f"{one.scanner.name}: {found.detail}", "Start it: mail waits for it.")
+        else:
+            yield Check(
+                "scanners", "warning", f"{one.scanner.name}: {found.detail}", "Start it: mail passes unscanned."
+            )
+
+
+_CLEAN_MESSAGE = Content(b"Subject: A look by relay doctor\r\n\r\n", b"Nothing to find here.\r\n")
+
 LOOKS: tuple[Look, ...] = (
     data_directory,
     running_processes,
@@ -263,4 +284,5 @@ LOOKS: tuple[Look, ...] = (
     host_name,
     signing_keys,
     spool,
+    scanners,
 )

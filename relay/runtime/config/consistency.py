@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 
+from relay.policy.simulator import is_simulator_domain
 from relay.runtime.config.faults import Fault
 from relay.runtime.config.incoming import SMTP_KINDS, Listener
 from relay.runtime.config.model import Config
@@ -105,6 +106,15 @@ def _retries(config: Config) -> Iterator[Fault]:
             yield Fault(("delivery", "retry", index), f"must be at least {format_duration(RETRY_SECONDS_MIN)}")
 
 
+def _simulator(config: Config) -> Iterator[Fault]:
+    text = "belongs to the mailbox simulator, whose mail never leaves the relay; choose another domain"
+    for index, route in enumerate(config.routes):
+        if is_simulator_domain(route.domain, config.hostname):
+            yield Fault(("routes", index, "domain"), text)
+    if is_simulator_domain(config.bounce_domain, config.hostname):
+        yield Fault(("bounce_domain",), text)
+
+
 def _routes(config: Config) -> Iterator[Fault]:
     seen: dict[str, int] = {}
     for index, route in enumerate(config.routes):
@@ -174,6 +184,7 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _listeners_apart,
     _bounce_domain,
     _retries,
+    _simulator,
     _routes,
     _scanners,
     _events,

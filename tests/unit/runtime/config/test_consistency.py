@@ -173,3 +173,62 @@ def test_daily_failures_are_not_fewer_than_those_of_a_minute():
 )
 def test_bounds_and_kinds(text, problem):
     assert problem in problems(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "routes: [{domain: simulator.relay.example, smarthost: b.example}]",
+            "routes[0].domain: belongs to the mailbox",
+        ),
+        (
+            "routes: [{domain: Simulator.amazonses.com, smarthost: b.example}]",
+            "routes[0].domain: belongs to the mailbox",
+        ),
+        ("bounce_domain: simulator.relay.example", "bounce_domain: belongs to the mailbox simulator"),
+    ],
+)
+@pytest.mark.req("SIM-001")
+def test_nothing_else_lives_at_the_simulator(text, problem):
+    assert problem in problems(text)
+
+
+@pytest.mark.parametrize(
+    ("scanner", "problem"),
+    [
+        (
+            "type: clamav, url: 'http://a.example'",
+            "scanners[0].url: belongs to another type of scanner, not to `clamav`",
+        ),
+        ("type: clamav, reject_score: 5", "scanners[0].reject_score: belongs to another type"),
+        ("type: clamav, password: secret", "scanners[0].password: belongs to another type"),
+        ("type: rspamd, address: 127.0.0.1", "scanners[0].address: belongs to another type"),
+        ("type: rspamd, password: a, password_file: b", "scanners[0].password_file: is given beside `password`"),
+        ("type: rspamd, url: 'ftp://a.example'", "scanners[0].url: must be a URL such as http://127.0.0.1:11333"),
+        ("type: rspamd, url: 'http://me:secret@a.example'", "scanners[0].url: must not hold a password"),
+        ("type: rspamd, reject_score: .nan", "scanners[0].reject_score: "),
+        ("type: clamav, address: 'a b'", "scanners[0].address: must be a domain name"),
+        ("type: clamav, address: run/clamd.ctl", "scanners[0].address: must be a domain name"),
+        ("type: clamav, timeout: 0s", "scanners[0].timeout: "),
+        ("type: sophos", "scanners[0].type: "),
+        ("address: 127.0.0.1", "scanners[0].type: "),
+    ],
+)
+def test_scanners_say_what_is_wrong_with_them(scanner, problem):
+    assert problem in problems(f"content: {{scanners: [{{{scanner}}}]}}")
+
+
+@pytest.mark.parametrize(
+    "scanner",
+    [
+        "type: clamav",
+        "type: clamav, address: /run/clamav/clamd.ctl, timeout: 30s, on_error: accept",
+        "type: clamav, address: '[::1]:3310'",
+        "type: rspamd",
+        "type: rspamd, url: 'https://rspamd.example/', password_file: rspamd.password, reject_score: -1.5",
+        "type: rspamd, on_error: defer",
+    ],
+)
+def test_scanners_in_every_form(scanner):
+    fine(f"content: {{scanners: [{{{scanner}}}]}}")
