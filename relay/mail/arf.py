@@ -1,6 +1,6 @@
 """Complaints in the form of feedback loops (RFC 5965, "ARF"), written; `relay.mail.classify` reads them.
 
-Written ones carry the header section of the message, never its body, and name the recipient openly.
+Written ones carry the header section of the message, never its body, and name the recipients openly.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ USER_AGENT = "Relay-Mailbox-Simulator/1.0"
 
 @dataclass(frozen=True, slots=True)
 class ComplaintReport:
-    """What a recipient complained of: `feedback_type` is one of RFC 5965 section 7.3, `arrived_ms` when it came."""
+    """Who complained of a message: `feedback_type` is one of RFC 5965 section 7.3, `arrived_ms` when it came."""
 
-    recipient: str
+    recipients: tuple[str, ...]
     feedback_type: str
     arrived_ms: int
 
@@ -30,23 +30,24 @@ def write_complaint(  # noqa: PLR0917 - a report is about this much
 ) -> Feedback:
     """Return the report that a mailbox provider would send to the sender of `message`."""
     head = [
-        f"From: <{report.recipient}>",
+        f"From: <{report.recipients[0]}>",
         f"To: <{message.sender}>",
         "Subject: Complaint about a message",
         f"Date: {format_date(now_ms)}",
         f"Message-ID: <{report_id}@{hostname}>",
         "Auto-Submitted: auto-generated",
     ]
+    named = "".join(f"    {printable(each)}\n" for each in report.recipients)
     text = (
-        "This is a report about a message that its recipient called unsolicited.\n"
-        f"\nRecipient:  {printable(report.recipient)}\nMessage id: {message.message_id}\n"
+        "This is a report about a message that these recipients called unsolicited:\n\n"
+        f"{named}\nMessage id: {message.message_id}\n"
     )
     lines = [
         f"Feedback-Type: {report.feedback_type}",
         f"User-Agent: {USER_AGENT}",
         "Version: 1",
         f"Original-Mail-From: <{printable(message.sender)}>",
-        f"Original-Rcpt-To: {typed_address(report.recipient)}",
+        *(f"Original-Rcpt-To: {typed_address(each)}" for each in report.recipients),
         f"Arrival-Date: {format_date(report.arrived_ms)}",
         f"Reporting-MTA: dns; {hostname}",
     ]

@@ -123,11 +123,16 @@ class Screen:
         if known is None or known.verdict is ScanVerdict.FAILED:
             task = asyncio.get_running_loop().create_task(self._scan(message))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._scanned)
         elif known.bad:
             self._reject(message, known)
         else:
             self._clear(message)
+
+    def _scanned(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("a scan broke off", error=repr(error))
 
     async def _scan(self, message: Message) -> None:
         async with self._room:

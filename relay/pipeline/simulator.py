@@ -30,8 +30,8 @@ from relay.schedule.retry import Decision
 
 _TAKEN = Outcome(Verdict.DELIVERED, Stage.FINAL_DOT, 250, "2.6.0", "Message received")
 _UNKNOWN = Outcome(Verdict.PERMANENT, Stage.RCPT, 550, "5.1.1", "user unknown")
-_BOUNCES = frozenset({Scenario.BOUNCE, Scenario.SUPPRESSION_LIST})  # a listed address is suppressed at acceptance
 COMPLAINT_TYPE = "abuse"
+COMPLAINTS_MAX = 100  # recipients in one report and event
 
 
 class Simulator:
@@ -108,40 +108,51 @@ class Simulator:
             one for one in found if one.state is DeliveryState.QUEUED and is_simulator_domain(one.domain, hostname)
         ]
 
-    def _settlements(self, message: Message, deliveries: Iterable[Delivery], job: Job) -> list[Settlement]:
+    def _settlements(self, message: Message, deliveries: Sequence[Delivery], job: Job) -> list[Settlement]:
         if not message.mail_json:
-            return [self._verdict(delivery, self._outcome(_UNKNOWN, delivery)) for delivery in deliveries]
-        played: list[Settlement] = []
-        bounced: list[tuple[Delivery, Outcome]] = []
+            return [self._verdict(delivery, _UNKNOWN) for delivery in deliveries]
+        played: dict[Scenario, list[Delivery]] = {scenario: [] for scenario in Scenario}
         for delivery in deliveries:
             scenario = scenario_of(delivery.recipient)
             self._tell(delivery, scenario)
-            if scenario in _BOUNCES:
-                bounced.append((delivery, self._outcome(_UNKNOWN, delivery)))
-            else:
-                played.append(self._taken(delivery, scenario, job))
-        return [*played, *self._bounced(message, bounced, job)]
+            played[scenario].append(delivery)
+        return [
+            *(self._taken(delivery) for delivery in played[Scenario.SUCCESS]),
+            *(self._answered(delivery) for delivery in played[Scenario.OOTO]),
+            *self._complained(message, played[Scenario.COMPLAINT], job),
+            # A listed address is suppressed at acceptance; one that comes here all the same bounces.
+            *self._bounced(message, played[Scenario.BOUNCE] + played[Scenario.SUPPRESSION_LIST], job),
+        ]
 
-    def _taken(self, delivery: Delivery, scenario: Scenario, job: Job) -> Settlement:
-        outcome = self._outcome(_TAKEN, delivery)
-        events = delivered_event(delivery, outcome, self._mail.origin.hostname)
-        messages: Sequence[NewMessage] = ()
-        if scenario is Scenario.OOTO:
-            messages = self._mail.auto_reply(delivery.message, delivery.recipient, reply_address(delivery.message))
-        elif scenario is Scenario.COMPLAINT:
-            complaint, messages = self._complained(delivery, job)
-            events = (*events, complaint)
-        return self._verdict(delivery, outcome, events, messages)
+    def _taken(self, delivery: Delivery) -> Settlement:
+        settlement, outcome = self._verdict(delivery, _TAKEN), self._outcome(_TAKEN, delivery)
+        return replace(settlement, events=delivered_event(delivery, outcome, self._mail.origin.hostname))
 
-    def _complained(self, delivery: Delivery, job: Job) -> tuple[NewEvent, Sequence[NewMessage]]:
-        """Return the event of a complaint, read from its report as if that had arrived, and the mail of it."""
+    def _answered(self, delivery: Delivery) -> Settlement:
         message = delivery.message
-        report = ComplaintReport(delivery.recipient, COMPLAINT_TYPE, self._clock.now_ms())
-        made, messages = self._mail.complaint(message, report, head_of(job))
+        replies = self._mail.auto_reply(message, delivery.recipient, reply_address(message))
+        return replace(self._taken(delivery), messages=replies)
+
+    def _complained(self, message: Message, deliveries: Sequence[Delivery], job: Job) -> Iterable[Settlement]:
+        """Return the verdicts on all that complain; the last one of a report carries it and its event."""
+        for start in range(0, len(deliveries), COMPLAINTS_MAX):
+            together = deliveries[start : start + COMPLAINTS_MAX]
+            event, mails = self._complaint(message, together, job)
+            *others, last = (self._taken(delivery) for delivery in together)
+            yield from others
+            yield replace(last, events=(*last.events, event), messages=mails)
+
+    def _complaint(
+        self, message: Message, deliveries: Sequence[Delivery], job: Job
+    ) -> tuple[NewEvent, Sequence[NewMessage]]:
+        """Return the event of a complaint, read from its report as if that had arrived, and the mail of it."""
+        recipients = tuple(delivery.recipient for delivery in deliveries)
+        report = ComplaintReport(recipients, COMPLAINT_TYPE, self._clock.now_ms())
+        made, mails = self._mail.complaint(message, report, head_of(job))
         assert isinstance(made.content.body, bytes)
         complaint = classify(made.content.head + made.content.body).complaint
         assert complaint is not None
-        event_id = f"{message.message_id}/{delivery.index}/Complaint/simulated"
+        event_id = f"{message.message_id}/{deliveries[0].index}/Complaint/simulated"
         body = payload.complaint(
             message.mail_json,
             timestamp_ms=report.arrived_ms,
@@ -151,45 +162,36 @@ class Simulator:
             feedback_type=complaint.feedback_type,
             arrival_ms=date_ms(complaint.arrival_date),
         )
-        return NewEvent(event_id, "Complaint", message.message_id, body), messages
+        return NewEvent(event_id, "Complaint", message.message_id, body), mails
 
-    def _bounced(
-        self, message: Message, bounced: Sequence[tuple[Delivery, Outcome]], job: Job
-    ) -> Iterable[Settlement]:
+    def _bounced(self, message: Message, deliveries: Sequence[Delivery], job: Job) -> Iterable[Settlement]:
         """Return the verdicts on all that bounce; the first one carries the only event and report (SIM-008)."""
-        if not bounced:
+        if not deliveries:
             return
-        first = bounced[0][0]
-        event_id = f"{message.message_id}/{first.index}/Bounce/simulated"
+        outcomes = [(delivery, self._outcome(_UNKNOWN, delivery)) for delivery in deliveries]
+        event_id = f"{message.message_id}/{deliveries[0].index}/Bounce/simulated"
         body = payload.bounce(
             message.mail_json,
-            timestamp_ms=bounced[0][1].finished_ms,
+            timestamp_ms=self._clock.now_ms(),
             bounce_type=GENERAL.bounce_type,
             bounce_sub_type=GENERAL.bounce_sub_type,
-            recipients=[replace(recipient_status(*each), action="failed") for each in bounced],
+            recipients=[replace(recipient_status(*each), action="failed") for each in outcomes],
             feedback_id=event_id,
             reporting_mta=self._mail.origin.hostname,
         )
         event = NewEvent(event_id, "Bounce", message.message_id, body)
-        statuses = [status_of(delivery.recipient, outcome) for delivery, outcome in bounced]
+        statuses = [status_of(delivery.recipient, outcome) for delivery, outcome in outcomes]
         reports = self._mail.feedback(Cause.FAILED, message, statuses, partial(head_of, job))
-        for delivery, outcome in bounced:
-            if delivery is first:
-                yield self._verdict(delivery, outcome, (event,), reports)
-            else:
-                yield self._verdict(delivery, outcome)
+        first, *others = (self._verdict(delivery, _UNKNOWN) for delivery in deliveries)
+        yield replace(first, events=(event,), messages=reports)
+        yield from others
 
     def _outcome(self, outcome: Outcome, delivery: Delivery) -> Outcome:
         now_ms = self._clock.now_ms()
         return replace(outcome, remote_host=delivery.domain, started_ms=now_ms, finished_ms=now_ms)
 
-    def _verdict(
-        self,
-        delivery: Delivery,
-        outcome: Outcome,
-        events: Sequence[NewEvent] = (),
-        messages: Sequence[NewMessage] = (),
-    ) -> Settlement:
+    def _verdict(self, delivery: Delivery, played: Outcome) -> Settlement:
+        outcome = self._outcome(played, delivery)
         taken = outcome.verdict is Verdict.DELIVERED
         decision = Decision(Step.ACCEPTED_BY_REMOTE if taken else Step.REFUSED, 0, outcome.reply)
         return Settlement(
@@ -199,8 +201,6 @@ class Simulator:
             next_ms=0,
             last_reply=outcome.reply,
             attempt=attempt_record(delivery, outcome, decision),
-            events=events,
-            messages=messages,
         )
 
     # --- on disk -------------------------------------------------------------------------------------------------

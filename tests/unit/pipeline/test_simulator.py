@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 import pytest
 
 from relay.model.delivery import DeliveryState
@@ -109,5 +110,21 @@ def test_where_an_automatic_reply_goes(value, expected):
         header = b'{"name":"Return-Path","value":"%b"}' % value.encode() if value is not None else b""
         (job,) = await stage.accept("a@x.example", mail_json=b'{"headers":[%b]}' % header)
         assert reply_address(job.delivery.message) == expected
+
+    run(case)
+
+
+@pytest.mark.req("SIM-005")
+def test_complaints_about_a_message_are_told_together():
+    async def case(stage):
+        jobs = await stage.accept(*(f"complaint+{number}@{OWN}" for number in range(150)))
+        simulator(stage).enqueue(jobs[0])
+        await idle()
+        complaints = [orjson.loads(one.payload) for one in stage.spool.events if one.kind == "Complaint"]
+        told = [each["emailAddress"] for one in complaints for each in one["complaint"]["complainedRecipients"]]
+        assert told == [job.delivery.recipient for job in jobs]
+        assert [len(one["complaint"]["complainedRecipients"]) for one in complaints] == [100, 50]
+        assert [one.kind for one in stage.spool.events[:100]] == ["Delivery"] * 100
+        assert len(stage.accepted) == 2
 
     run(case)
