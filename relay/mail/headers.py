@@ -21,14 +21,15 @@ _FIELD = re.compile(rb"^(([!-9;-~]++):[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)", r
 _NAME = re.compile(rb"[!-9;-~]++\Z")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 
-# Fields that may occur once (HDR-002), by their lower-case names, with the names that refusals show.
+# Fields that may occur once (HDR-002), by their lower-case names, with the names that refusals show. DKIM-Signature is
+# not among them: every signer adds its own (RFC 6376 section 5.1).
 SINGLE_FIELDS: dict[bytes, str] = {
     name.lower().encode(): name
     for name in (  # noqa: SIM905 - lines of words are easier to read
         "Accept-Language acceptLanguage Archived-At Auto-Submitted Bounces-to Comments Content-Alternative"
         " Content-Base Content-Class Content-Description Content-Disposition Content-Duration Content-ID"
         " Content-Language Content-Length Content-Location Content-MD5 Content-Transfer-Encoding Content-Type Date"
-        " Delivered-To Disposition-Notification-Options Disposition-Notification-To DKIM-Signature"
+        " Delivered-To Disposition-Notification-Options Disposition-Notification-To"
         " DomainKey-Signature Errors-To From Importance In-Reply-To Keywords List-Archive List-Help List-Id"
         " List-Owner List-Post List-Subscribe List-Unsubscribe Message-Context Message-ID MIME-Version Organization"
         " Original-From Original-Message-ID Original-Recipient Original-Subject Precedence Priority References"

@@ -17,6 +17,9 @@ DEPTH_MAX = 40  # MIME-005 asks for 20
 PARTS_MAX = 5000
 PARAMETERS_MAX = 100
 BOUNDARY_MAX_CHARS = 2048
+LOOKALIKES_MAX = 20_000  # lines that begin like a delimiter and are none
+_BLOCK_BYTES = 1 << 20
+_PADDING_MAX_BYTES = 1002
 
 _WORD = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]"
 _TYPE = re.compile(rf"\s*+({_WORD}++)\s*+/\s*+({_WORD}++)")
@@ -96,54 +99,83 @@ class MultipartSpan:
     epilogue: int
 
 
+def find_bytes(buffer: Buffer, needle: bytes, start: int, end: int) -> int:
+    """Return where `needle` begins between two offsets, -1 when nowhere.
+
+    A memory map compares octet by octet at every place (quadratic for a hostile needle), so it is searched block by
+    block with the linear search of bytes; small blocks first, because most delimiters are near.
+    """
+    if isinstance(buffer, bytes):
+        return buffer.find(needle, start, end)
+    step = 4096
+    while start < end:
+        found = buffer[start : min(end, start + step + len(needle) - 1)].find(needle)
+        if found >= 0:
+            return start + found
+        start += step
+        step = min(4 * step, _BLOCK_BYTES)
+    return -1
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """The delimiter lines of a multipart: (start, end of line) of each; `closed` when the last is the end boundary."""
+
+    lines: list[tuple[int, int]]
+    closed: bool
+
+
+def find_delimiters(
+    buffer: Buffer, start: int, end: int, boundary: bytes, lines_max: int = PARTS_MAX + 1
+) -> Delimiters | None:
+    """Return the delimiter lines between two offsets (RFC 2046 section 5.1.1), nothing behind the end boundary.
+
+    None when there are more than `lines_max`, or so many lines that only look like one that a reader is to be kept
+    busy: both cost time.
+    """
+    dashes = b"--" + boundary
+    lines: list[tuple[int, int]] = []
+    position, alike = start, 0
+    while True:
+        at = find_bytes(buffer, dashes, position, end)
+        if at < 0:
+            return Delimiters(lines, closed=False)
+        position = at + len(dashes)
+        if at == start or buffer[max(start, at - 2) : at] == b"\r\n":
+            line = buffer[position : min(position + _PADDING_MAX_BYTES, end)]
+            rest, found, _ = line.partition(b"\r\n")
+            closing = rest.startswith(b"--")
+            padding = rest[2:] if closing else rest
+            if (found or position + len(line) == end) and not padding.strip(b" \t"):
+                position += len(rest) + len(found)
+                lines.append((at, position))
+                if closing:
+                    return Delimiters(lines, closed=True)
+                if len(lines) > lines_max:
+                    return None
+                continue
+        alike += 1
+        if alike > LOOKALIKES_MAX:
+            return None
+
+
 def split_parts(
     buffer: Buffer, start: int, end: int, boundary: bytes, parts_max: int = PARTS_MAX
 ) -> MultipartSpan | None:
     """Return the parts between `start` and `end`; None when there is no delimiter line or there are too many."""
     if not boundary:
         return None
-    first, opened = -1, -1
-    parts: list[PartSpan] = []
-    position = start
-    while True:
-        line = _next_delimiter(buffer, position, end, b"--" + boundary, start)
-        if line is None:
-            break
-        at, after, closing = line
-        if opened >= 0:
-            parts.append(read_part(buffer, opened, max(opened, at - 2)))
-            if len(parts) > parts_max:
-                return None
-        else:
-            first = at
-        if closing:
-            return MultipartSpan(first, parts, after)
-        opened = position = after
-    if opened < 0:
+    found = find_delimiters(buffer, start, end, boundary, parts_max + 1)
+    if found is None or not found.lines:
         return None
-    # The end boundary is missing: the last part runs to the end.
-    return MultipartSpan(first, [*parts, read_part(buffer, opened, end)], end)
-
-
-def _next_delimiter(
-    buffer: Buffer, position: int, end: int, dashes: bytes, floor: int
-) -> tuple[int, int, bool] | None:
-    """Return (start, end, whether it is the last) of the next delimiter line (RFC 2046 section 5.1.1)."""
-    while True:
-        at = buffer.find(dashes, position, end)
-        if at < 0:
-            return None
-        position = at + len(dashes)
-        if at > floor and buffer[max(floor, at - 2) : at] != b"\r\n":
-            continue
-        closing = buffer[position : min(position + 2, end)] == b"--"
-        rest_start = position + 2 if closing else position
-        line_end = buffer.find(b"\r\n", rest_start, end)
-        after = end if line_end < 0 else line_end + 2
-        rest_end = end if line_end < 0 else line_end
-        if rest_end - rest_start > 1000 or buffer[rest_start:rest_end].strip(b" \t"):  # noqa: PLR2004 - padding only
-            continue
-        return at, after, closing
+    lines = found.lines if found.closed else [*found.lines, (end + 2, end)]  # else the last part runs to the end
+    parts = [
+        read_part(buffer, opened, max(opened, min(end, at - 2)))
+        for (_, opened), (at, _) in zip(lines, lines[1:], strict=False)
+    ]
+    if len(parts) > parts_max:
+        return None
+    return MultipartSpan(lines[0][0], parts, lines[-1][1])
 
 
 def read_part(buffer: Buffer, start: int, end: int) -> PartSpan:
