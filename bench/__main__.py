@@ -72,6 +72,7 @@ BENCHMARKS = {
     "memory": Benchmark("memory", quick=("--quick",), seconds=1800, read=own_figures),
     "large": Benchmark("large", quick=("--quick",), read=own_figures),
     "engines": Benchmark("engines", quick=("--quick",), read=own_figures),
+    "content": Benchmark("content", quick=("--quick",), read=own_figures),
     "compose": Benchmark("compose", ("2000",), ("300",)),
     "directory": Benchmark("directory"),
     "permits": Benchmark("permits"),

@@ -119,7 +119,7 @@ def _read_elements(  # noqa: C901, PLR0912 - one loop over one grammar, a branch
     while position < end:
         token = _TOKEN.match(value, position)
         if token is None:
-            return BadAddress(ILLEGAL)
+            return _diagnose_angle(value, position)
         kind, start, position = token.lastgroup, position, token.end()
         if kind == "blank":
             continue
@@ -164,6 +164,16 @@ def _read_elements(  # noqa: C901, PLR0912 - one loop over one grammar, a branch
         return BadAddress(ILLEGAL)
     fault = _finish(element, value, found, smtputf8=smtputf8, author=author)
     return fault if fault is not None else tuple(found)
+
+
+def _diagnose_angle(value: str, position: int) -> BadAddress:
+    """Say what is wrong where no token begins: within angle brackets an address has a fault of its own (HDR-010)."""
+    closed = value.find(">", position)
+    if value[position] == "<" and closed > 0:
+        found = parse_mailbox(value[position + 1 : closed])
+        if isinstance(found, BadAddress):
+            return found
+    return BadAddress(ILLEGAL)
 
 
 def _comment_end(value: str, position: int) -> int:

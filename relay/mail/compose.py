@@ -2,18 +2,21 @@
 
 Adds Received, and Date, Message-ID and MIME fields where they are missing; removes Bcc, Return-Path, Bounces-to,
 every X-SES-* control field and Authentication-Results forged in our name; joins repeated To and Cc. All other
-fields pass in order, byte for byte. A body is not looked at unless its longest line is over 998 octets; then it is
-re-encoded part by part, or the message is refused.
+fields pass in order, byte for byte. A body in memory is walked by `structure`: attachments and MIME structure, and
+what little of it changes. When its longest line is over 998 octets it is re-encoded part by part, or the message is
+refused. A body in a file has been through the same two steps in the helper process before (`relay.mail.reencode`).
 
 Nothing is decided here about who may send: the authors found are for the identity check.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from relay.mail.address import ILLEGAL, Address, BadAddress
 from relay.mail.addresslist import Mailbox, parse_from, parse_list
-from relay.mail.encode import Goal, Unconvertible, convert
+from relay.mail.attachments import ContentRules
+from relay.mail.encode import Goal, Plan, Unconvertible, convert, write
 from relay.mail.headers import (
     LINE_MAX_BYTES,
     RECEIVED_MAX,
@@ -24,7 +27,16 @@ from relay.mail.headers import (
     refuse_duplicates,
 )
 from relay.mail.scan import scan_body
-from relay.mail.trace import format_date, is_date, is_message_id, message_id_field, received_field
+from relay.mail.structure import inspect
+from relay.mail.trace import (
+    feedback_id_field,
+    format_date,
+    is_date,
+    is_message_id,
+    message_id_field,
+    outgoing_field,
+    received_field,
+)
 from relay.model.content import BodyFacts, BodyFile
 from relay.model.message import Submission
 from relay.model.refusal import Reason, Refusal
@@ -44,13 +56,22 @@ class ShapeRules:
     """What configuration says about shaping.
 
     `received_client` shows the client's address and HELO name in Received; `replace_date` and `replace_message_id`
-    overwrite the submitter's (both off: decisions 10 and 23).
+    overwrite the submitter's (both off: decisions 10 and 23). `outgoing_field` and `feedback_id_field` are the names
+    of the fields of HDR-020, "" for none; `outgoing_address` is the source address that mail leaves from, "" when it
+    is not known, and then there is no such field. `feedback_key` hides the account in the feedback id.
     """
 
     hostname: str
     received_client: bool = False
     replace_date: bool = False
     replace_message_id: bool = False
+    content: ContentRules = field(default_factory=ContentRules)
+    outgoing_field: str = ""
+    outgoing_address: str = ""
+    feedback_id_field: str = ""
+    feedback_brand: str = ""
+    feedback_key: bytes = b""
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +119,14 @@ NO_CONTROLS = Controls()
 
 
 def needs_helper(submission: Submission) -> bool:
-    """Say whether the body must go through `relay.mail.reencode` (goal short-lines) before `shape`: it is a file."""
-    return submission.facts.longest_line_bytes > LINE_MAX_BYTES and isinstance(submission.content.body, BodyFile)
+    """Say whether the body must go through `relay.mail.reencode` before `shape`: it is a file."""
+    return isinstance(submission.content.body, BodyFile)
 
 
 def shape(submission: Submission, rules: ShapeRules, message_id: str, now_ms: int) -> Shaped | Refusal:
     """Return the message as it will be signed and sent, or why it is refused.
 
-    Call it on a body in a file only when `needs_helper` is false.
+    Call it on a body in a file only when `relay.mail.reencode` has seen it.
     """
     smtputf8 = submission.smtputf8
     submitted = parse_head(submission.content.head, smtputf8=smtputf8)
@@ -131,15 +152,47 @@ def shape(submission: Submission, rules: ShapeRules, message_id: str, now_ms: in
     kept = _kept(submitted, keys, index, stale, rules.hostname)
     fields = [*_added(submission, index, stale, rules, message_id, now_ms), *kept]
     body, facts = submission.content.body, submission.facts
-    if facts.longest_line_bytes > LINE_MAX_BYTES and isinstance(body, bytes):
-        converted = convert(fields, body, Goal.SHORT_LINES)
-        if isinstance(converted, Unconvertible):
-            return Refusal(Reason.LINE_TOO_LONG, f"Line is longer than 998 octets, and {converted.text}.")
-        fields, body = converted
-        facts = scan_body(body)
+    if isinstance(body, bytes):
+        made = _shape_body(fields, index, body, facts, rules.content)
+        if isinstance(made, Refusal):
+            return made
+        fields, body, facts = made
     controls = _controls(index) if X_SES in b"\n".join(index) else NO_CONTROLS
     sender = authors.sender
     return Shaped(fields, body, facts, authors.mailboxes, sender, return_path, controls, submitted)
+
+
+def _shape_body(
+    fields: list[Field], index: dict[bytes, Field], body: bytes, facts: BodyFacts, rules: ContentRules
+) -> tuple[list[Field], bytes, BodyFacts] | Refusal:
+    """Walk a body in memory, change what content rules and line lengths demand; the same objects when nothing."""
+    walked = inspect(
+        fields, index, body, 0, len(body), rules,
+        eight_bit=facts.eight_bit, relabel=may_relabel(index),
+    )  # fmt: skip
+    if isinstance(walked, Refusal):
+        return walked
+    if walked.edits:
+        body = apply_edits(walked, body)
+        facts = scan_body(body)
+    if facts.longest_line_bytes <= LINE_MAX_BYTES:
+        return walked.fields, body, facts
+    converted = convert(walked.fields, body, Goal.SHORT_LINES)
+    if isinstance(converted, Unconvertible):
+        return Refusal(Reason.LINE_TOO_LONG, f"Line is longer than 998 octets, and {converted.text}.")
+    return *converted, scan_body(converted[1])
+
+
+def may_relabel(index: Mapping[bytes, Field]) -> bool:
+    """Say whether labels of the body may change: somebody else's signature would cover them (DKIM-016)."""
+    return _SIGNATURES.isdisjoint(index)
+
+
+def apply_edits(planned: Plan, body: bytes) -> bytes:
+    """Return a body in memory with its edits."""
+    pieces: list[bytes] = []
+    write(planned.edits, body, 0, len(body), pieces.append)
+    return b"".join(pieces)
 
 
 # --- checks ----------------------------------------------------------------------------------------------------
@@ -186,8 +239,7 @@ def _authors(index: dict[bytes, Field], *, smtputf8: bool) -> _Authors | Refusal
 
 def _check_lists(lists: list[Field], *, smtputf8: bool) -> Refusal | None:
     """Refuse empty To and Cc (HDR-009) and addresses with faults (HDR-010)."""
-    for field in lists:
-        key, value = field.key, field.value
+    for key, value in ((each.key, each.value) for each in lists):
         if not value:
             if key == b"bcc":
                 continue  # it is removed, and many clients leave it empty
@@ -212,7 +264,7 @@ def _return_path(index: dict[bytes, Field], *, smtputf8: bool) -> Address | Refu
 # --- changes ---------------------------------------------------------------------------------------------------
 
 
-def _added(  # noqa: PLR0917 - what four fields are made of
+def _added(  # noqa: PLR0917 - what six fields are made of
     submission: Submission,
     index: dict[bytes, Field],
     stale: frozenset[bytes],
@@ -220,7 +272,7 @@ def _added(  # noqa: PLR0917 - what four fields are made of
     message_id: str,
     now_ms: int,
 ) -> list[Field]:
-    """Return the fields to put on top: Received always, the others where missing or to be replaced."""
+    """Return the fields to put on top: Received always, the others where missing, to be replaced, or asked for."""
     client = (submission.helo, submission.source_address) if rules.received_client else None
     received = received_field(message_id, rules.hostname, submission.protocol, now_ms, client=client)
     added = [Field(b"received", received)]
@@ -231,6 +283,17 @@ def _added(  # noqa: PLR0917 - what four fields are made of
     # Somebody else's signature may cover the absence of these (RFC 6376 section 5.4.2).
     if (b"mime-version" not in index or b"content-type" not in index) and not _SIGNATURES.intersection(index):
         added.extend(_mime_fields(submission, index))
+    if rules.outgoing_field and rules.outgoing_address:
+        key = rules.outgoing_field.lower().encode()
+        if key not in index or key.startswith(X_SES):
+            added.append(Field(key, outgoing_field(rules.outgoing_field, rules.outgoing_address, now_ms)))
+    if rules.feedback_id_field:
+        key = rules.feedback_id_field.lower().encode()
+        if key not in index or key.startswith(X_SES):
+            raw = feedback_id_field(
+                rules.feedback_id_field, rules.region, submission.account, rules.feedback_brand, rules.feedback_key
+            )
+            added.append(Field(key, raw))
     return added
 
 

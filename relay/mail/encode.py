@@ -145,7 +145,7 @@ class _Planner:
         """A label of 8bit or binary is wrong on what is (or has become) 7-bit (RFC 2045 section 6.2)."""
         if not self._seven_bit or name in ("multipart/signed", "multipart/encrypted"):
             return None
-        return _with_encoding(fields, "7bit") if transfer_encoding(fields) in ("8bit", "binary") else None
+        return with_encoding(fields, "7bit") if transfer_encoding(fields) in ("8bit", "binary") else None
 
     def _multipart(self, fields: list[Field], kind: MediaType, start: int, end: int, depth: int) -> None:
         if transfer_encoding(fields) not in _IDENTITY:
@@ -185,7 +185,7 @@ class _Planner:
         if encoding in _IDENTITY:
             text = name.startswith(("text/", "message/"))
             self.edits.append(Edit(start, end, Way.QUOTE if text else Way.BASE64))
-            return _with_encoding(fields, "quoted-printable" if text else "base64")
+            return with_encoding(fields, "quoted-printable" if text else "base64")
         if encoding not in ("quoted-printable", "base64"):
             raise _StopError("a part has an unknown transfer encoding")
         self.edits.append(Edit(start, end, Way.REQUOTE if encoding == "quoted-printable" else Way.REWRAP))
@@ -200,7 +200,7 @@ def _has_long_line(buffer: Buffer, start: int, end: int) -> bool:
     return True
 
 
-def _with_encoding(fields: list[Field], encoding: str) -> list[Field]:
+def with_encoding(fields: list[Field], encoding: str) -> list[Field]:
     """Return fields with their Content-Transfer-Encoding set."""
     label = Field(b"content-transfer-encoding", f"Content-Transfer-Encoding: {encoding}\r\n".encode())
     kept = [label if each.key == label.key else each for each in fields]
@@ -248,8 +248,23 @@ def _quote(buffer: Buffer, start: int, end: int, out: Callable[[bytes], object])
 def _base64(buffer: Buffer, start: int, end: int, out: Callable[[bytes], object]) -> None:
     while start < end:
         stop = min(end, start + CHUNK_BYTES)
-        out(base64.encodebytes(buffer[start:stop]).replace(b"\n", b"\r\n"))
+        out(base64_lines(buffer[start:stop]))
         start = stop
+
+
+def quoted_printable(data: bytes) -> bytes:
+    """Return octets as quoted-printable lines; line breaks stay line breaks unless some are no CRLF."""
+    pieces: list[bytes] = []
+    if b"\n" in data.replace(b"\r\n", b"") or b"\r" in data.replace(b"\r\n", b""):
+        coded = binascii.b2a_qp(data, quotetabs=False, istext=False)
+        return coded.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    _quote(data, 0, len(data), pieces.append)
+    return b"".join(pieces)
+
+
+def base64_lines(data: bytes) -> bytes:
+    """Return octets as base64 lines that end with CRLF."""
+    return base64.encodebytes(data).replace(b"\n", b"\r\n")
 
 
 def _requote(buffer: Buffer, start: int, end: int, out: Callable[[bytes], object]) -> None:

@@ -21,8 +21,8 @@ _FIELD = re.compile(rb"^(([!-9;-~]++):[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)", r
 _NAME = re.compile(rb"[!-9;-~]++\Z")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 
-# Fields that may occur once (HDR-002), by their lower-case names, with the names that refusals show. DKIM-Signature is
-# not among them: every signer adds its own (RFC 6376 section 5.1).
+# Fields that may occur once (HDR-002), by their lower-case names, with the names that refusals show. DKIM-Signature
+# is not among them: every signer adds its own (RFC 6376 section 5.1).
 SINGLE_FIELDS: dict[bytes, str] = {
     name.lower().encode(): name
     for name in (  # noqa: SIM905 - lines of words are easier to read

@@ -8,6 +8,7 @@ import mmap
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from relay.mail.headers import HEAD_MAX_BYTES, Field, parse_head
 
@@ -119,7 +120,7 @@ def find_bytes(buffer: Buffer, needle: bytes, start: int, end: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Delimiters:
-    """The delimiter lines of a multipart: (start, end of line) of each; `closed` when the last is the end boundary."""
+    """The delimiter lines of a multipart: (start, end) of each; `closed` when the last is the end boundary."""
 
     lines: list[tuple[int, int]]
     closed: bool
@@ -169,10 +170,7 @@ def split_parts(
     if found is None or not found.lines:
         return None
     lines = found.lines if found.closed else [*found.lines, (end + 2, end)]  # else the last part runs to the end
-    parts = [
-        read_part(buffer, opened, max(opened, min(end, at - 2)))
-        for (_, opened), (at, _) in zip(lines, lines[1:], strict=False)
-    ]
+    parts = [read_part(buffer, opened, max(opened, min(end, at - 2))) for (_, opened), (at, _) in pairwise(lines)]
     if len(parts) > parts_max:
         return None
     return MultipartSpan(lines[0][0], parts, lines[-1][1])

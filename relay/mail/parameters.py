@@ -97,7 +97,7 @@ def read_parameters(text: str) -> Parameters:
         if not star:
             found.setdefault(base, []).extend(values)
             continue
-        number, _, extended = marks.partition("*")
+        number = marks.partition("*")[0]
         if marks in ("", "*"):
             sections.setdefault(base, []).append((0, True, values[0]))
         elif number.isascii() and number.isdigit() and len(number) <= 9:  # noqa: PLR2004 - a number that means anything

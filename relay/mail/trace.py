@@ -1,7 +1,9 @@
 """Trace fields and dates: what a mail server writes on top of a message (RFC 5321 section 4.4, RFC 5322)."""
 
+import hashlib
 import re
 import time
+from base64 import b64encode
 from functools import lru_cache
 
 from relay.model.message import Protocol
@@ -46,6 +48,23 @@ def is_date(value: bytes) -> bool:
 def is_message_id(value: bytes) -> bool:
     """Say whether a Message-ID field's value is one `<left@right>`."""
     return len(value) <= MESSAGE_ID_MAX_BYTES and value.count(b"<") == 1 and _MESSAGE_ID.match(value) is not None
+
+
+def outgoing_field(name: str, source_address: str, now_ms: int) -> bytes:
+    """Return a field that tells when and from which address mail leaves: `YYYY.MM.DD-ADDRESS` (HDR-020)."""
+    moment = time.gmtime(now_ms // 1000)
+    text = f"{moment.tm_year:04d}.{moment.tm_mon:02d}.{moment.tm_mday:02d}-{source_address}"
+    return f"{name}: {text}\r\n".encode("ascii")
+
+
+@lru_cache(maxsize=4096)
+def feedback_id_field(name: str, region: str, account: str, brand: str, key: bytes) -> bytes:
+    """Return a feedback id, `1.REGION.OPAQUE:BRAND` (HDR-020).
+
+    The opaque part is a keyed digest of the account: always the same for it, and of no use without the key.
+    """
+    opaque = b64encode(hashlib.blake2b(account.encode(), key=key, digest_size=32).digest()).decode()
+    return f"{name}: 1.{region}.{opaque}:{brand}\r\n".encode("ascii")
 
 
 def message_id_field(message_id: str, hostname: str) -> bytes:

@@ -38,6 +38,8 @@ class Reason(Enum):
     BAD_HEADER = (554, "5.6.0", "Transaction failed: %s", "headers")
     BAD_LINE_ENDING = (554, "5.6.0", "Transaction failed: %s", "line_endings")
     LINE_TOO_LONG = (554, "5.6.0", "Transaction failed: %s", "line_length")
+    BAD_STRUCTURE = (554, "5.6.0", "Transaction failed: %s", "mime")
+    ATTACHMENT = (554, "5.7.1", "Transaction failed: %s", "attachment")
     LOOP = (554, "5.4.6", "Transaction failed: Too many Received header fields, this is a mail loop.", "loop")
     CREDENTIALS_INVALID = (535, "5.7.8", "Authentication Credentials Invalid", "credentials")
     AUTH_TEMPORARY = (454, "4.7.0", "Temporary authentication failure", "auth_temporary")

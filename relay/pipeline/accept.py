@@ -15,6 +15,7 @@ from functools import partial
 
 from relay.errors import StorageError
 from relay.events import payload
+from relay.mail.attachments import ContentRules
 from relay.mail.compose import Shaped, ShapeRules, needs_helper, shape
 from relay.mail.eicar import contains_eicar
 from relay.mail.headers import join_head
@@ -47,7 +48,9 @@ RELAY_ACCOUNT = "000000000001"  # an identity of the host name there makes the r
 
 CallLater = Callable[[float, Callable[[], None]], object]
 Answer = Callable[[Accepted | Refusal], None]
-Reencode = Callable[[Submission, Callable[[Submission | Refusal], None]], None]
+# Answers with the submission to go on with, or a refusal, and with what removes the body that was made for it.
+Reencoded = Callable[[Submission | Refusal, Callable[[], None]], None]
+Reencode = Callable[[Submission, ContentRules, Reencoded], None]
 Examine = Callable[[BodyFile, Callable[[bool | Refusal], None]], None]
 
 
@@ -133,14 +136,14 @@ class Accept:
             self._in_turn(submission, answer)
 
     def _in_turn(self, submission: Submission, answer: Answer) -> None:
-        if needs_helper(submission):
-            self._reencode(submission, partial(self._reencoded, answer))
+        if not needs_helper(submission):
+            self._begin(submission, answer, None)
             return
-        body = submission.content.body
-        if isinstance(body, BodyFile):
-            self._examine(body, partial(self._examined, submission, answer))
+        account = self._account_in_time(submission)
+        if isinstance(account, Refusal):
+            self._refuse(submission, account, answer)
             return
-        self._begin(submission, answer, None)
+        self._reencode(submission, self.rules.shape.content, partial(self._reencoded, submission, answer))
 
     def _examined(self, submission: Submission, answer: Answer, found: bool | Refusal) -> None:  # noqa: FBT001
         if isinstance(found, Refusal):
@@ -161,11 +164,16 @@ class Accept:
         recipients = len(checked.recipients)
         self._permits.take(checked.account, recipients, partial(self._permitted, checked), counted=checked.counted)
 
-    def _reencoded(self, answer: Answer, result: Submission | Refusal) -> None:
+    def _reencoded(
+        self, submission: Submission, answer: Answer, result: Submission | Refusal, discard: Callable[[], None]
+    ) -> None:
         if isinstance(result, Refusal):
-            answer(result)
+            self._refuse(submission, result, answer)
             return
-        self._in_turn(result, answer)
+        answer = partial(_answer_or_discard, answer, discard)
+        body = result.content.body
+        assert isinstance(body, BodyFile)
+        self._examine(body, partial(self._examined, result, answer))
 
     # --- checks --------------------------------------------------------------------------------------------------
 
@@ -214,6 +222,15 @@ class Accept:
             simulated,
             bool(bad_content),
         )
+
+    def _account_in_time(self, submission: Submission) -> Account | Refusal:
+        """Check the account before the helper works for it: its state is the first thing to be told (FLOW-022)."""
+        try:
+            self._directory.refresh()
+            return self._account(submission)
+        except StorageError as error:
+            self._log.error("the catalog cannot be read", error=str(error))
+            return Refusal(Reason.TEMPORARY)
 
     def _account(self, submission: Submission) -> Account | Refusal:
         if submission.principal and self._directory.principal_account(submission.principal) != submission.account:
@@ -402,6 +419,13 @@ def _options(request: _Request) -> SendOptions:
     if not request.mail_from_domain:
         return DEFAULT_OPTIONS
     return SendOptions(mail_from_domain=request.mail_from_domain)
+
+
+def _answer_or_discard(answer: Answer, discard: Callable[[], None], outcome: Accepted | Refusal) -> None:
+    """Pass an answer on; the door removes the body it took in, nobody but us the one made of it."""
+    if isinstance(outcome, Refusal):
+        discard()
+    answer(outcome)
 
 
 def _plain(shaped: Shaped) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from relay.errors import ConfigurationError
+from relay.mail.attachments import ContentRules
 from relay.mail.compose import ShapeRules
 from relay.net.clamd import ClamdScanner
 from relay.net.resolver import ResolverSettings
@@ -35,6 +36,7 @@ from relay.store.spool import SpoolOptions
 
 MASTER_KEY_MAX_BYTES = 4096
 RETURN_PATH_PURPOSE = "relay return path"
+FEEDBACK_ID_PURPOSE = "relay feedback id"
 DAY_SECONDS = 86_400
 
 
@@ -66,15 +68,23 @@ def session_policy(config: Config, listener: ListenerConfig, instance: str) -> S
     )
 
 
-def accept_rules(config: Config) -> AcceptRules:
+def accept_rules(config: Config, master: bytes) -> AcceptRules:
     """Return what accepting a message goes by."""
+    headers, addresses = config.headers, config.delivery.source_addresses
     return AcceptRules(
         region=config.region,
         shape=ShapeRules(
             hostname=config.hostname,
             received_client=config.smtp.received_client,
-            replace_date=config.headers.date == "replace",
-            replace_message_id=config.headers.message_id == "replace",
+            replace_date=headers.date == "replace",
+            replace_message_id=headers.message_id == "replace",
+            content=ContentRules(frozenset(config.content.refused_extensions)),
+            outgoing_field=headers.outgoing,
+            outgoing_address=str(addresses[0]) if len(addresses) == 1 else "",
+            feedback_id_field=headers.feedback_id,
+            feedback_brand=headers.feedback_brand,
+            feedback_key=derive(master, FEEDBACK_ID_PURPOSE),
+            region=config.region,
         ),
         lifetime_ms=int(config.delivery.lifetime * 1000),
         recipients_max=config.limits.smtp_recipients_max,

@@ -133,13 +133,14 @@ class WorkerBody:
     def _make_door(self, config: Config) -> None:
         context, line = self._context, self._line
         self._examiner = Examiner(context.log)
+        self._reencoder = Reencoder(line.spool.paths.incoming, context.log)
         self._accept = Accept(
-            rules=settings.accept_rules(config),
+            rules=settings.accept_rules(config, self._master),
             directory=self._directory,
             permits=self._permits,
             spool=line.spool,
             accepted=line.accepted,
-            reencode=Reencoder(line.spool.paths.incoming, context.log).start,
+            reencode=self._reencoder.start,
             examine=self._examiner.start,
             large_mail=LargeMail(1 / self._workers()),
             call_later=self._loop.call_later,
@@ -224,7 +225,7 @@ class WorkerBody:
         """Take on a configuration: everything that may fail is made first."""
         context = _tls_context(config)
         outbound = self._outbound_settings(config)
-        accept, rules = settings.accept_rules(config), self._line_rules(config)
+        accept, rules = settings.accept_rules(config, self._master), self._line_rules(config)
         await self._listen(config, listeners)
         self._tls.context = context
         self._gate.connections_max = config.limits.connections_max
@@ -246,6 +247,7 @@ class WorkerBody:
         await asyncio.gather(*(line.drain(left) for line in self._lines.values()))
         self._door.close()
         self._examiner.close()
+        self._reencoder.close()
         if self._look_timer is not None:
             self._look_timer.cancel()
         await self._permits.close()

@@ -1,6 +1,9 @@
 """Sections G and L: message content and signatures, judged where the mail arrives."""
 
+import base64
 import re
+import time
+import zlib
 
 import dkim
 import pytest
@@ -23,6 +26,11 @@ def arrived(product, receiver, mark):
     return found[0][2]
 
 
+def folded(value):
+    """Return a value with its folding."""
+    return b"\r\n ".join(value[at : at + 900] for at in range(0, len(value), 900))
+
+
 def count(data, name):
     return len(re.findall(rb"(?im)^" + name + rb":", data.partition(b"\r\n\r\n")[0] + b"\r\n"))
 
@@ -36,6 +44,8 @@ def test_what_is_missing_is_added_once_and_from_is_required(product, receiver):
     data = arrived(product, receiver, "X-Mark: bare\r\n")
     for name in (b"Date", b"Message-ID", b"MIME-Version", b"Content-Type", b"Received", b"From"):
         assert count(data, name) == 1, name
+    assert count(data, b"Feedback-ID") == 1
+    assert count(data, b"X-SES-Outgoing") == 0  # the source address is the kernel's choice here, so none is claimed
     assert dkim.verify(data, dnsfunc=zone(product))
 
 
@@ -93,15 +103,25 @@ def test_header_lines_of_998_octets_pass_and_longer_ones_are_folded(product, rec
 
 BODIES = {
     "no boundary": (b"multipart/mixed", b"--x\r\n\r\ntext\r\n--x--\r\n"),
-    "endless boundary": (b'multipart/mixed; boundary="' + b"b" * 900 + b'"', b"--" + b"b" * 900 + b"\r\n\r\nx\r\n"),
+    "endless boundary": (
+        b'multipart/mixed; boundary="' + b"b" * 900 + b'"',
+        b"--" + b"b" * 900 + b"\r\n\r\nx\r\n--" + b"b" * 900 + b"--\r\n",
+    ),
     "quoted boundary": (b'multipart/mixed; boundary="a\\"b c"', b'--a"b c\r\n\r\nx\r\n--a"b c--\r\n'),
     "boundary in body": (b"multipart/mixed; boundary=b", b"--b\r\n\r\n--b\r\n--b--\r\n--b\r\n\r\nx"),
     "wrong encoding": (b"text/plain; charset=no-such\r\nContent-Transfer-Encoding: x-odd",
     b"\x00"[:0] + b"raw =\r\n"),
     "thousand parts": (b"multipart/mixed; boundary=b", b"--b\r\n\r\nx\r\n" * 1000 + b"--b--\r\n"),
-    "deep": (
-        b"multipart/mixed; boundary=b0",
-        b"".join(b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n, n + 1) for n in range(300)),
+    "no delimiter": (b"multipart/mixed", b"a text that is no multipart\r\n"),
+    "thousand attachments": (
+        b"multipart/mixed; boundary=b",
+        b"--b\r\nContent-Disposition: attachment; filename=a.zip\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\nUEsDBBQ=\r\n"
+        * 1000 + b"--b--\r\n",
+    ),
+    "zip bomb": (
+        b"application/zip; name=bomb.zip\r\nContent-Transfer-Encoding: base64",
+        base64.encodebytes(zlib.compress(bytes(10_000_000), 9)).replace(b"\n", b"\r\n"),
     ),
     "eicar": (b"text/plain", b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS" + b"-TEST-FILE!$H+H*\r\n"),
 }  # fmt: skip
@@ -120,6 +140,52 @@ def test_odd_mime_passes_byte_for_byte(name, product, receiver):
     data = arrived(product, receiver, mark)
     assert data.partition(b"\r\n\r\n")[2] == body
     assert dkim.verify(data, dnsfunc=zone(product))
+
+
+LINE = b"--b\r\nContent-Type: %s\r\n\r\nx\r\n--b--\r\n"
+MIXED = b"multipart/mixed; boundary=b"
+BOMBS = {
+    "E13 comments": (b"text/plain", b"x\r\n", b"Cc: " + folded(b"(" * 98_000) + b"\r\n", "554"),
+    "E13 escapes": (b"text/plain", b"x\r\n", b"Reply-To: " + folded(b"(\\(" * 32_000) + b"a@b.example\r\n", "250"),
+    "E14 words": (b"text/plain", b"x\r\n", b"Subject: " + b"\r\n ".join([b"=?x?Q?y?="] * 16_000) + b"\r\n", "250"),
+    "E14 in a name": (MIXED, LINE % (b'a/b; name="' + b"\r\n ".join([b"=?x?Q?y?="] * 15_000) + b'"'), b"", "250"),
+    "E15 continuations": (
+        b"a/b" + b"".join(b";\r\n name*%d=x" % number for number in range(12_000)), b"x\r\n", b"", "250",
+    ),
+    "E15 in a part": (
+        MIXED, LINE % (b"a/b" + b"".join(b";name*%d*=x\r\n " % number for number in range(20_000))), b"", "554",
+    ),
+    "deep": (
+        b"multipart/mixed; boundary=b0",
+        b"".join(b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n, n + 1) for n in range(300)),
+        b"", "554",
+    ),
+    "parts": (MIXED, b"--b\r\n" * 40_000 + b"--b--\r\n", b"", "554"),
+    "a million parts": (MIXED, b"--b\r\n" * 1_000_000 + b"--b--\r\n", b"", "554"),
+    "lookalikes": (MIXED, b"--bx\r\n" * 1_000_000 + b"--b\r\n\r\nx\r\n--b--\r\n", b"", "554"),
+    "dashes": (b'multipart/mixed;\r\n boundary="' + b"-" * 900 + b'x"', (b"-" * 990 + b"\r\n") * 7000, b"", "554"),
+    "fields": (b"text/plain", b"x\r\n", b"X: y\r\n" * 40_000, "554"),
+    "html": (b"text/html", (b"<a ses:tags='\r\n<a \"\r\n") * 10_000, b"", "250"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_answered_at_once_and_harm_nobody(name, product):
+    """E13 to E15 and more: never a temporary refusal, other sessions go on."""
+    kind, body, headers, code = BOMBS[name]
+    text = message("bomb", body, b"MIME-Version: 1.0\r\nContent-Type: " + kind + b"\r\n" + headers)
+    with open_listener(product, "submission") as client, open_listener(product, "submission") as other:
+        client.say("MAIL FROM:<app@example.com>")
+        client.say("RCPT TO:<user@remote.example>")
+        client.say("DATA")
+        client.send(text)
+        begun = time.monotonic()
+        client.send(b".\r\n")
+        assert other.say("NOOP") == "250 Ok"
+        answer = client.reply()
+        assert time.monotonic() - begun < 2
+        assert answer[:3] == code, answer
+        assert other.transaction(message("beside"))[:3] == "250"
 
 
 @pytest.mark.req("HDR-007", "HDR-008", "HDR-016")
@@ -183,8 +249,6 @@ def test_foreign_and_forged_signatures_are_kept_below_ours(product, receiver, mo
     public = key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    import base64
-
     record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
     text = message("signed-twice", headers=b"Date: Mon, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <a@x.example>\r\n")
     foreign = dkim.sign(text, b"sel", b"else.example", private, include_headers=[b"From", b"Date", b"X-Mark"])

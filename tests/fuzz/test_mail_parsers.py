@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 
 from relay.mail.address import Address, BadAddress, normal_domain, parse_mailbox
 from relay.mail.addresslist import Mailbox, _innocent, _parse, _read_elements, parse_from
+from relay.mail.attachments import ContentRules
 from relay.mail.dsn import read_blocks, untyped
 from relay.mail.eicar import TEST_FILE, blocks_contain_eicar, contains_eicar
+from relay.mail.encode import Plan
+from relay.mail.headers import Field
 from relay.mail.mime import MediaType, parse_media_type, read_part, split_parts
+from relay.mail.parameters import media_type_fault, read_parameters
 from relay.mail.replies import judge_reply
+from relay.mail.structure import inspect
 from relay.mail.trace import is_date, is_message_id
 from relay.mail.words import decode_words
 from relay.model.scan import ScanVerdict
@@ -179,3 +184,60 @@ def test_answers_of_scanners(reply, data):
         assert reply.endswith("OK")
     score = score_of(data)
     assert score is None or abs(score) <= 1e6
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            b"--b\r\n",
+            b"--b--\r\n",
+            b"--c\r\n",
+            b"--c--\r\n",
+            b"\r\n",
+            b"x",
+            b"\xe9",
+            b"=?utf-8?Q?a?=",
+            b'"',
+            b";",
+            b"=",
+            b"Content-Type: ",
+            b"multipart/mixed; boundary=c\r\n",
+            b"message/rfc822\r\n",
+            b"text/html\r\n",
+            b"name*0*=",
+            b"Content-Transfer-Encoding: base64\r\n",
+            b"TVqQAAMAAAAEAAAA",
+            b"<a ses:no-track>",
+            b"filename=a.exe",
+        ]
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    PIECES, st.sampled_from([b"multipart/mixed; boundary=b", b"multipart/digest", b"text/html", b"message/rfc822"])
+)
+def test_the_walk(pieces, kind):
+    """A message is refused with a printable sentence, or comes out with edits that lie in order within it."""
+    body = b"".join(pieces)
+    field = Field(b"content-type", b"Content-Type: " + kind + b"\r\n")
+    walked = inspect([field], {field.key: field}, body, 0, len(body), ContentRules(), eight_bit=not body.isascii())
+    if not isinstance(walked, Plan):
+        assert walked.text.isascii()
+        assert walked.text.isprintable()
+        return
+    position = 0
+    for edit in walked.edits:
+        assert position <= edit.start <= edit.end <= len(body)
+        position = edit.end
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(TRICKY, st.text(alphabet=st.sampled_from("ab/;=*'\"\\ ()%\x00é0123"), max_size=60)))
+def test_parameters(text):
+    assert media_type_fault(text).isascii()
+    for name, values in read_parameters(text).items():
+        assert name == name.lower()
+        assert values

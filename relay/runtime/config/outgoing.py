@@ -1,9 +1,10 @@
 """Settings of what goes out: DNS, delivery, routes, signatures, headers."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from relay.mail.headers import SINGLE_FIELDS
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import (
     Address,
@@ -11,6 +12,7 @@ from relay.runtime.config.values import (
     Duration,
     FilePath,
     Flag,
+    Kind,
     Nameserver,
     Number,
     OpenPort,
@@ -20,6 +22,19 @@ from relay.runtime.config.values import (
 )
 
 SUBMISSIONS_PORT = 465  # implicit TLS, RFC 8314 section 7.3
+_TAKEN = SINGLE_FIELDS.keys() | {b"to", b"cc", b"bcc", b"received", b"dkim-signature"}
+
+
+def _free_name(value: str) -> str:
+    if value.lower().encode() in _TAKEN:
+        raise ValueError(f"must not be {value}, which means something else")
+    return value
+
+
+FieldName = Annotated[
+    str, Field(strict=True, pattern=r"^[A-Za-z0-9-]{0,60}$"), AfterValidator(_free_name), Kind("header field name")
+]
+Brand = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,60}$"), Kind("name")]
 
 
 class Headers(Section):
@@ -31,6 +46,17 @@ class Headers(Section):
     date: Literal["keep", "replace"] = setting(
         "keep", "`keep` a well-formed Date, or `replace` it with the time of acceptance."
     )
+    outgoing: FieldName = setting(
+        "X-SES-Outgoing",
+        "Name of the field with the date and the source address that mail leaves from; an empty text for none. It is "
+        "written only where that address is certain: with exactly one entry in `delivery.source_addresses`.",
+    )
+    feedback_id: FieldName = setting(
+        "Feedback-ID",
+        "Name of the field by which receivers sum up complaints; an empty text for none. Its value is the same for "
+        "all mail of an account and does not tell which account. A submitter's own Feedback-ID is kept instead.",
+    )
+    feedback_brand: Brand = setting("Relay", "The last part of the feedback id: who sends, for all accounts.")
 
 
 class Dkim(Section):

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from relay.runtime.config.contents import DEFAULT_EXTENSIONS, Extension
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import Duration, FilePath, Kind, parse_smarthost, shown
 
@@ -84,6 +85,13 @@ class Scanner(Section):
 class Content(Section):
     """What is looked for in messages."""
 
+    refused_extensions: tuple[Extension, ...] = setting(
+        DEFAULT_EXTENSIONS,
+        "File name extensions of attachments that are refused, with or without the dot. `exe`, `lnk`, `chm`, `hlp` "
+        "and `hta` also refuse such content under another name. An empty list accepts everything.",
+        shown="the 90 extensions that SES refuses",
+        max_length=1000,
+    )
     scanners: tuple[Scanner, ...] = setting(
         (),
         "Scanners that each message passes, in this order, after it was accepted and before its first delivery "
