@@ -123,7 +123,6 @@ BODIES = {
         b"application/zip; name=bomb.zip\r\nContent-Transfer-Encoding: base64",
         base64.encodebytes(zlib.compress(bytes(10_000_000), 9)).replace(b"\n", b"\r\n"),
     ),
-    "eicar": (b"text/plain", b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS" + b"-TEST-FILE!$H+H*\r\n"),
 }  # fmt: skip
 
 
