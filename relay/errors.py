@@ -5,6 +5,7 @@ RelayError
     TemporaryError       something outside is missing now and may come back (exit code 75)
         StorageError     the spool or the catalog cannot be written now
     UsageError           a command was called with arguments that cannot work (exit code 64)
+        ConflictError    what is asked for stands against what is there already
     CorruptionError      stored data fails its own checks
     NewerVersionError    stored data was written by a newer release (exit code 78)
 """
@@ -42,6 +43,10 @@ class UsageError(RelayError):
     """A command was called with arguments that cannot work; nothing was changed."""
 
     exit_code = EX_USAGE
+
+
+class ConflictError(UsageError):
+    """What is asked for stands against what is there already, such as a request that waits (API: 409)."""
 
 
 class CorruptionError(RelayError):

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from relay.model.account import Account, Identity, SuppressionEntry
+from relay.model.account import Account, Identity, Principal, SuppressionEntry
+from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import Content
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
 from relay.model.outcome import Outcome
@@ -195,8 +196,20 @@ class Directory(Protocol):
         """Return the account, None when there is none."""
         ...
 
-    def principal_account(self, principal: str) -> str | None:
-        """Return the account a user name belongs to while the credential is active, else None."""
+    def principal(self, username: str) -> Principal | None:
+        """Return who a user name belongs to while the credential is active and its account is not closed."""
+        ...
+
+    def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
+        """Return a configuration set of an account, None when there is none of this name."""
+        ...
+
+    def user_policies(self, account_id: str, user: str) -> Sequence[tuple[str, str]]:
+        """Return (name, document) of each policy of a user, by name; empty when it has none."""
+        ...
+
+    def identity_policies(self, account_id: str, identity: str) -> Sequence[tuple[str, str]]:
+        """Return (name, document) of each policy of an identity in its stored form, by name."""
         ...
 
     def sending_identity(self, account_id: str, address: str) -> Identity | None:

@@ -233,8 +233,10 @@ class Accept:
             return Refusal(Reason.TEMPORARY)
 
     def _account(self, submission: Submission) -> Account | Refusal:
-        if submission.principal and self._directory.principal_account(submission.principal) != submission.account:
-            return Refusal(Reason.CREDENTIALS_INVALID)
+        if submission.principal:
+            principal = self._directory.principal(submission.principal)
+            if principal is None or principal.account != submission.account:
+                return Refusal(Reason.CREDENTIALS_INVALID)
         account = self._directory.account(submission.account)
         if account is None or account.state is AccountState.CLOSED:
             return Refusal(Reason.ACCOUNT_CLOSED)

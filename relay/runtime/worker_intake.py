@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from relay.errors import StorageError
-from relay.model.account import AccountState
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.pipeline.accept import Accept
@@ -36,11 +35,10 @@ class WorkerIntake:
         """Return the account of a user whose credential and account are still good (CRED-011)."""
         try:
             self._look()
-            account_id = self._directory.principal_account(principal)
-            account = self._directory.account(account_id) if account_id else None
+            found = self._directory.principal(principal)
         except StorageError:
             return None
-        return account.account_id if account and account.state is not AccountState.CLOSED else None
+        return found.account if found else None
 
     def _look(self) -> None:
         """Refresh, unless acceptance did just now: a revoked user is refused at the end of the data in any case."""

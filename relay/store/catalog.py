@@ -16,11 +16,14 @@ from typing import Self
 from relay.errors import ConfigurationError, CorruptionError
 from relay.signing.secrets import MASTER_KEY_BYTES, Sealer
 from relay.store.catalog_accounts import Accounts
+from relay.store.catalog_configuration_sets import ConfigurationSets
 from relay.store.catalog_credentials import Credentials
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_notices import Notices
+from relay.store.catalog_reviews import Reviews
 from relay.store.catalog_tables import Tables
+from relay.store.catalog_users import Users
 from relay.store.suppression import SuppressionLists
 
 CATALOG_FILE = "catalog.db"
@@ -38,6 +41,9 @@ class Catalog:
         self.credentials = Credentials(tables)
         self.identities = Identities(tables)
         self.notices = Notices(tables)
+        self.users = Users(tables)
+        self.configuration_sets = ConfigurationSets(tables)
+        self.reviews = Reviews(tables, self.accounts, self.notices)
         self.suppression = suppression
 
     def close(self) -> None:

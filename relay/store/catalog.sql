@@ -242,21 +242,21 @@ UPDATE account SET contact = :contact WHERE id = :id;
 
 -- name: create_credential
 -- Add a credential; user names are never used again, not even after they were revoked.
-INSERT INTO credential (username, kind, account, name, sealed, created_ms)
-VALUES (:username, :kind, :account, :name, :sealed, :created_ms) ON CONFLICT DO NOTHING;
+INSERT INTO credential (username, kind, account, name, sealed, created_ms, user)
+VALUES (:username, :kind, :account, :name, :sealed, :created_ms, :user) ON CONFLICT DO NOTHING;
 
 -- name: get_credential
 -- One credential with its sealed secret.
-SELECT username, kind, account, name, created_ms, revoked_ms, sealed FROM credential WHERE username = :username;
+SELECT username, kind, account, name, created_ms, revoked_ms, user, sealed FROM credential WHERE username = :username;
 
 -- name: list_credentials
 -- The credentials of an account, oldest first.
-SELECT username, kind, account, name, created_ms, revoked_ms FROM credential
+SELECT username, kind, account, name, created_ms, revoked_ms, user FROM credential
 WHERE account = :account ORDER BY created_ms, username;
 
 -- name: list_all_credentials
 -- The credentials of all accounts.
-SELECT username, kind, account, name, created_ms, revoked_ms FROM credential ORDER BY account, created_ms, username;
+SELECT username, kind, account, name, created_ms, revoked_ms, user FROM credential ORDER BY account, created_ms, username;
 
 -- name: revoke_credential
 -- End a credential and forget its secret.
@@ -264,8 +264,146 @@ UPDATE credential SET revoked_ms = :now_ms, sealed = x'' WHERE username = :usern
 
 -- name: restore_credential
 -- Bring a revoked key back with a secret given anew; only in the account it belonged to.
-UPDATE credential SET revoked_ms = NULL, sealed = :sealed, name = :name
+UPDATE credential SET revoked_ms = NULL, sealed = :sealed, name = :name, user = :user
 WHERE username = :username AND account = :account AND kind = :kind AND revoked_ms IS NOT NULL;
+
+-- name: revoke_credentials_of
+-- End all credentials of a user.
+UPDATE credential SET revoked_ms = :now_ms, sealed = x''
+WHERE account = :account AND user = :user AND revoked_ms IS NULL;
+
+-- name: create_user
+-- Add a user.
+INSERT INTO user (account, name, created_ms) VALUES (:account, :name, :created_ms) ON CONFLICT DO NOTHING;
+
+-- name: get_user
+-- One user.
+SELECT account, name, created_ms FROM user WHERE account = :account AND name = :name;
+
+-- name: list_users
+-- One page of an account's users, by name, with how many policies and active credentials each has.
+SELECT account, name, created_ms,
+    (SELECT count(*) FROM user_policy AS p WHERE p.account = u.account AND p.user = u.name),
+    (SELECT count(*) FROM credential AS c WHERE c.account = u.account AND c.user = u.name AND c.revoked_ms IS NULL)
+FROM user AS u WHERE account = :account AND name > :after ORDER BY name LIMIT :limit;
+
+-- name: count_users
+-- How many users an account has.
+SELECT count(*) FROM user WHERE account = :account;
+
+-- name: delete_user
+-- Remove a user; its policies go with it.
+DELETE FROM user WHERE account = :account AND name = :name;
+
+-- name: put_user_policy
+-- Add a policy of a user, or replace it.
+INSERT INTO user_policy (account, user, name, document, updated_ms)
+VALUES (:account, :user, :name, :document, :updated_ms)
+ON CONFLICT DO UPDATE SET document = excluded.document, updated_ms = excluded.updated_ms;
+
+-- name: list_user_policies
+-- The policies of a user, by name.
+SELECT name, document, updated_ms FROM user_policy WHERE account = :account AND user = :user ORDER BY name;
+
+-- name: delete_user_policy
+-- Remove a policy of a user.
+DELETE FROM user_policy WHERE account = :account AND user = :user AND name = :name;
+
+-- name: list_identity_policies
+-- The policies of an identity, by name.
+SELECT name, document FROM identity_policy WHERE account = :account AND identity = :identity ORDER BY name;
+
+-- name: get_account_details
+-- What an account says about itself.
+SELECT mail_type, website_url, use_case, contacts, contact_language FROM account_details WHERE account = :account;
+
+-- name: put_account_details
+-- Keep what an account says about itself.
+INSERT INTO account_details (account, mail_type, website_url, use_case, contact_language, contacts, updated_ms)
+VALUES (:account, :mail_type, :website_url, :use_case, :contact_language, :contacts, :updated_ms)
+ON CONFLICT DO UPDATE SET mail_type = excluded.mail_type, website_url = excluded.website_url,
+    use_case = excluded.use_case, contact_language = excluded.contact_language, contacts = excluded.contacts,
+    updated_ms = excluded.updated_ms;
+
+-- name: create_review
+-- Ask for something; at most one request of a kind waits for each account.
+INSERT INTO review (account, kind, requested, state, reason, created_ms)
+VALUES (:account, :kind, :requested, 'PENDING', '', :created_ms) ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: get_review
+-- One request.
+SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review WHERE id = :id;
+
+-- name: pending_review
+-- The request of a kind that waits for an account.
+SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review
+WHERE account = :account AND kind = :kind AND state = 'PENDING';
+
+-- name: list_reviews
+-- One page of requests, newest first; :account and :state may be NULL for all.
+SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review
+WHERE (:account IS NULL OR account = :account) AND (:state IS NULL OR state = :state) AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: decide_review
+-- Grant or deny a request that waits.
+UPDATE review SET state = :state, reason = :reason, decided_ms = :now_ms WHERE id = :id AND state = 'PENDING';
+
+-- name: create_configuration_set
+-- Add a configuration set.
+INSERT INTO configuration_set (account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool,
+    max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms)
+VALUES (:account, :name, :sending_enabled, :reputation_metrics, :tls_policy, :sending_pool,
+    :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms) ON CONFLICT DO NOTHING;
+
+-- name: get_configuration_set
+-- One configuration set.
+SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
+    suppressed_reasons, redirect_domain, https_policy, created_ms
+FROM configuration_set WHERE account = :account AND name = :name;
+
+-- name: list_configuration_sets
+-- One page of an account's configuration sets, by name.
+SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
+    suppressed_reasons, redirect_domain, https_policy, created_ms
+FROM configuration_set WHERE account = :account AND name > :after ORDER BY name LIMIT :limit;
+
+-- name: count_configuration_sets
+-- How many an account has.
+SELECT count(*) FROM configuration_set WHERE account = :account;
+
+-- name: update_configuration_set
+-- Change everything about a configuration set but its name.
+UPDATE configuration_set SET sending_enabled = :sending_enabled, reputation_metrics = :reputation_metrics,
+    tls_policy = :tls_policy, sending_pool = :sending_pool, max_delivery_seconds = :max_delivery_seconds,
+    suppressed_reasons = :suppressed_reasons, redirect_domain = :redirect_domain, https_policy = :https_policy
+WHERE account = :account AND name = :name;
+
+-- name: delete_configuration_set
+-- Remove a configuration set; its tags go with it, identities that name it as their default keep naming it.
+DELETE FROM configuration_set WHERE account = :account AND name = :name;
+
+-- name: list_configuration_set_tags
+-- The tags of a configuration set.
+SELECT key, value FROM configuration_set_tag
+WHERE account = :account AND configuration_set = :name ORDER BY key;
+
+-- name: put_configuration_set_tag
+-- Add a tag, or replace its value.
+INSERT INTO configuration_set_tag (account, configuration_set, key, value) VALUES (:account, :name, :key, :value)
+ON CONFLICT DO UPDATE SET value = excluded.value;
+
+-- name: delete_configuration_set_tag
+-- Remove a tag.
+DELETE FROM configuration_set_tag WHERE account = :account AND configuration_set = :name AND key = :key;
+
+-- name: set_default_configuration_set
+-- Choose the configuration set of mail from an identity that names none, '' for none.
+UPDATE identity SET configuration_set = :configuration_set WHERE account = :account AND name = :name;
+
+-- name: identities_of_configuration_set
+-- The identities whose default it is.
+SELECT name FROM identity WHERE account = :account AND configuration_set = :configuration_set ORDER BY name LIMIT :limit;
 
 -- name: create_identity
 -- Add an identity.
@@ -292,7 +430,8 @@ DELETE FROM identity WHERE account = :account AND name = :name;
 -- name: covering_identities
 -- The verified identities among some names (a JSON array).
 SELECT account, name, kind, verified, created_ms,
-    EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active')
+    EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active'),
+    i.configuration_set
 FROM identity AS i
 WHERE account = :account AND name IN (SELECT value FROM json_each(:names)) AND kind = :kind AND verified;
 

@@ -41,8 +41,8 @@ class Accounts:
         values = {
             "id": account_id,
             "sandbox": int(sandbox),
-            "daily_quota": _checked_quota(quota),
-            "send_rate": _checked_rate(rate),
+            "daily_quota": checked_quota(quota),
+            "send_rate": checked_rate(rate),
             "contact": _checked_contact(contact),
             "created_ms": self._tables.now_ms(),
         }
@@ -74,8 +74,8 @@ class Accounts:
         return self._change(
             account_id,
             "set_limits",
-            daily_quota=None if daily_quota is None else _checked_quota(daily_quota),
-            send_rate=None if send_rate is None else _checked_rate(send_rate),
+            daily_quota=None if daily_quota is None else checked_quota(daily_quota),
+            send_rate=None if send_rate is None else checked_rate(send_rate),
         )
 
     def set_state(self, account_id: str, state: AccountState) -> Account:
@@ -103,13 +103,15 @@ def account_of(row: Row) -> Account:
     return Account(account_id, AccountState(state), bool(sandbox), daily_quota, send_rate, contact)
 
 
-def _checked_quota(quota: int) -> int:
+def checked_quota(quota: int) -> int:
+    """Return a daily quota. Raise UsageError when it cannot be one."""
     if quota != UNLIMITED and not 0 <= quota <= QUOTA_MAX:
         raise UsageError(f"A daily quota is -1 (unlimited) or 0 to {QUOTA_MAX}, not {quota}.")
     return quota
 
 
-def _checked_rate(rate: float) -> float:
+def checked_rate(rate: float) -> float:
+    """Return a sending rate. Raise UsageError when it cannot be one."""
     if rate != UNLIMITED and not (math.isfinite(rate) and 0 <= rate <= QUOTA_MAX):
         raise UsageError(f"A sending rate is -1 (unlimited) or a number from 0 on, not {rate}.")
     return float(rate)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from relay.errors import UsageError
 from relay.signing import secrets
 from relay.store.catalog_tables import Row, Tables
+from relay.store.catalog_users import SENDING_POLICY, SENDING_POLICY_NAME, add_user
 
 NAME_MAX_CHARACTERS = 128
 VERIFIER_PURPOSE = "relay smtp verifier v1"
@@ -28,7 +29,10 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A credential as lists show it. `username` is the key id of an access key; times are ms since 1970."""
+    """A credential as lists show it. `username` is the key id of an access key; times are ms since 1970.
+
+    `user` is whose policies it acts under, "" for the account itself, which may do everything.
+    """
 
     username: str
     kind: CredentialKind
@@ -36,6 +40,7 @@ class Credential:
     name: str
     created_ms: int
     revoked_ms: int | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +65,17 @@ class Credentials:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def create_access_key(self, account: str, name: str = "") -> NewCredential:
+    def create_access_key(self, account: str, name: str = "", *, user: str = "") -> NewCredential:
         """Make an access key for the API, with SMTP passwords derived from its secret for each region."""
         secret = secrets.new_access_key_secret()
         key_id = secrets.new_access_key_id()
-        return NewCredential(self._add(key_id, CredentialKind.ACCESS_KEY, account, name, secret), secret)
+        return NewCredential(self._add(key_id, CredentialKind.ACCESS_KEY, account, name, secret, user), secret)
 
-    def create_smtp_user(self, account: str, name: str = "", *, username: str = "") -> NewCredential:
-        """Make a stand-alone SMTP user with a random password; without `username` the name is random too."""
+    def create_smtp_user(self, account: str, name: str = "", *, username: str = "", user: str = "") -> NewCredential:
+        """Make stand-alone SMTP credentials with a random password; without `username` the name is random too.
+
+        A `user` that does not exist is made, with a policy that allows sending (CRED-010).
+        """
         if username and (not _USERNAME.match(username) or secrets.is_access_key_id(username)):
             msg = (
                 "A user name has 1 to 128 letters, digits and ._@+=,- and does not look like a key id "
@@ -75,8 +83,8 @@ class Credentials:
             )
             raise UsageError(msg)
         password = secrets.new_smtp_user_password()
-        user = username or secrets.new_smtp_user()
-        return NewCredential(self._add(user, CredentialKind.SMTP_USER, account, name, password), password)
+        chosen = username or secrets.new_smtp_user()
+        return NewCredential(self._add(chosen, CredentialKind.SMTP_USER, account, name, password, user), password)
 
     def import_access_key(self, account: str, key_id: str, secret: str, name: str = "") -> Credential:
         """Take over an existing key, so that applications keep the SMTP passwords they have (CRED-003).
@@ -113,7 +121,9 @@ class Credentials:
                 raise UsageError(f"Credential {username} is revoked already.")
         return self.get(username) or credential
 
-    def _add(self, username: str, kind: CredentialKind, account: str, name: str, secret: str) -> Credential:
+    def _add(  # noqa: PLR0917 - what a credential is made of
+        self, username: str, kind: CredentialKind, account: str, name: str, secret: str, user: str = ""
+    ) -> Credential:
         if len(name) > NAME_MAX_CHARACTERS or not name.isprintable():
             raise UsageError(f"A credential's name has at most {NAME_MAX_CHARACTERS} printable characters.")
         values = {
@@ -123,19 +133,32 @@ class Credentials:
             "name": name,
             "sealed": self._protected(username, kind, account, secret),
             "created_ms": self._tables.now_ms(),
+            "user": user,
         }
         with self._tables.writing(account):
             self._tables.require_account(account)
+            if user:
+                self._belong(account, user, kind)
             if not self._tables.run("create_credential", values) and not self._restore(values):
                 raise UsageError(f"Credential {username} exists already.")
         row = self._tables.row("get_credential", {"username": username})
         assert row is not None
         return credential_of(row)
 
+    def _belong(self, account: str, user: str, kind: CredentialKind) -> None:
+        """Make sure of a user, inside a transaction: new SMTP credentials bring theirs along, a key does not."""
+        if self._tables.row("get_user", {"account": account, "name": user}) is not None:
+            return
+        if kind is not CredentialKind.SMTP_USER:
+            raise UsageError(f"Account {account} has no user {user}.")
+        add_user(self._tables, account, user)
+        values = {"account": account, "user": user, "name": SENDING_POLICY_NAME, "document": SENDING_POLICY}
+        self._tables.run("put_user_policy", {**values, "updated_ms": self._tables.now_ms()})
+
     def _restore(self, values: dict[str, object]) -> bool:
         if values["kind"] != CredentialKind.ACCESS_KEY:
             return False
-        names = ("username", "account", "kind", "sealed", "name")
+        names = ("username", "account", "kind", "sealed", "name", "user")
         return bool(self._tables.run("restore_credential", {name: values[name] for name in names}))
 
     def _protected(self, username: str, kind: CredentialKind, account: str, secret: str) -> bytes:
@@ -146,8 +169,8 @@ class Credentials:
 
 def credential_of(row: Row) -> Credential:
     """Return the credential of a row; a sealed secret at its end is left out."""
-    username, kind, account, name, created_ms, revoked_ms = row[:6]
-    return Credential(username, CredentialKind(kind), account, name, created_ms, revoked_ms)
+    username, kind, account, name, created_ms, revoked_ms, user = row[:7]
+    return Credential(username, CredentialKind(kind), account, name, created_ms, revoked_ms, user)
 
 
 def owner_of(account: str, username: str) -> str:

@@ -8,12 +8,13 @@ when the files cannot be read; the caller then answers TEMPORARY.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.errors import CorruptionError, StorageError, UsageError
-from relay.model.account import Account, AccountState, Identity, IdentityKind, SuppressionEntry
+from relay.model.account import Account, AccountState, Identity, IdentityKind, Principal, SuppressionEntry
+from relay.model.configuration_set import ConfigurationSet
 from relay.policy.identity import covering_addresses, covering_domains, split_address
 from relay.policy.suppression import fold
 from relay.ports import SigningKey
@@ -21,6 +22,7 @@ from relay.signing import keys
 from relay.signing.secrets import Sealer
 from relay.store.catalog import CATALOG_FILE, SUPPRESSION_FILE
 from relay.store.catalog_accounts import account_of
+from relay.store.catalog_configuration_sets import configuration_set_of
 from relay.store.catalog_credentials import CredentialKind
 from relay.store.catalog_identities import identity_of, owner_of
 from relay.store.directory_cache import Cache
@@ -31,6 +33,9 @@ PRINCIPALS_MAX = 8192
 IDENTITIES_MAX = 8192
 SIGNING_DOMAINS_MAX = 1024
 SUPPRESSED_MAX = 16_384
+CONFIGURATION_SETS_MAX = 4096
+USERS_MAX = 1024  # with 10 KiB of policies each at most
+IDENTITY_POLICIES_MAX = 256  # identities with 80 KiB of policies each at most
 NAME_MAX_CHARACTERS = 512
 
 
@@ -57,6 +62,10 @@ class StoredCredential:
     kind: CredentialKind
     account: str
     protected: bytes
+    principal: Principal
+
+
+_Policies = tuple[tuple[str, str], ...]
 
 
 class CatalogDirectory:
@@ -72,6 +81,9 @@ class CatalogDirectory:
         self._domains: Cache[tuple[str, str], tuple[_View, Identity | None]] = Cache(IDENTITIES_MAX)
         self._signing: Cache[tuple[str, str], tuple[_View, tuple[SigningKey, ...]]] = Cache(SIGNING_DOMAINS_MAX)
         self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
+        self._sets: Cache[tuple[str, str], tuple[_View, ConfigurationSet | None]] = Cache(CONFIGURATION_SETS_MAX)
+        self._user_policies: Cache[tuple[str, str], tuple[_View, _Policies]] = Cache(USERS_MAX)
+        self._identity_policies: Cache[tuple[str, str], tuple[_View, _Policies]] = Cache(IDENTITY_POLICIES_MAX)
         self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
         self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
         self._catalog.refuse_newer()
@@ -91,16 +103,16 @@ class CatalogDirectory:
         """Return the account, None when there is none."""
         return self._view(account_id).account
 
-    def principal_account(self, principal: str) -> str | None:
-        """Return the account a user name belongs to while the credential is active, else None (CRED-011).
+    def principal(self, username: str) -> Principal | None:
+        """Return who a user name belongs to while the credential is active, else None (CRED-011).
 
         A closed account has no active credentials (SMTP-011).
         """
-        credential = self.credential(principal)
+        credential = self.credential(username)
         if credential is None:
             return None
         account = self.account(credential.account)
-        return credential.account if account is not None and account.state is not AccountState.CLOSED else None
+        return credential.principal if account is not None and account.state is not AccountState.CLOSED else None
 
     def credential(self, username: str) -> StoredCredential | None:
         """Return an active credential, None when there is none."""
@@ -153,6 +165,43 @@ class CatalogDirectory:
         self._suppressed.put(key, (view, entry))
         return entry
 
+    def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
+        """Return a configuration set of an account, None when there is none of this name."""
+        view = self._view(account_id)
+        key = (account_id, name[:NAME_MAX_CHARACTERS])
+        cached = self._sets.get(key)
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        rows = self._catalog.rows("get_configuration_set", {"account": account_id, "name": _storable(name)})
+        found = configuration_set_of(rows[0]) if rows else None
+        self._sets.put(key, (view, found))
+        return found
+
+    def user_policies(self, account_id: str, user: str) -> Sequence[tuple[str, str]]:
+        """Return name and document of each policy of a user, by name."""
+        values = {"account": account_id, "user": user}
+        return self._policies(self._user_policies, (account_id, user), "list_user_policies", values)
+
+    def identity_policies(self, account_id: str, identity: str) -> Sequence[tuple[str, str]]:
+        """Return name and document of each policy of an identity in its stored form, by name."""
+        values = {"account": account_id, "identity": identity}
+        return self._policies(self._identity_policies, (account_id, identity), "list_identity_policies", values)
+
+    def _policies(
+        self,
+        cache: Cache[tuple[str, str], tuple[_View, _Policies]],
+        key: tuple[str, str],
+        query: str,
+        values: Mapping[str, str],
+    ) -> _Policies:
+        view = self._view(key[0])
+        cached = cache.get(key)
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        found = tuple((row[0], row[1]) for row in self._catalog.rows(query, values))
+        cache.put(key, (view, found))
+        return found
+
     def _view(self, account_id: str) -> _View:
         view = self._views.get(account_id)
         if view is None:
@@ -185,7 +234,7 @@ class CatalogDirectory:
         found = self._read_covering(account_id, covering_domains(domain), IdentityKind.DOMAIN)
         identity = None
         if found:
-            # The most specific one gives settings, the most specific one with keys signs (DKIM-012).
+            # The most specific one gives settings (IDENT-004), the most specific one with keys signs (DKIM-012).
             signs = next((candidate.name for candidate, has_keys in found if has_keys), "")
             identity = replace(found[0][0], dkim_domain=signs)
         self._domains.put((account_id, domain), (view, identity))
@@ -197,7 +246,8 @@ class CatalogDirectory:
         """Return the verified identities among `names`, in the order of `names`, and whether each has keys."""
         values = {"account": account_id, "names": json.dumps(names), "kind": str(kind)}
         rows = {row[1]: row for row in self._catalog.rows("covering_identities", values)}
-        return [(identity_of(rows[name]), bool(rows[name][5])) for name in names if name in rows]
+        found = [rows[name] for name in names if name in rows]
+        return [(replace(identity_of(row), configuration_set=row[6]), bool(row[5])) for row in found]
 
     def _read_signing_keys(self, account_id: str, domain: str) -> tuple[SigningKey, ...]:
         rows = self._catalog.rows("list_dkim_keys", {"account": account_id, "domain": domain})
@@ -216,12 +266,11 @@ class CatalogDirectory:
             raise StorageError(f"A signing key of {domain} cannot be used: {error}") from error
 
     def _read_credential(self, username: str) -> StoredCredential | None:
-        known = username if username.isascii() and len(username) <= NAME_MAX_CHARACTERS else ""
-        rows = self._catalog.rows("get_credential", {"username": known})
+        rows = self._catalog.rows("get_credential", {"username": _storable(username)})
         if not rows or rows[0][5] is not None:
             return None
-        name, kind, account, _, _, _, protected = rows[0]
-        return StoredCredential(name, CredentialKind(kind), account, protected)
+        name, kind, account, _, _, _, user, protected = rows[0]
+        return StoredCredential(name, CredentialKind(kind), account, protected, Principal(name, account, user))
 
     def _read_suppressed(self, account_id: str, folded: str) -> SuppressionEntry | None:
         if any("\ud800" <= char <= "\udfff" for char in folded):
@@ -244,3 +293,8 @@ class CatalogDirectory:
             return
         for account in accounts:
             self._lists.drop(account)
+
+
+def _storable(name: str) -> str:
+    """Return a name that a client gave, or "" for one that nothing stored can have."""
+    return name if name.isascii() and len(name) <= NAME_MAX_CHARACTERS else ""

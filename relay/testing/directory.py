@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.model.account import UNLIMITED, Account, AccountState, Identity, IdentityKind, SuppressionEntry
+from relay.model.account import (
+    UNLIMITED,
+    Account,
+    AccountState,
+    Identity,
+    IdentityKind,
+    Principal,
+    SuppressionEntry,
+)
+from relay.model.configuration_set import ConfigurationSet
 from relay.model.refusal import Reason, Refusal
 from relay.policy.identity import covering_addresses, covering_domains, split_address
 from relay.policy.suppression import SuppressionReason, fold
@@ -12,10 +21,17 @@ from relay.ports import SigningKey
 
 @dataclass(slots=True)
 class MemoryDirectory:
-    """Directory for tests: fill the mappings, or use the `add_*` functions. Keys are the port's arguments."""
+    """Directory for tests: fill the mappings, or use the `add_*` functions. Keys are the port's arguments.
+
+    `principals` maps user names to accounts, `users` to the users they belong to; set `changed` after filling them.
+    """
 
     accounts: dict[str, Account] = field(default_factory=dict)
     principals: dict[str, str] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+    policies_of_users: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    policies_of_identities: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    configuration_sets: dict[tuple[str, str], ConfigurationSet] = field(default_factory=dict)
     identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[SigningKey, ...]] = field(default_factory=dict)
     suppression: dict[tuple[str, str], SuppressionEntry] = field(default_factory=dict)
@@ -36,10 +52,12 @@ class MemoryDirectory:
         self.changed = True
         return account
 
-    def add_identity(self, account: str, name: str, *keys: SigningKey, verified: bool = True) -> Identity:
+    def add_identity(
+        self, account: str, name: str, *keys: SigningKey, verified: bool = True, configuration_set: str = ""
+    ) -> Identity:
         """Add a domain, or an address when the name has an `@`; keys belong to domains."""
         kind = IdentityKind.ADDRESS if "@" in name else IdentityKind.DOMAIN
-        identity = Identity(account, name, kind, verified, created_ms=0)
+        identity = Identity(account, name, kind, verified, created_ms=0, configuration_set=configuration_set)
         self.identities[account, name] = identity
         if keys:
             self.keys[account, name] = keys
@@ -60,10 +78,24 @@ class MemoryDirectory:
         """Return the account, None when there is none."""
         return self.accounts.get(account_id)
 
-    def principal_account(self, principal: str) -> str | None:
-        """Return the account of a user name, None when there is none or the account is closed."""
-        account = self.accounts.get(self.principals.get(principal, ""))
-        return account.account_id if account is not None and account.state is not AccountState.CLOSED else None
+    def principal(self, username: str) -> Principal | None:
+        """Return who a user name belongs to, None when nobody or the account is closed."""
+        account = self.accounts.get(self.principals.get(username, ""))
+        if account is None or account.state is AccountState.CLOSED:
+            return None
+        return Principal(username, account.account_id, self.users.get(username, ""))
+
+    def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
+        """Return a configuration set, None when there is none."""
+        return self.configuration_sets.get((account_id, name))
+
+    def user_policies(self, account_id: str, user: str) -> Sequence[tuple[str, str]]:
+        """Return the policies of a user."""
+        return sorted(self.policies_of_users.get((account_id, user), {}).items())
+
+    def identity_policies(self, account_id: str, identity: str) -> Sequence[tuple[str, str]]:
+        """Return the policies of an identity."""
+        return sorted(self.policies_of_identities.get((account_id, identity), {}).items())
 
     def sending_identity(self, account_id: str, address: str) -> Identity | None:
         """Return the most specific verified identity that covers an address."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.model.account import AccountState
+from relay.model.account import AccountState, Principal
+from relay.model.configuration_set import ConfigurationSet, TlsPolicy
 from relay.ports import SigningKey
 from relay.store.catalog import open_catalog
 from relay.store.directory import CatalogDirectory
@@ -28,8 +29,28 @@ class OnDisk:
         self.catalog.identities.create(account_id, name)
         self.catalog.identities.set_verified(account_id, name, verified=verified)
 
-    def user(self, account_id, name):
-        self.catalog.credentials.create_smtp_user(account_id, username=name)
+    def user(self, account_id, name, user=""):
+        self.catalog.credentials.create_smtp_user(account_id, username=name, user=user)
+
+    def user_policy(self, account_id, user, name, document):
+        self.catalog.users.put_policy(account_id, user, name, document)
+
+    def drop_user_policy(self, account_id, user, name):
+        self.catalog.users.delete_policy(account_id, user, name)
+
+    def identity_policy(self, account_id, identity, name, document):
+        connection = self.catalog.identities._tables.connection
+        connection.execute(
+            "INSERT INTO identity_policy VALUES (?, ?, ?, ?, 0)", (account_id, identity, name, document)
+        )
+
+    def configuration_set(self, one):
+        known = self.catalog.configuration_sets.get(one.account, one.name) is not None
+        sets = self.catalog.configuration_sets
+        sets.update(one) if known else sets.create(one)
+
+    def default_set(self, account_id, identity, name):
+        self.catalog.configuration_sets.set_default(account_id, identity, name)
 
     def suppress(self, account_id, address, reason):
         self.catalog.suppression.add(account_id, address, reason)
@@ -52,8 +73,24 @@ class InMemory:
         keys = () if "@" in name else (SigningKey(name, "s", "rsa-sha256", lambda data: data),)
         self.directory.add_identity(account_id, name, *keys, verified=verified)
 
-    def user(self, account_id, name):
+    def user(self, account_id, name, user=""):
         self.directory.principals[name] = account_id
+        self.directory.users[name] = user
+
+    def user_policy(self, account_id, user, name, document):
+        self.directory.policies_of_users.setdefault((account_id, user), {})[name] = document
+
+    def drop_user_policy(self, account_id, user, name):
+        del self.directory.policies_of_users[account_id, user][name]
+
+    def identity_policy(self, account_id, identity, name, document):
+        self.directory.policies_of_identities.setdefault((account_id, identity), {})[name] = document
+
+    def configuration_set(self, one):
+        self.directory.configuration_sets[one.account, one.name] = one
+
+    def default_set(self, account_id, identity, name):
+        self.directory.add_identity(account_id, identity, configuration_set=name)
 
     def suppress(self, account_id, address, reason):
         self.directory.add_suppressed(account_id, address, reason)
@@ -82,13 +119,76 @@ def test_refresh_says_whether_anything_changed(world):
 
 def test_principals(world):
     world.user(A, "app")
+    world.user(B, "other@app", user="billing")
     world.directory.refresh()
-    assert world.directory.principal_account("app") == A
-    assert world.directory.principal_account("other") is None
-    assert world.directory.principal_account("") is None
+    assert world.directory.principal("app") == Principal("app", A, "")
+    assert world.directory.principal("other@app") == Principal("other@app", B, "billing")
+    assert world.directory.principal("other") is None
+    assert world.directory.principal("") is None
     world.account(A, AccountState.CLOSED)
     world.directory.refresh()
-    assert world.directory.principal_account("app") is None
+    assert world.directory.principal("app") is None
+
+
+def test_policies_of_users_and_identities(world):
+    allow = '{"Statement": []}'
+    world.user(A, "app", user="billing")
+    world.user_policy(A, "billing", "z", allow)
+    world.user_policy(A, "billing", "a", '{"Id": "1"}')
+    world.identity(A, "x.example")
+    world.identity_policy(A, "x.example", "p", allow)
+    world.directory.refresh()
+    assert ("a", '{"Id": "1"}') in world.directory.user_policies(A, "billing")
+    assert ("z", allow) in world.directory.user_policies(A, "billing")
+    names = [name for name, _ in world.directory.user_policies(A, "billing")]
+    assert names == sorted(names)
+    assert list(world.directory.user_policies(B, "billing")) == []
+    assert list(world.directory.user_policies(A, "nobody")) == []
+    assert list(world.directory.identity_policies(A, "x.example")) == [("p", allow)]
+    assert list(world.directory.identity_policies(A, "y.example")) == []
+    assert list(world.directory.identity_policies(B, "x.example")) == []
+    world.drop_user_policy(A, "billing", "a")
+    world.directory.refresh()
+    assert "a" not in [name for name, _ in world.directory.user_policies(A, "billing")]
+
+
+def test_configuration_sets(world):
+    strict = ConfigurationSet(
+        A, "strict", tls_policy=TlsPolicy.REQUIRE, suppressed_reasons=(), max_delivery_seconds=300
+    )
+    world.configuration_set(strict)
+    world.directory.refresh()
+    found = world.directory.configuration_set(A, "strict")
+    assert (found.tls_policy, found.suppressed_reasons, found.max_delivery_seconds) == (TlsPolicy.REQUIRE, (), 300)
+    for account, name in ((A, "Strict"), (A, ""), (A, "s" * 5000), (A, "str\u00efct"), (B, "strict")):
+        assert world.directory.configuration_set(account, name) is None
+    world.configuration_set(ConfigurationSet(A, "strict", sending_enabled=False))
+    world.directory.refresh()
+    assert world.directory.configuration_set(A, "strict").sending_enabled is False
+    assert world.directory.configuration_set(A, "strict").suppressed_reasons is None
+
+
+@pytest.mark.req("IDENT-003", "IDENT-004")
+def test_the_most_specific_verified_identity_gives_the_default_configuration_set(world):
+    for name in ("one", "two"):
+        world.configuration_set(ConfigurationSet(A, name))
+    for identity in ("x.example", "sub.x.example", "joe@sub.x.example"):
+        world.identity(A, identity)
+    world.identity(A, "late.x.example", verified=False)
+    world.default_set(A, "x.example", "one")
+    world.default_set(A, "sub.x.example", "two")
+    world.directory.refresh()
+    table = [
+        ("a@x.example", "one"),
+        ("a@deep.x.example", "one"),
+        ("a@late.x.example", "one"),
+        ("a@sub.x.example", "two"),
+        ("a@deep.sub.x.example", "two"),
+        ("joe@sub.x.example", ""),
+        ("joe+tag@sub.x.example", ""),
+    ]
+    for address, name in table:
+        assert world.directory.sending_identity(A, address).configuration_set == name, address
 
 
 @pytest.mark.req("IDENT-002", "IDENT-004", "IDENT-005", "IDENT-006", "DKIM-012")

@@ -184,27 +184,27 @@ def test_principal_belongs_to_an_account_while_active(catalog, reader):
     user = catalog.credentials.create_smtp_user(A, username="app")
     assert user.credential.username == "app"
     reader.refresh()
-    assert reader.principal_account("app") == A
-    assert reader.principal_account("App") is None
-    assert reader.principal_account("x" * 10_000) is None
-    assert reader.principal_account("\udcff") is None
+    assert reader.principal("app").account == A
+    assert reader.principal("App") is None
+    assert reader.principal("x" * 10_000) is None
+    assert reader.principal("\udcff") is None
     catalog.accounts.set_state(A, AccountState.PAUSED)
     reader.refresh()
-    assert reader.principal_account("app") == A
+    assert reader.principal("app").account == A
     catalog.accounts.set_state(A, AccountState.CLOSED)
     reader.refresh()
-    assert reader.principal_account("app") is None
+    assert reader.principal("app") is None
     catalog.accounts.set_state(A, AccountState.ENABLED)
     catalog.credentials.revoke("app")
     reader.refresh()
-    assert reader.principal_account("app") is None
+    assert reader.principal("app") is None
 
 
 def test_a_new_user_is_known_though_its_name_was_unknown_before(catalog, reader):
-    assert reader.principal_account("app") is None
+    assert reader.principal("app") is None
     catalog.credentials.create_smtp_user(B, username="app")
     reader.refresh()
-    assert reader.principal_account("app") == B
+    assert reader.principal("app").account == B
 
 
 def test_unreadable_files_are_storage_errors_and_come_back(catalog, reader, tmp_path):
@@ -251,7 +251,7 @@ def test_caches_are_bounded(catalog, tmp_path, monkeypatch):
         small.account(f"{number:012}")
         small.suppressed(A, f"u{number}@x.example")
         small.sending_identity(A, f"u{number}@d{number}.example")
-        small.principal_account(f"u{number}")
+        small.principal(f"u{number}")
     caches = (small._views, small._lists, small._suppressed, small._domains, small._covering, small._unknown)
     assert max(map(len, caches)) <= 100
     small.close()

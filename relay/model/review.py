@@ -1,0 +1,68 @@
+"""What an account says about itself, and requests that an administrator decides (SBX-004, SBX-005, QUOTA-012)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+WEBSITE_URL_MAX_CHARACTERS = 1000
+USE_CASE_MAX_CHARACTERS = 5000
+CONTACTS_MAX = 4
+
+
+class MailType(StrEnum):
+    """What most mail of an account is."""
+
+    MARKETING = "MARKETING"
+    TRANSACTIONAL = "TRANSACTIONAL"
+
+
+class ContactLanguage(StrEnum):
+    """The language its contacts read."""
+
+    EN = "EN"
+    JA = "JA"
+
+
+MAIL_TYPE_ALIASES = {"PROMOTIONAL": MailType.MARKETING}  # request-production-access.md
+LANGUAGE_ALIASES = {"JP": ContactLanguage.JA}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDetails:
+    """What an account tells about its mail; `contacts` are one to four addresses that mail about it goes to."""
+
+    mail_type: MailType
+    website_url: str
+    use_case: str
+    contacts: tuple[str, ...] = ()
+    language: ContactLanguage = ContactLanguage.EN
+
+
+class ReviewKind(StrEnum):
+    """What is asked for."""
+
+    PRODUCTION = "production"
+    QUOTA = "quota"
+
+
+class ReviewState(StrEnum):
+    """Where a request stands; a decided one stays as it is."""
+
+    PENDING = "PENDING"
+    GRANTED = "GRANTED"
+    DENIED = "DENIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A request. `daily_quota` and `send_rate` are what is asked for, None: nothing; times are ms since 1970."""
+
+    review_id: int
+    account: str
+    kind: ReviewKind
+    state: ReviewState
+    created_ms: int
+    daily_quota: int | None = None
+    send_rate: float | None = None
+    use_case: str = ""
+    reason: str = ""
+    decided_ms: int | None = None
