@@ -1,16 +1,32 @@
 """`relay account`: the tenants of a relay."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay.runtime.cli.account_details import (
+    ContactsOption,
+    LanguageOption,
+    MailTypeOption,
+    UseCaseOption,
+    WebsiteOption,
+    detail_fields,
+    details_object,
+    read_details,
+)
+from relay.runtime.cli.account_request import app as request
+from relay.runtime.cli.account_review import app as review
 from relay.runtime.cli.options import ConfigOption, JsonOption
-from relay.runtime.cli.output import write_json, write_json_lines, write_table
+from relay.runtime.cli.output import note, write_fields, write_json, write_json_lines, write_table
 
 if TYPE_CHECKING:
     from relay.model.account import Account
+    from relay.model.review import Review
 
 app = typer.Typer(help="Accounts.", no_args_is_help=True)
+app.add_typer(request, name="request")
+app.add_typer(review, name="review")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The account, 12 digits.")]
 
@@ -20,18 +36,25 @@ def create(
     account: IdArgument,
     *,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Start with the sandbox limits: 200 a day, 1 a second.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--sandbox/--production",
+            help="Start in the sandbox (verified recipients only, 200 a day, 1 a second), or outside without limits.",
+        ),
+    ] = True,
     contact: Annotated[str, typer.Option(help="Address of whoever is responsible.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create an account."""
+    """Create an account; it starts in the sandbox."""
+    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         made = catalog.accounts.create(account, sandbox=sandbox, contact=contact)
-    _told(made, f"Account {account} created.", as_json=as_json)
+    record(site.data_dir, "account.create", account, {"sandbox": sandbox, "contact": contact or None})
+    _told(made, f"Account {account} created{' in the sandbox' if sandbox else ''}.", as_json=as_json)
 
 
 @app.command("list")
@@ -62,9 +85,116 @@ def list_(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def pause(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Refuse new mail of an account until it is resumed; what is queued goes on."""
-    _set(config, account, "paused", as_json=as_json)
+def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show an account: state, limits and use, contacts, what it says about its mail, requests that wait."""
+    from relay.model.review import ReviewState  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.cli.spent import use_of  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        found = catalog.accounts.require(account)
+        details = catalog.reviews.details(account)
+        contacts = catalog.reviews.contacts(found)
+        waiting = catalog.reviews.list(account, ReviewState.PENDING)
+    use = use_of(site.data_dir, found)
+    if as_json:
+        more = {"contacts": list(contacts), "details": details_object(details)}
+        write_json({**as_object(found), **use, **more, "pendingRequests": [one.review_id for one in waiting]})
+        return
+    fields: dict[str, object] = {
+        "account": found.account_id,
+        "state": found.state,
+        "sandbox": "yes" if found.sandbox else "no",
+        "recipients in 24 hours": limit_text(found.daily_quota),
+        "recipients a second": limit_text(found.send_rate),
+        "sent in the last 24 hours": use["sentLast24Hours"],
+        "contacts": ", ".join(contacts) or "-",
+    }
+    write_fields({**fields, **detail_fields(details), "requests under review": _named(waiting)})
+
+
+def _named(reviews: "Sequence[Review]") -> str:
+    return ", ".join(f"{one.review_id} ({one.kind})" for one in reviews) or "-"
+
+
+@app.command()
+def contact(
+    account: IdArgument,
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help='Where mail about the account goes; "": nowhere.')
+    ],
+    *,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change who is responsible for an account."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        changed = catalog.accounts.set_contact(account, address)
+    record(site.data_dir, "account.contact", account, {"contact": address})
+    _told(changed, f"The contact of account {account} is {address or 'nobody'}.", as_json=as_json)
+
+
+@app.command()
+def details(
+    account: IdArgument,
+    *,
+    mail_type: MailTypeOption = None,
+    website_url: WebsiteOption = None,
+    use_case: UseCaseOption = None,
+    contacts: ContactsOption = None,
+    language: LanguageOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an account says about its mail, or change what is given."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    changes = (mail_type, website_url, use_case, contacts, language)
+    with site.catalog() as catalog:
+        kept = catalog.reviews.details(account)
+        if any(change is not None for change in changes):
+            kept = read_details(kept, mail_type, website_url, use_case, contacts, language)
+            catalog.reviews.put_details(account, kept)
+            record(site.data_dir, "account.details", account, details_object(kept) or {})
+    if as_json:
+        write_json({"account": account, "details": details_object(kept)})
+    elif kept is None:
+        note(f"Account {account} says nothing about its mail yet.")
+    else:
+        write_fields(detail_fields(kept))
+
+
+@app.command()
+def pause(
+    account: IdArgument,
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for the mail to its contacts.")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Refuse new mail of an account until it is resumed; what is queued goes on. Its contacts are told by mail."""
+    from relay.model.account import AccountState  # noqa: PLC0415
+    from relay.runtime.account_mail import paused  # noqa: PLC0415
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+
+    site = open_site(config)
+    write = paused(site.config.hostname, SteadyClock().now_ms(), reason)
+    with site.catalog() as catalog:
+        if catalog.accounts.require(account).state is AccountState.PAUSED:
+            changed = catalog.accounts.require(account)
+        else:
+            changed = catalog.reviews.change_account(account, write, state=AccountState.PAUSED)
+    record(site.data_dir, "account.state", account, {"state": "paused", "reason": reason or None})
+    _told(changed, f"Account {account} is paused.", as_json=as_json)
 
 
 @app.command()
@@ -89,10 +219,13 @@ def close(
 
 def _set(config: Any, account: str, state: str, *, as_json: bool) -> None:
     from relay.model.account import AccountState  # noqa: PLC0415
+    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         changed = catalog.accounts.set_state(account, AccountState(state))
+    record(site.data_dir, "account.state", account, {"state": state})
     _told(changed, f"Account {account} is {state}.", as_json=as_json)
 
 

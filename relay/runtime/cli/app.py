@@ -15,6 +15,7 @@ from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
 from relay.runtime.cli.check import check
 from relay.runtime.cli.classify import classify
+from relay.runtime.cli.configuration_set import app as configuration_set
 from relay.runtime.cli.credentials import app as credentials
 from relay.runtime.cli.demo import demo
 from relay.runtime.cli.dkim import app as dkim
@@ -31,6 +32,7 @@ from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
 from relay.runtime.cli.suppression import app as suppression
 from relay.runtime.cli.trace import trace
+from relay.runtime.cli.user import app as user
 
 EX_INTERRUPTED = 130
 EX_BROKEN_PIPE = 141
@@ -77,8 +79,10 @@ app.command("doctor", short_help="Look for what usually goes wrong.", rich_help_
 app.command("reset", short_help="Wipe all state of a stopped relay.", rich_help_panel=RUNNING)(reset)
 app.add_typer(account, name="account", rich_help_panel=SENDERS)
 app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
+app.add_typer(user, name="user", rich_help_panel=SENDERS)
 app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
 app.add_typer(dkim, name="dkim", rich_help_panel=SENDERS)
+app.add_typer(configuration_set, name="configuration-set", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
 app.command("smtp-password", short_help="Print the SMTP password of an access key.", rich_help_panel=SENDERS)(

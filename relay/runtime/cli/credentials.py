@@ -12,7 +12,7 @@ from relay.runtime.cli.output import iso, note, when, write_fields, write_json, 
 if TYPE_CHECKING:
     from relay.store.catalog_credentials import Credential, NewCredential
 
-app = typer.Typer(help="SMTP users and access keys.", no_args_is_help=True)
+app = typer.Typer(help="SMTP credentials and access keys.", no_args_is_help=True)
 
 SECRET_MAX_CHARACTERS = 1024
 
@@ -25,23 +25,35 @@ def create(
         bool, typer.Option("--access-key", help="An access key for the API, with an SMTP password.")
     ] = False,
     username: Annotated[str, typer.Option(help="A user name of your choice, instead of a random one.")] = "",
+    user: Annotated[
+        str,
+        typer.Option(
+            metavar="USER",
+            help="Whose policies it acts under. SMTP credentials make a user of their own that may send; an access "
+            "key without one may do everything.",
+            show_default=False,
+        ),
+    ] = "",
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create an SMTP user, or an access key; the password is shown now and never again."""
     from relay.errors import UsageError  # noqa: PLC0415
+    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
 
     if access_key and username:
         raise UsageError("An access key's id is always random; leave --username out.")
     site = open_site(config)
     with site.catalog() as catalog:
-        made = (
-            catalog.credentials.create_access_key(account, name)
-            if access_key
-            else catalog.credentials.create_smtp_user(account, name, username=username)
-        )
+        if access_key:
+            made = catalog.credentials.create_access_key(account, name, user=user)
+        else:
+            owner = user or new_user_name(SteadyClock().now_ms())
+            made = catalog.credentials.create_smtp_user(account, name, username=username, user=owner)
+    record(site.data_dir, "credentials.create", account, as_object(made.credential))
     _show_once(made, site.config.region, as_json=as_json)
 
 
@@ -56,6 +68,8 @@ def _show_once(made: "NewCredential", region: str, *, as_json: bool) -> None:
         write_json({**as_object(credential), "smtp": {"username": credential.username, "password": password}, **keys})
         return
     fields = {"account": credential.account}
+    if credential.user:
+        fields["user"] = credential.user
     if is_key:
         fields |= {"access key id": credential.username, "secret access key": made.secret}
     write_fields({**fields, "SMTP user name": credential.username, "SMTP password": password})
@@ -80,9 +94,17 @@ def list_(
         write_json_lines(as_object(credential) for credential in found)
         return
     write_table(
-        ("User name", "Kind", "Account", "Name", "Created", "Revoked"),
+        ("User name", "Kind", "Account", "User", "Name", "Created", "Revoked"),
         (
-            (one.username, one.kind, one.account, one.name or "-", when(one.created_ms), when(one.revoked_ms))
+            (
+                one.username,
+                one.kind,
+                one.account,
+                one.user or "-",
+                one.name or "-",
+                when(one.created_ms),
+                when(one.revoked_ms),
+            )
             for one in found
         ),
         empty="There are no credentials.",
@@ -97,10 +119,13 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """End a credential for good; its open sessions end before their next message."""
+    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         revoked = catalog.credentials.revoke(username)
+    record(site.data_dir, "credentials.revoke", revoked.account, as_object(revoked))
     if as_json:
         write_json(as_object(revoked))
     else:
@@ -147,7 +172,17 @@ def as_object(credential: "Credential") -> dict[str, Any]:
         "username": credential.username,
         "kind": str(credential.kind),
         "account": credential.account,
+        "user": credential.user or None,
         "name": credential.name or None,
         "created": iso(credential.created_ms),
         "revoked": iso(credential.revoked_ms),
     }
+
+
+def new_user_name(now_ms: int) -> str:
+    """Return a name for a user that comes with SMTP credentials: the time it was made, and what keeps it apart."""
+    import secrets  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms / 1000))
+    return f"ses-smtp-user.{moment}.{secrets.token_hex(2)}"

@@ -1,6 +1,5 @@
 """`relay quota`: how much an account may send."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,10 +28,13 @@ def set_(
     """Set limits; those not given stay as they are."""
     if daily is None and rate is None:
         raise UsageError("Give --daily, --rate or both.")
+    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         catalog.accounts.set_quota(account, daily_quota=daily, send_rate=rate)
+    record(site.data_dir, "quota.set", account, {"daily": daily, "rate": rate})
     show(account=account, config=config, as_json=as_json)
 
 
@@ -40,15 +42,16 @@ def set_(
 def show(
     *, account: AccountOption = DEFAULT_ACCOUNT, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show the limits of an account, and what it sent in the last 24 hours."""
+    """Show the limits of an account, and what it sent in the last 24 hours (QUOTA-006)."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.cli.spent import use_of  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         found = catalog.accounts.require(account)
-    sent = sent_last_day(site.data_dir, account)
+    use = use_of(site.data_dir, found)
     if as_json:
-        write_json({**as_object(found), "sentLast24Hours": sent})
+        write_json({**as_object(found), **use})
         return
     write_fields(
         {
@@ -57,18 +60,8 @@ def show(
             "sandbox": "yes" if found.sandbox else "no",
             "recipients in 24 hours": limit_text(found.daily_quota),
             "recipients a second": limit_text(found.send_rate),
-            "sent in the last 24 hours": str(sent),
+            "sent in the last 24 hours": use["sentLast24Hours"],
+            "remaining": "unlimited" if use["remaining"] is None else use["remaining"],
+            "used": "-" if use["usedPercent"] is None else f"{use['usedPercent']:g} %",
         }
     )
-
-
-def sent_last_day(data_dir: Path, account: str) -> int:
-    """Return the recipients accepted in the last 24 hours, as all shards count them (QUOTA-006)."""
-    from relay.policy.quota import first_minute  # noqa: PLC0415
-    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
-    from relay.store.adoption import shards_on_disk  # noqa: PLC0415
-    from relay.store.usage import read_usage  # noqa: PLC0415
-
-    since = first_minute(SteadyClock().now_ms())
-    usages = (read_usage(data_dir, shard, since) for shard in shards_on_disk(data_dir))
-    return sum(sum(usage.get(account, {}).values()) for usage in usages)

@@ -1,0 +1,80 @@
+"""The audit log: what administrators and the relay itself changed about accounts (AUDIT-001).
+
+`audit.jsonl` in the data directory, one JSON object a line, written and synced after the change it tells about.
+Several commands may write at a time. Secrets never come here. Full files are renamed and the oldest are dropped.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relay.errors import StorageError
+
+FILE_NAME = "audit.jsonl"
+SIZE_MAX_BYTES = 16 << 20
+KEPT = 10
+
+
+def record(
+    data_dir: Path, operation: str, account: str, parameters: Mapping[str, object], *, caller: str = ""
+) -> None:
+    """Write one line, without parameters that are None. Raise StorageError.
+
+    `caller` is who did it, by default the user of this process.
+    """
+    line = json.dumps(
+        {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "operation": operation,
+            "account": account,
+            "caller": caller or _user(),
+            "parameters": {name: value for name, value in parameters.items() if value is not None},
+        },
+        default=str,
+    )
+    path = data_dir / FILE_NAME
+    try:
+        with _locked(data_dir):
+            _rotate(path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(descriptor, line.encode() + b"\n")
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"The change is made, but {path} cannot be written: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _rotate(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size < SIZE_MAX_BYTES:
+            return
+        for number in range(KEPT - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(f"{path.name}.{number}").replace(path.with_name(f"{path.name}.{number + 1}"))
+        path.replace(path.with_name(f"{path.name}.1"))
+
+
+def _user() -> str:
+    """Return who runs this: the user that logged in where sudo says so."""
+    uid = os.environ.get("SUDO_UID", "")
+    number = int(uid) if uid.isdigit() else os.getuid()
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)

@@ -1,0 +1,347 @@
+"""`relay configuration-set`: rules that mail can be sent with (CFG-001 to CFG-017)."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
+from relay.runtime.cli.output import iso, when, write_fields, write_json, write_json_lines, write_table
+
+if TYPE_CHECKING:
+    from relay.model.configuration_set import ConfigurationSet
+
+app = typer.Typer(help="Configuration sets: rules that mail is sent with.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The configuration set.")]
+SendingOption = Annotated[
+    bool | None, typer.Option("--sending/--no-sending", help="Whether mail may be sent with it.", show_default=False)
+]
+MetricsOption = Annotated[
+    bool | None,
+    typer.Option("--reputation-metrics/--no-reputation-metrics", help="Count its bounces.", show_default=False),
+]
+TlsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls", metavar="POLICY", help="REQUIRE: its mail leaves over TLS only; OPTIONAL.", show_default=False
+    ),
+]
+PoolOption = Annotated[
+    str | None,
+    typer.Option("--pool", metavar="NAME", help='The pool of source addresses; "": the default.', show_default=False),
+]
+SecondsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-delivery-seconds",
+        metavar="N",
+        help="How long its mail is tried: 300 to 50400, 0: as long as all mail.",
+        show_default=False,
+    ),
+]
+ReasonsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--suppressed-reasons",
+        metavar="REASONS",
+        help="Which entries of the suppression list stop its mail: BOUNCE, COMPLAINT, both with a comma, `none`, or "
+        "`account` for all that the account's list has.",
+        show_default=False,
+    ),
+]
+RedirectOption = Annotated[
+    str | None,
+    typer.Option("--redirect-domain", metavar="DOMAIN", help='Domain of its links; "": none.', show_default=False),
+]
+HttpsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--https", metavar="POLICY", help="Of its links: OPTIONAL, REQUIRE or REQUIRE_OPEN_ONLY.", show_default=False
+    ),
+]
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    *,
+    sending: SendingOption = None,
+    reputation_metrics: MetricsOption = None,
+    tls: TlsOption = None,
+    pool: PoolOption = None,
+    max_delivery_seconds: SecondsOption = None,
+    suppressed_reasons: ReasonsOption = None,
+    redirect_domain: RedirectOption = None,
+    https: HttpsOption = None,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a configuration set; messages name it with the header X-SES-CONFIGURATION-SET."""
+    from relay.model.configuration_set import ConfigurationSet  # noqa: PLC0415
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    wanted = _changed(
+        ConfigurationSet(account, name),
+        sending_enabled=sending,
+        reputation_metrics=reputation_metrics,
+        tls_policy=tls,
+        sending_pool=pool,
+        max_delivery_seconds=max_delivery_seconds,
+        suppressed_reasons=suppressed_reasons,
+        redirect_domain=redirect_domain,
+        https_policy=https,
+    )
+    site = open_site(config)
+    with site.catalog() as catalog:
+        made = catalog.configuration_sets.create(wanted)
+    record(site.data_dir, "configuration-set.create", account, as_object(made))
+    _told(made, f"Configuration set {name} created.", as_json=as_json)
+
+
+@app.command("set")
+def set_(
+    name: NameArgument,
+    *,
+    sending: SendingOption = None,
+    reputation_metrics: MetricsOption = None,
+    tls: TlsOption = None,
+    pool: PoolOption = None,
+    max_delivery_seconds: SecondsOption = None,
+    suppressed_reasons: ReasonsOption = None,
+    redirect_domain: RedirectOption = None,
+    https: HttpsOption = None,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what is given; it holds for messages submitted from now on."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        wanted = _changed(
+            catalog.configuration_sets.require(account, name),
+            sending_enabled=sending,
+            reputation_metrics=reputation_metrics,
+            tls_policy=tls,
+            sending_pool=pool,
+            max_delivery_seconds=max_delivery_seconds,
+            suppressed_reasons=suppressed_reasons,
+            redirect_domain=redirect_domain,
+            https_policy=https,
+        )
+        made = catalog.configuration_sets.update(wanted)
+    record(site.data_dir, "configuration-set.set", account, as_object(made))
+    _told(made, f"Configuration set {name} changed.", as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    *, account: AccountOption = DEFAULT_ACCOUNT, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """List the configuration sets of an account."""
+    from relay.runtime.cli.paging import all_pages  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    with open_site(config).catalog() as catalog:
+        sets = catalog.configuration_sets
+        found = list(all_pages(lambda after: sets.list(account, after=after), lambda one: one.name))
+    if as_json:
+        write_json_lines(as_object(one) for one in found)
+        return
+    write_table(
+        ("Name", "Sending", "TLS", "Pool", "Created"),
+        (
+            (
+                one.name,
+                "yes" if one.sending_enabled else "no",
+                one.tls_policy,
+                one.sending_pool or "-",
+                when(one.created_ms),
+            )
+            for one in found
+        ),
+        empty=f"Account {account} has no configuration sets.",
+    )
+
+
+@app.command()
+def show(
+    name: NameArgument,
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a configuration set, its tags, and the identities whose default it is."""
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    with open_site(config).catalog() as catalog:
+        found = catalog.configuration_sets.require(account, name)
+        tags = catalog.configuration_sets.tags(account, name)
+        identities = catalog.configuration_sets.default_of(account, name)
+    if as_json:
+        write_json({**as_object(found), "tags": tags, "defaultOf": list(identities)})
+        return
+    write_fields(
+        {
+            "name": found.name,
+            "account": found.account,
+            "sending": "yes" if found.sending_enabled else "no",
+            "TLS": found.tls_policy,
+            "longest delivery": f"{found.max_delivery_seconds} s" if found.max_delivery_seconds else "as all mail",
+            "suppressed reasons": _reasons_text(found.suppressed_reasons),
+            "pool": found.sending_pool or "-",
+            "reputation metrics": "yes" if found.reputation_metrics else "no",
+            "redirect domain": found.redirect_domain or "-",
+            "HTTPS": found.https_policy,
+            "default of": ", ".join(identities) or "-",
+            "tags": ", ".join(f"{key}={value}" for key, value in tags.items()) or "-",
+            "created": when(found.created_ms),
+        }
+    )
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a configuration set; identities whose default it is are refused until they get another."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.output import note  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        identities = catalog.configuration_sets.default_of(account, name, limit=SHOWN_MAX)
+        catalog.configuration_sets.delete(account, name)
+    record(site.data_dir, "configuration-set.delete", account, {"name": name})
+    if as_json:
+        write_json({"account": account, "name": name, "defaultOf": list(identities)})
+        return
+    typer.echo(f"Configuration set {name} is deleted.")
+    if identities:
+        note(
+            f"Mail from {', '.join(identities)} is refused from now on: choose another default with "
+            "`relay configuration-set default`."
+        )
+
+
+@app.command()
+def default(
+    identity: Annotated[str, typer.Argument(metavar="IDENTITY", help="A domain or address of the account.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The configuration set; none: no default.")] = "",
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the configuration set of mail from an identity that names none."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        kept = catalog.identities.require(account, identity).identity.name
+        catalog.configuration_sets.set_default(account, kept, name)
+    record(site.data_dir, "configuration-set.default", account, {"identity": kept, "name": name})
+    if as_json:
+        write_json({"account": account, "identity": kept, "configurationSet": name or None})
+    else:
+        typer.echo(f"The default configuration set of {kept} is {name}." if name else f"{kept} has no default now.")
+
+
+@app.command()
+def tag(
+    name: NameArgument,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Tags to add or replace.")] = None,
+    *,
+    remove: Annotated[list[str] | None, typer.Option("--remove", metavar="KEY", help="A tag to remove.")] = None,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add and remove tags, all or none of them; show those there are."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    add = {key: value for key, _, value in (one.partition("=") for one in tags or ())}
+    site = open_site(config)
+    with site.catalog() as catalog:
+        kept = catalog.configuration_sets.change_tags(account, name, add, remove or ())
+    if add or remove:
+        record(site.data_dir, "configuration-set.tag", account, {"name": name, "add": add, "remove": remove})
+    if as_json:
+        write_json({"account": account, "name": name, "tags": kept})
+        return
+    write_table(("Key", "Value"), kept.items(), empty=f"Configuration set {name} has no tags.")
+
+
+SHOWN_MAX = 5
+
+
+def _changed(one: "ConfigurationSet", **given: Any) -> "ConfigurationSet":
+    """Return a set with the options that were given. Raise UsageError for words that are none."""
+    from relay.model.configuration_set import HttpsPolicy, TlsPolicy  # noqa: PLC0415
+
+    changes = {name: value for name, value in given.items() if value is not None}
+    if "tls_policy" in changes:
+        changes["tls_policy"] = _word(TlsPolicy, changes["tls_policy"], "TLS policy")
+    if "https_policy" in changes:
+        changes["https_policy"] = _word(HttpsPolicy, changes["https_policy"], "HTTPS policy")
+    if "suppressed_reasons" in changes:
+        changes["suppressed_reasons"] = _reasons(changes["suppressed_reasons"])
+    return replace(one, **changes)
+
+
+def _word(kind: Any, text: str, what: str) -> Any:
+    from relay.errors import UsageError  # noqa: PLC0415
+
+    try:
+        return kind(text.upper())
+    except ValueError:
+        raise UsageError(f"A {what} is one of {', '.join(kind)}, not {text[:80]!r}.") from None
+
+
+def _reasons(text: str) -> tuple[str, ...] | None:
+    if text.lower() == "account":
+        return None
+    if text.lower() == "none":
+        return ()
+    return tuple(dict.fromkeys(part.strip().upper() for part in text.split(",")))
+
+
+def _reasons_text(reasons: tuple[str, ...] | None) -> str:
+    return "as the account" if reasons is None else ", ".join(reasons) or "none"
+
+
+def _told(one: "ConfigurationSet", sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        write_json(as_object(one))
+    else:
+        typer.echo(sentence)
+
+
+def as_object(one: "ConfigurationSet") -> dict[str, Any]:
+    """Return a configuration set for programs."""
+    return {
+        "account": one.account,
+        "name": one.name,
+        "sendingEnabled": one.sending_enabled,
+        "tlsPolicy": str(one.tls_policy),
+        "sendingPool": one.sending_pool or None,
+        "maxDeliverySeconds": one.max_delivery_seconds or None,
+        "suppressedReasons": None if one.suppressed_reasons is None else list(one.suppressed_reasons),
+        "reputationMetrics": one.reputation_metrics,
+        "redirectDomain": one.redirect_domain or None,
+        "httpsPolicy": str(one.https_policy),
+        "created": iso(one.created_ms),
+    }

@@ -1,0 +1,175 @@
+"""`relay user`: whom credentials belong to, and what their policies say they may do."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
+from relay.runtime.cli.output import iso, when, write_json, write_json_lines, write_table
+
+app = typer.Typer(help="Users and their policies.", no_args_is_help=True)
+policy = typer.Typer(help="What a user may do.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
+
+DOCUMENT_MAX_BYTES = 1 << 20
+
+NameArgument = Annotated[str, typer.Argument(metavar="USER", help="The user.")]
+PolicyArgument = Annotated[str, typer.Argument(metavar="POLICY", help="The policy.")]
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a user that may do nothing yet; give it policies and credentials."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        made = catalog.users.create(account, name)
+    record(site.data_dir, "user.create", account, {"user": name})
+    if as_json:
+        write_json({"account": account, "user": made.name, "created": iso(made.created_ms)})
+    else:
+        typer.echo(f"User {name} of account {account} created.")
+
+
+@app.command("list")
+def list_(
+    *, account: AccountOption = DEFAULT_ACCOUNT, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """List the users of an account."""
+    from relay.runtime.cli.paging import all_pages  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    with open_site(config).catalog() as catalog:
+        found = list(all_pages(lambda after: catalog.users.list(account, after=after), lambda user: user.name))
+    if as_json:
+        write_json_lines(
+            {
+                "account": user.account,
+                "user": user.name,
+                "created": iso(user.created_ms),
+                "policies": user.policies,
+                "credentials": user.credentials,
+            }
+            for user in found
+        )
+        return
+    write_table(
+        ("User", "Policies", "Credentials", "Created"),
+        ((user.name, user.policies, user.credentials, when(user.created_ms)) for user in found),
+        empty=f"Account {account} has no users.",
+    )
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a user with its policies; its credentials end for good, open sessions before their next message."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        revoked = catalog.users.delete(account, name)
+    record(site.data_dir, "user.delete", account, {"user": name, "revoked": revoked})
+    if as_json:
+        write_json({"account": account, "user": name, "revoked": revoked})
+    else:
+        typer.echo(f"User {name} is deleted; {revoked} of its credentials ended.")
+
+
+@policy.command()
+def put(
+    user: NameArgument,
+    name: PolicyArgument,
+    document: Annotated[Path, typer.Argument(metavar="FILE", help="The policy as JSON; -: standard input.")],
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a user a policy, or replace the one of this name; it holds from the next request on."""
+    from relay.errors import UsageError  # noqa: PLC0415
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    try:
+        text = sys.stdin.read(DOCUMENT_MAX_BYTES) if str(document) == "-" else _read(document)
+    except UnicodeDecodeError:
+        raise UsageError(f"{document} is no text in UTF-8.") from None
+    site = open_site(config)
+    with site.catalog() as catalog:
+        catalog.users.put_policy(account, user, name, text)
+    record(site.data_dir, "user.policy.put", account, {"user": user, "policy": name, "document": text})
+    _told(account, user, name, f"User {user} has the policy {name}.", as_json=as_json)
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="utf-8") as stream:
+        return stream.read(DOCUMENT_MAX_BYTES)
+
+
+@policy.command("list")
+def list_policies(
+    user: NameArgument,
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the policies of a user with their documents."""
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    with open_site(config).catalog() as catalog:
+        found = catalog.users.policies(account, user)
+    if as_json:
+        write_json_lines(
+            {"policy": one.name, "updated": iso(one.updated_ms), "document": one.document} for one in found
+        )
+        return
+    write_table(
+        ("Policy", "Changed", "Document"),
+        ((one.name, when(one.updated_ms), " ".join(one.document.split())) for one in found),
+        empty=f"User {user} has no policies: it may do nothing.",
+    )
+
+
+@policy.command("delete")
+def delete_policy(
+    user: NameArgument,
+    name: PolicyArgument,
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a policy from a user; what it allowed is refused from the next request on."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        catalog.users.delete_policy(account, user, name)
+    record(site.data_dir, "user.policy.delete", account, {"user": user, "policy": name})
+    _told(account, user, name, f"User {user} no longer has the policy {name}.", as_json=as_json)
+
+
+def _told(account: str, user: str, name: str, sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        write_json({"account": account, "user": user, "policy": name})
+    else:
+        typer.echo(sentence)
