@@ -39,6 +39,7 @@ from relay.smtp.client_answer import Answer, local_failure, local_refusal
 
 _DOMAINS_MAX = 20_000
 _SITES_KEPT = 5_000
+_TLS_ONLY = " over TLS only"
 
 
 class OutboundDelivery:
@@ -114,11 +115,11 @@ class OutboundDelivery:
         domain = job.delivery.domain
         route = self._routes.find(domain)
         if route is not None:
-            self._route_site(route).add(item)
+            self._route_site(route, item).add(item)
             return
         hosts = self._resolver.known_mail_hosts(domain)
         if hosts is not None:
-            known = self._by_domain.get(domain)
+            known = self._by_domain.get(domain + _suffix(item))
             if known is not None and known[0] is hosts:
                 known[1].add(item)
                 return
@@ -160,16 +161,19 @@ class OutboundDelivery:
 
     # --- routing ---
 
-    def _route_site(self, route: Route) -> Site:
+    def _route_site(self, route: Route, item: Item) -> Site:
         name = f"route {route.host}:{route.port} {route.username} {route.tls.value} {route.several_recipients}"
-        return self._site(name, (MailHost(0, route.host),), route)
+        return self._site(name, (MailHost(0, route.host),), route, item)
 
-    def _site(self, name: str, hosts: tuple[MailHost, ...], route: Route | None) -> Site:
+    def _site(self, name: str, hosts: tuple[MailHost, ...], route: Route | None, item: Item) -> Site:
+        """Return the site of some hosts: one for deliveries that may leave over TLS only, another for the rest."""
+        suffix = _suffix(item)
+        name += suffix
         site = self._sites.get(name)
         if site is None:
             if len(self._sites) >= self._sweep_at:
                 self._sweep()
-            site = self._sites[name] = Site(name, hosts, route, self)
+            site = self._sites[name] = Site(name, hosts, route, self, tls_required=bool(suffix))
         site.hosts = hosts
         site.route = route
         return site
@@ -189,7 +193,7 @@ class OutboundDelivery:
             return
         literal = literal_address(domain)
         if literal:
-            self._site(f"[{literal}]", (MailHost(0, literal),), None).add(item)
+            self._site(f"[{literal}]", (MailHost(0, literal),), None, item).add(item)
             return
         waiting = self._lookups.get(domain)
         if waiting is not None:
@@ -216,12 +220,13 @@ class OutboundDelivery:
         if never is not None:
             self._answer_soon(items, never, nxdomain=hosts.nxdomain)
             return
-        site = self._site(mx.site_name(usable), usable, None)
+        name = mx.site_name(usable)
         if len(self._by_domain) >= _DOMAINS_MAX:
             self._by_domain.clear()
-        self._by_domain[domain] = (hosts, site)
         for item in items:
             if item.waiting:
+                site = self._site(name, usable, None, item)
+                self._by_domain[domain + _suffix(item)] = (hosts, site)
                 site.add(item)
 
     def _never(self, hosts: MailHosts, usable: tuple[MailHost, ...], domain: str) -> Answer | None:
@@ -377,6 +382,11 @@ class OutboundDelivery:
     def waiting(self) -> list[Delivery]:
         """Return the deliveries that have not started."""
         return [item.job.delivery for item in self._items.values()]
+
+
+def _suffix(item: Item) -> str:
+    """Return what tells the site of a delivery that may leave over TLS only from that of others (TLS-004)."""
+    return _TLS_ONLY if item.job.delivery.message.options.tls_required else ""
 
 
 def _nothing() -> None:

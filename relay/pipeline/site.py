@@ -1,5 +1,8 @@
 """A site: one set of mail exchangers, the deliveries that wait for it, and its connections.
 
+Deliveries that may leave over TLS only have a site of their own beside the one of the same hosts, so that no
+connection in clear is ever theirs (TLS-004).
+
 A connection is opened while deliveries wait and fewer than `limit` are open. `limit` starts low, rises by one with
 each delivery, and falls to what the hosts bear when they refuse a connection while others are open; then nothing is
 deferred or bounced. Only when the last connection that could be made fails do the waiting deliveries get its answer,
@@ -18,7 +21,7 @@ from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
 from relay.ports import MailHost
 from relay.schedule.lanes import Lanes
-from relay.schedule.route import Route
+from relay.schedule.route import Route, TlsMode
 from relay.smtp.client_answer import Answer, Fault
 
 
@@ -76,10 +79,19 @@ class SiteOwner(Protocol):
 class Site:
     """Queue and connections of one destination."""
 
-    def __init__(self, name: str, hosts: Sequence[MailHost], route: Route | None, owner: SiteOwner) -> None:
+    def __init__(
+        self,
+        name: str,
+        hosts: Sequence[MailHost],
+        route: Route | None,
+        owner: SiteOwner,
+        *,
+        tls_required: bool = False,
+    ) -> None:
         self.name = name
         self.hosts = hosts
         self.route = route
+        self.tls_required = tls_required
         self.queue: Lanes[Item] = Lanes()
         self.sessions: set[Session] = set()
         self._owner = owner
@@ -90,6 +102,12 @@ class Site:
         self._dead_until = 0.0
         self._dead_answer: Answer | None = None
         self._dead_target: Target | None = None
+
+    @property
+    def tls(self) -> TlsMode:
+        """How its connections are secured: as route or settings say, or by TLS in any case."""
+        mode = self.route.tls if self.route else self._owner.settings.tls
+        return TlsMode.REQUIRE if self.tls_required and mode is not TlsMode.IMPLICIT else mode
 
     @property
     def unused(self) -> bool:

@@ -150,7 +150,7 @@ class Walk:
             self._next()
             return
         route = self._site.route
-        mode = route.tls if route else settings.tls
+        mode = self._site.tls
         self.session = Session(
             setup=self,
             owner=self._site,
@@ -165,7 +165,7 @@ class Walk:
                 connect_timeout_seconds=settings.connect_timeout_seconds,
                 source_address=source,
                 server_name=target.host,
-                tls_verified=route is not None and mode in _VERIFIED,
+                tls_verified=route is not None and route.tls in _VERIFIED,
             ),
         )
 
@@ -224,9 +224,7 @@ class Walk:
         settings = self._context.settings
         now = self._context.clock.monotonic()
         habits = self._context.memory.learn(target.address, target.port)
-        route = self._site.route
-        mode = route.tls if route else settings.tls
-        if answer.fault is Fault.TLS and mode is TlsMode.OPPORTUNISTIC and habits.clear_until <= now:
+        if answer.fault is Fault.TLS and self._site.tls is TlsMode.OPPORTUNISTIC and habits.clear_until <= now:
             habits.clear_until = now + max(settings.tls_failure_memory_seconds, FAILED_SECONDS)
             return True
         if answer.fault is Fault.EHLO and habits.helo_until <= now:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from relay.model.content import Content
-from relay.model.message import Delivery, Message
+from relay.model.message import Delivery, Message, SendOptions
 from relay.model.outcome import Outcome
 from relay.net.connection import TcpConnector
 from relay.net.guard import Guard
@@ -77,6 +77,7 @@ class Bench:
             smtputf8=flags.get("smtputf8", False),
             eight_bit=flags.get("eight_bit", False),
             mail_json=b"{}",
+            options=SendOptions(tls_required=flags.get("tls_required", False)),
         )
         load = flags.get("load") or (lambda: content)
         return Job(Delivery(message, index, recipient, attempts=attempts), sender, load)

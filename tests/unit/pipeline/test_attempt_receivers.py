@@ -585,3 +585,60 @@ def test_implicit_tls_checks_name_and_trust(trusted):
             assert b.net.received == []
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("script", [*TLS_MODES, "tls"])
+@pytest.mark.req("TLS-004", "CFG-005")
+def test_a_message_that_requires_tls_never_leaves_in_clear(script, routed):
+    """Beside others to the same host, which may; any certificate will do."""
+
+    async def run():
+        async with bench({"a.test": [script]}, timeouts=QUICK) as b:
+            host = b.net.hosts["mx1.a.test"]
+            if routed:
+                route = Route("*", host.address, b.net.port, TlsMode.OPPORTUNISTIC)
+                b.outbound.apply(replace(b.outbound.settings, routes=(route,)))
+            assert (await b.one("before@a.test")).verdict is Verdict.DELIVERED
+            b.send("strict@a.test", tls_required=True)
+            b.send("beside@a.test")
+            await b.wait(3)
+            outcomes = {job.delivery.recipient: outcome for job, outcome in b.outcomes}
+            assert outcomes["beside@a.test"].verdict is Verdict.DELIVERED
+            arrived = {received.recipients[0]: received.tls for received in host.received}
+            if script in ("tls", "tls-inject"):
+                assert outcomes["strict@a.test"].tls == arrived["strict@a.test"] == "TLSv1.3"
+            else:
+                strict = outcomes["strict@a.test"]
+                assert (strict.verdict, strict.stage) == (Verdict.TEMPORARY, Stage.TLS), strict
+                assert sorted(arrived) == ["before@a.test", "beside@a.test"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.req("TLS-004")
+def test_a_route_without_tls_is_no_way_for_a_message_that_requires_it():
+    async def run():
+        async with bench({"a.test": ["tls"]}, timeouts=QUICK) as b:
+            host = b.net.hosts["mx1.a.test"]
+            route = Route("*", host.address, b.net.port, TlsMode.NONE)
+            b.outbound.apply(replace(b.outbound.settings, routes=(route,)))
+            b.send("strict@a.test", tls_required=True)
+            b.send("other@a.test")
+            await b.wait(2)
+            arrived = {received.recipients[0]: received.tls for received in host.received}
+            assert arrived == {"strict@a.test": "TLSv1.3", "other@a.test": ""}
+
+    asyncio.run(run())
+
+
+@pytest.mark.req("TLS-004")
+def test_a_message_that_requires_tls_takes_a_route_with_implicit_tls_as_it_is():
+    async def run():
+        async with bench({"hub.test": ["implicit"]}) as b:
+            route_to(b, "mx1.hub.test")
+            b.send("strict@a.test", tls_required=True)
+            (outcome,) = await b.wait(1)
+            assert (outcome.verdict, outcome.tls) == (Verdict.DELIVERED, "TLSv1.3")
+
+    asyncio.run(run())
