@@ -71,8 +71,12 @@ def mail(
     destination: Sequence[str],
     source_ip: str,
     caller: str,
+    configuration_set: str = "",
 ) -> bytes:
-    """Return the EventMail object of a message. `destination` are all its recipients, `caller` who sent it."""
+    """Return the EventMail object of a message.
+
+    `destination` are all its recipients, `caller` who sent it, `configuration_set` the one it was sent with.
+    """
     headers, truncated = _headers(shaped.submitted)
     return orjson.dumps(
         {
@@ -85,7 +89,7 @@ def mail(
             "headersTruncated": truncated,
             "headers": headers,
             "commonHeaders": _common_headers(shaped, message_id),
-            "tags": _tags(shaped, source_ip, caller),
+            "tags": _tags(shaped, source_ip, caller, configuration_set),
         }
     )
 
@@ -135,11 +139,11 @@ def _list(text: str) -> list[str]:
 _short_list = lru_cache(maxsize=1024)(_list)
 
 
-def _tags(shaped: Shaped, source_ip: str, caller: str) -> dict[str, list[str]]:
+def _tags(shaped: Shaped, source_ip: str, caller: str, configuration_set: str) -> dict[str, list[str]]:
     """Return tags as arrays, the relay's own after the submitter's (TAG-004, TAG-006)."""
     tags: dict[str, list[str]] = {name: [value] for name, value in shaped.controls.tags}
-    if shaped.controls.configuration_set:
-        tags["ses:configuration-set"] = [shaped.controls.configuration_set]
+    if configuration_set:
+        tags["ses:configuration-set"] = [configuration_set]
     tags["ses:source-ip"] = [source_ip]
     tags["ses:from-domain"] = [shaped.author.domain]
     tags["ses:caller-identity"] = [caller]

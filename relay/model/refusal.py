@@ -25,10 +25,20 @@ class Reason(Enum):
     )
     ACCESS_DENIED = (554, "5.7.1", "Access denied: %s", "access_denied")
     INVALID_ARN = (554, "5.6.0", "Transaction failed: %s", "arn")
-    ACCOUNT_PAUSED = (554, "5.7.1", "Message rejected: Sending paused for this account.", "account_paused")
+    ACCOUNT_PAUSED = (
+        554,
+        "5.7.1",
+        (
+            "Message rejected: Sending paused for this account. For more information, please check the inbox of the "
+            "email address associated with your AWS account."
+        ),
+        "account_paused",
+    )
     ACCOUNT_CLOSED = (535, "5.7.8", "Account not subscribed to SES", "account_closed")
     QUOTA_EXCEEDED = (454, "4.7.0", "Throttling failure: Daily message quota exceeded", "daily_quota")
     RATE_EXCEEDED = (454, "4.7.0", "Throttling failure: Maximum sending rate exceeded", "send_rate")
+    SET_UNKNOWN = (554, "5.6.0", "Message rejected: Configuration set does not exist", "configuration_set")
+    SET_PAUSED = (554, "5.7.1", "Message rejected: Sending paused for configuration set %s.", "set_paused")
     TOO_MANY_RECIPIENTS = (554, "5.5.3", "Transaction failed: Recipient count exceeds %s.", "recipients")
     NO_RECIPIENTS = (554, "5.5.1", "No valid recipients", "no_recipients")
     MESSAGE_TOO_LONG = (552, "5.3.4", "Message is too long.", "size")

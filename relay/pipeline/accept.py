@@ -1,11 +1,11 @@
 """Accept: from a submission to a promise kept on disk, or one refusal and nothing queued (FLOW-001, 002, 005, 022).
 
 The checks run in the order of FLOW-022 and the first failure is the answer: account, syntax and size, recipients,
-identities, rate and quota. Suppressed recipients are accepted and never contacted, and so is everybody when the
-message has the EICAR test file in it (SIM-011). Recipients at the mailbox simulator count against the rate and not
-against the quota (QUOTA-003). Shaping and signing come last, so that nothing is signed that is refused. A submission
-crosses at most two waits: permits (limited accounts only) and the commit; one whose body is a file, also the search
-for the test file.
+configuration set, identities, sandbox, rate and quota. Suppressed recipients are accepted and never contacted, and so
+is everybody when the message has the EICAR test file in it (SIM-011). Recipients at the mailbox simulator count
+against the rate and not against the quota (QUOTA-003). Shaping and signing come last, so that nothing is signed that
+is refused. A submission crosses at most two waits: permits (limited accounts only) and the commit; one whose body is
+a file, also the search for the test file.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ from relay.mail.attachments import ContentRules
 from relay.mail.compose import Shaped, ShapeRules, needs_helper, shape
 from relay.mail.eicar import contains_eicar
 from relay.mail.headers import join_head
-from relay.model.account import Account, AccountState, Identity, MailFromFallback
+from relay.model.account import Account, AccountState, Identity, MailFromFallback, SuppressionEntry
+from relay.model.configuration_set import ConfigurationSet, TlsPolicy
 from relay.model.content import BodyFile, Content
 from relay.model.delivery import DeliveryState
 from relay.model.ids import new_message_id
@@ -36,7 +37,8 @@ from relay.model.refusal import Accepted, Reason, Refusal
 from relay.model.scan import Scan, ScanVerdict
 from relay.policy.arn import IdentityArn
 from relay.policy.identity import failed_identities, not_verified
-from relay.policy.simulator import Scenario, scenario_of, simulated_recipients
+from relay.policy.sandbox import unverified_recipients
+from relay.policy.simulator import Scenario, is_simulator_address, scenario_of, simulated_recipients
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
 from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, SigningKey, Spool
 from relay.schedule.bandwidth import LargeMail
@@ -70,6 +72,7 @@ class AcceptRules:
 class _Request:
     """A submission on its way; `message_id` and `now_ms` are fixed once, at the first check.
 
+    `configuration_set` is the one it is sent with, by name or as the default of its identity;
     `simulated` are the positions of recipients at the mailbox simulator; `bad_content`: it is delivered to nobody.
     """
 
@@ -78,6 +81,7 @@ class _Request:
     recipients: tuple[str, ...]
     shaped: Shaped
     identity: Identity
+    configuration_set: ConfigurationSet | None
     mail_from_domain: str
     message_id: str
     now_ms: int
@@ -198,12 +202,9 @@ class Accept:
             return Refusal(Reason.NO_RECIPIENTS)
         if len(recipients) > self.rules.recipients_max:
             return Refusal(Reason.TOO_MANY_RECIPIENTS, str(self.rules.recipients_max))
-        identity = self._identity(account, submission, shaped)
-        if isinstance(identity, Refusal):
-            return identity
-        mail_from = _mail_from_domain(identity)
-        if isinstance(mail_from, Refusal):
-            return mail_from
+        sending = self._sending(account, submission, shaped, recipients)
+        if isinstance(sending, Refusal):
+            return sending
         simulated = simulated_recipients(recipients, self.rules.shape.hostname)
         body = submission.content.body
         if bad_content is None and isinstance(body, bytes):
@@ -213,8 +214,7 @@ class Accept:
             account,
             recipients,
             shaped,
-            identity,
-            mail_from,
+            *sending,
             message_id,
             now_ms,
             begun,
@@ -232,6 +232,27 @@ class Accept:
             self._log.error("the catalog cannot be read", error=str(error))
             return Refusal(Reason.TEMPORARY)
 
+    def _sending(
+        self, account: Account, submission: Submission, shaped: Shaped, recipients: Sequence[str]
+    ) -> tuple[Identity, ConfigurationSet | None, str] | Refusal:
+        """Return the identity, the configuration set and the MAIL FROM domain that a message is sent with."""
+        named = shaped.controls.configuration_set
+        chosen = self._configuration_set(account, named)
+        if isinstance(chosen, Refusal):
+            return chosen
+        identity = self._identity(account, submission, shaped)
+        if isinstance(identity, Refusal):
+            return identity
+        if not named:
+            chosen = self._configuration_set(account, identity.configuration_set)
+            if isinstance(chosen, Refusal):
+                return chosen
+        refusal = self._sandbox(account, recipients)
+        if refusal is not None:
+            return refusal
+        mail_from = _mail_from_domain(identity)
+        return mail_from if isinstance(mail_from, Refusal) else (identity, chosen, mail_from)
+
     def _account(self, submission: Submission) -> Account | Refusal:
         if submission.principal:
             principal = self._directory.principal(submission.principal)
@@ -243,6 +264,24 @@ class Accept:
         if account.state is AccountState.PAUSED:
             return Refusal(Reason.ACCOUNT_PAUSED)
         return account
+
+    def _configuration_set(self, account: Account, name: str) -> ConfigurationSet | Refusal | None:
+        """Return a set of the account that may be sent with, None without a name (CFG-009, CFG-013, CFG-017)."""
+        if not name:
+            return None
+        found = self._directory.configuration_set(account.account_id, name)
+        if found is None:
+            return Refusal(Reason.SET_UNKNOWN, name)
+        return found if found.sending_enabled else Refusal(Reason.SET_PAUSED, name)
+
+    def _sandbox(self, account: Account, recipients: Sequence[str]) -> Refusal | None:
+        """Refuse recipients that an account in the sandbox may not write to (SBX-002)."""
+        if not account.sandbox:
+            return None
+        verified = partial(self._covered, account.account_id)
+        simulated = partial(is_simulator_address, hostname=self.rules.shape.hostname)
+        failed = unverified_recipients(recipients, verified, simulated)
+        return not_verified(failed, self.rules.region) if failed else None
 
     def _identity(self, account: Account, submission: Submission, shaped: Shaped) -> Identity | Refusal:
         """Return the identity of the author when everybody named as a sender is ours (HDR-011, ERR-001)."""
@@ -303,7 +342,7 @@ class Accept:
             account=request.account.account_id,
             sender=submission.sender,
             accepted_ms=request.now_ms,
-            expires_ms=request.now_ms + self.rules.lifetime_ms,
+            expires_ms=request.now_ms + (_lifetime_ms(request.configuration_set) or self.rules.lifetime_ms),
             size_bytes=content.size_bytes,
             smtputf8=submission.smtputf8,
             eight_bit=shaped.facts.eight_bit,
@@ -318,8 +357,7 @@ class Accept:
 
     def _promised(self, message: Message, request: _Request) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
         """Return what is to be delivered, and what is known of those who are not contacted."""
-        lookup = partial(self._directory.suppressed, request.account.account_id)
-        suppressed = suppressed_recipients(request.recipients, lookup)
+        suppressed = suppressed_recipients(request.recipients, partial(self._suppressed, request))
         silent = {one.index for one in suppressed}
         listed = [index for index in request.simulated if index not in silent and _plays_listed(request, index)]
         events = _suppressed_events(message, suppressed)
@@ -327,6 +365,14 @@ class Accept:
             recipients = [request.recipients[index] for index in listed]
             events.append(_listed_event(message, listed[0], recipients))
         return _deliveries(message, request.recipients, silent.union(listed)), events
+
+    def _suppressed(self, request: _Request, address: str) -> SuppressionEntry | None:
+        """Return the entry that stops an address: one whose reason counts for the configuration set (SUPP-019)."""
+        entry = self._directory.suppressed(request.account.account_id, address)
+        if entry is None or request.configuration_set is None:
+            return entry
+        counted = request.configuration_set.suppressed_reasons
+        return entry if counted is None or entry.reason in counted else None
 
     def _signed_head(self, request: _Request) -> bytes:
         """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
@@ -358,6 +404,7 @@ class Accept:
             destination=request.recipients,
             source_ip=submission.source_address,
             caller=submission.principal or account,
+            configuration_set=request.configuration_set.name if request.configuration_set else "",
         )
 
     # --- log and metrics -----------------------------------------------------------------------------------------
@@ -367,6 +414,7 @@ class Accept:
             "refused",
             reason=refusal.reason.label,
             text=refusal.text,
+            detail=refusal.detail,
             account=submission.account,
             sender=submission.sender,
             recipients=len(submission.recipients),
@@ -417,10 +465,22 @@ def _mail_from_domain(identity: Identity) -> str | Refusal:
     return ""
 
 
+def _lifetime_ms(configuration_set: ConfigurationSet | None) -> int:
+    """Return how long a configuration set lets its mail be tried, 0 where it does not say."""
+    return configuration_set.max_delivery_seconds * 1000 if configuration_set else 0
+
+
 def _options(request: _Request) -> SendOptions:
-    if not request.mail_from_domain:
-        return DEFAULT_OPTIONS
-    return SendOptions(mail_from_domain=request.mail_from_domain)
+    """Return how a message is sent: from which domain, and as its configuration set says."""
+    chosen = request.configuration_set
+    if chosen is None:
+        return SendOptions(mail_from_domain=request.mail_from_domain) if request.mail_from_domain else DEFAULT_OPTIONS
+    return SendOptions(
+        mail_from_domain=request.mail_from_domain,
+        configuration_set=chosen.name,
+        tls_required=chosen.tls_policy is TlsPolicy.REQUIRE,
+        pool=chosen.sending_pool,
+    )
 
 
 def _answer_or_discard(answer: Answer, discard: Callable[[], None], outcome: Accepted | Refusal) -> None:

@@ -25,6 +25,7 @@ def mail(head=HEAD, **changes):
         destination=("someone@rcpt.example", "other@rcpt.example"),
         source_ip="192.0.2.1",
         caller="user",
+        configuration_set="one",
     )
 
 
