@@ -60,6 +60,10 @@ class Reason(Enum):
     BAD_BOUNCE_TOKEN = (550, "5.1.1", "%s mailbox unavailable", "bounce_token")
     NOT_LOCAL = (530, "5.7.0", "Authentication required", "not_local")
     NO_SUCH_USER = (550, "5.1.1", "%s mailbox unavailable", "unknown_user")
+    INVALID_SENDER = (553, "5.1.7", "<%s> Invalid email address", "sender_syntax")
+    INVALID_RECIPIENT = (553, "5.1.3", "<%s> address unknown", "recipient_syntax")
+    TIMED_OUT = (451, "4.4.2", "Timeout waiting for data from client", "timeout")
+    TOO_MANY_CONNECTIONS = (421, "4.7.0", "Too many concurrent SMTP connections", "connections")
 
     def __init__(self, code: int, enhanced: str, text: str, label: str) -> None:
         self.code = code

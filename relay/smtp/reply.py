@@ -2,11 +2,14 @@
 
 A `Reply` is rendered once, both ways; a session picks the form its listener was configured for (SMTP-031,
 decision 1). Greetings, EHLO answers and intermediate replies never carry an enhanced code (RFC 2034 section 4).
-Texts that clients match on are the contract of docs/spec/sending.md, group SMTP; the rest is plain words.
+Texts that clients match on are the contract of docs/spec/sending.md, group SMTP; those of refusals are in the one
+table of `relay.model.refusal`; the rest is plain words.
 """
 
 import re
 from typing import Final
+
+from relay.model.refusal import Reason, Refusal
 
 TEXT_MAX_CHARACTERS = 480  # RFC 5321 section 4.5.3.1.5: 512 octets with codes and CRLF
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -39,6 +42,11 @@ def _render(code: int, lines: list[str] | tuple[str, ...]) -> bytes:
     return f"{head}{code} {printable(lines[-1])}\r\n".encode("ascii")
 
 
+def _of(reason: Reason) -> Reply:
+    """Return the reply of a reason: its text is kept in the one table that all doors share."""
+    return Reply(reason.code, reason.enhanced, reason.text)
+
+
 OK = Reply(250, "2.0.0", "Ok")
 SENDER_OK = Reply(250, "2.1.0", "Ok")
 RECIPIENT_OK = Reply(250, "2.1.5", "Ok")
@@ -65,16 +73,16 @@ UNKNOWN_MECHANISM = Reply(504, "5.5.4", "Unrecognized authentication type")
 AUTH_CANCELLED = Reply(501, "5.7.0", "Authentication cancelled")
 AUTH_UNDECODABLE = Reply(501, "5.5.2", "Cannot decode authentication response")
 TLS_REQUIRED = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
-AUTH_REQUIRED = Reply(530, "5.7.0", "Authentication required")
-TOO_LARGE = Reply(552, "5.3.4", "Message is too long.")
+AUTH_REQUIRED = _of(Reason.NOT_LOCAL)
+TOO_LARGE = _of(Reason.MESSAGE_TOO_LONG)
 UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Parameter not recognized or not implemented")
-NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
+NO_RECIPIENTS = _of(Reason.NO_RECIPIENTS)
 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
-TEMPORARY = Reply(451, "4.3.0", "Temporary service failure")
-AUTH_TEMPORARY = Reply(454, "4.7.0", "Temporary authentication failure")
-TIMED_OUT = Reply(451, "4.4.2", "Timeout waiting for data from client")
-TOO_MANY_CONNECTIONS = Reply(421, "4.7.0", "Too many concurrent SMTP connections")
+TEMPORARY = _of(Reason.TEMPORARY)
+AUTH_TEMPORARY = _of(Reason.AUTH_TEMPORARY)
+TIMED_OUT = _of(Reason.TIMED_OUT)
+TOO_MANY_CONNECTIONS = _of(Reason.TOO_MANY_CONNECTIONS)
 TOO_MANY_NEW_CONNECTIONS = Reply(421, "4.7.0", "Too many new SMTP connections in a minute")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors")
 TOO_MANY_COMMANDS = Reply(421, "4.7.0", "Too many commands without a message")
@@ -91,9 +99,13 @@ def acceptance(message_id: str, *, enhanced: bool) -> bytes:
 
 def invalid_sender(argument: str) -> Reply:
     """Return the reply to a malformed MAIL argument (SMTP-015)."""
-    return Reply(553, "5.1.7", f"<{printable(argument, 256)}> Invalid email address")
+    return _about(Reason.INVALID_SENDER, argument)
 
 
 def invalid_recipient(argument: str) -> Reply:
     """Return the reply to a malformed RCPT argument (SMTP-015)."""
-    return Reply(553, "5.1.3", f"<{printable(argument, 256)}> address unknown")
+    return _about(Reason.INVALID_RECIPIENT, argument)
+
+
+def _about(reason: Reason, argument: str) -> Reply:
+    return Reply(reason.code, reason.enhanced, Refusal(reason, printable(argument, 256)).text)
