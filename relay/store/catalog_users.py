@@ -1,14 +1,15 @@
 """Users of the catalog: whom credentials belong to, and the policies that say what they may do (AUTHZ-013).
 
-What a policy means is decided elsewhere; here its text is kept whole. A user without any policy may do nothing.
+What a policy means is decided in `relay.policy`; here its text is kept as it was given. A user without any policy
+may do nothing.
 """
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.errors import UsageError
+from relay.policy.document import Faults, parse_user_policy
 from relay.store.catalog_tables import Tables
 
 USERS_MAX = 5000  # of one account
@@ -25,9 +26,6 @@ SENDING_POLICY = json.dumps(  # smtp-credentials.md
 
 _NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}\Z")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,128}\Z")
-
-CheckDocument = Callable[[str], object]
-"""Raises UsageError for a document that is no policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +46,6 @@ class StoredPolicy:
     name: str
     document: str
     updated_ms: int
-
-
-def require_json_object(document: str) -> None:
-    """Raise UsageError when a text is no JSON object: the least that every policy is."""
-    try:
-        value = json.loads(document)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"The policy document is no JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise UsageError('The policy document must be a JSON object, such as {"Statement": [...]}.')
 
 
 class Users:
@@ -97,13 +85,13 @@ class Users:
             values = {"account": account, "user": name, "now_ms": self._tables.now_ms()}
             return self._tables.run("revoke_credentials_of", values)
 
-    def put_policy(
-        self, account: str, user: str, name: str, document: str, *, check: CheckDocument = require_json_object
-    ) -> None:
+    def put_policy(self, account: str, user: str, name: str, document: str) -> None:
         """Add a policy, or replace the one of this name; it holds from the next request on."""
         if not _POLICY_NAME.match(name):
             raise UsageError(f"A policy name has 1 to 128 letters, digits and +=,.@_-; {name[:80]!r} does not fit.")
-        check(document)
+        read = parse_user_policy(name, document)
+        if isinstance(read, Faults):
+            raise UsageError(f"The policy was not stored.\n{read}")
         values = {"account": account, "user": user, "name": name, "document": document}
         with self._tables.writing(account):
             self.require(account, user)

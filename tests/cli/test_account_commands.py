@@ -146,16 +146,20 @@ def test_users_and_policies(site, tmp_path, monkeypatch):
     (key,) = site.json("credentials", "create", "--access-key", "--user", "billing")
     assert key["user"] == "billing"
     file = tmp_path / "policy.json"
-    file.write_text('{"Statement": []}')
+    allow = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:*", "Resource": "*"}]}'
+    file.write_text(allow)
     site.call("user", "policy", "put", "billing", "mine", str(file))
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"Id": "second"}'))
+    monkeypatch.setattr("sys.stdin", io.StringIO(allow.replace("Allow", "Deny")))
     site.call("user", "policy", "put", "billing", "mine", "-")
-    assert [one["document"] for one in site.json("user", "policy", "list", "billing")] == ['{"Id": "second"}']
+    assert [one["document"] for one in site.json("user", "policy", "list", "billing")] == [
+        allow.replace("Allow", "Deny")
+    ]
     file.write_bytes(b"\xff\xfe")
     site.call("user", "policy", "put", "billing", "mine", str(file), code=64)
     file.write_text("[]")
     _, error = site.call("user", "policy", "put", "billing", "mine", str(file), code=64)
-    assert "JSON object" in error
+    assert "not stored" in error
+    assert "Example: " in error
     site.call("user", "policy", "delete", "billing", "mine")
     assert site.call("user", "policy", "list", "billing")[1] == "User billing has no policies: it may do nothing.\n"
 

@@ -131,14 +131,15 @@ def test_principals(world):
 
 
 def test_policies_of_users_and_identities(world):
-    allow = '{"Statement": []}'
+    allow = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:*", "Resource": "*"}]}'
+    deny = allow.replace("Allow", "Deny")
     world.user(A, "app", user="billing")
     world.user_policy(A, "billing", "z", allow)
-    world.user_policy(A, "billing", "a", '{"Id": "1"}')
+    world.user_policy(A, "billing", "a", deny)
     world.identity(A, "x.example")
     world.identity_policy(A, "x.example", "p", allow)
     world.directory.refresh()
-    assert ("a", '{"Id": "1"}') in world.directory.user_policies(A, "billing")
+    assert ("a", deny) in world.directory.user_policies(A, "billing")
     assert ("z", allow) in world.directory.user_policies(A, "billing")
     names = [name for name, _ in world.directory.user_policies(A, "billing")]
     assert names == sorted(names)
