@@ -38,10 +38,11 @@ class AccountDetails:
 
 
 class ReviewKind(StrEnum):
-    """What is asked for."""
+    """What is asked for; `RULE` is what an administrator's rule did by itself."""
 
     PRODUCTION = "production"
     QUOTA = "quota"
+    RULE = "rule"
 
 
 class ReviewState(StrEnum):

@@ -4,6 +4,7 @@ The office reads other processes' shared memory and sockets and the event logs o
 nothing else, so that its death costs nothing but a moment without pages and events.
 """
 
+import asyncio
 import shutil
 import tempfile
 import time
@@ -21,6 +22,7 @@ from relay.runtime.office_metrics import Gathering
 _LOOK_SECONDS = 5.0
 _GATHER_SECONDS = 10.0  # what a worker counted since then is lost when it is killed
 _PROBE_SECONDS = 5.0
+_QUOTA_RULES_SECONDS = 3600.0
 
 
 class Service(Protocol):
@@ -64,7 +66,11 @@ class OfficeBody:
         self._gathering = Gathering(context)
         self._storage = StorageProbe(context.config.data_dir)
         self._http = HttpListeners(Pages(self._gathering.page, self.alive, self.ready))
-        jobs = (Job("health", _LOOK_SECONDS, self._look), Job("metrics", _GATHER_SECONDS, self._gathering.gather))
+        jobs = (
+            Job("health", _LOOK_SECONDS, self._look),
+            Job("metrics", _GATHER_SECONDS, self._gathering.gather),
+            Job("quota rules", _QUOTA_RULES_SECONDS, self._quota_rules),
+        )
         self._schedule = Schedule(jobs, context.log)
         factories = default_services() if services is None else services
         self._services = [make(context) for make in factories]
@@ -103,6 +109,13 @@ class OfficeBody:
         """Return why the relay does not take mail now, one sentence each."""
         rows = self._context.board.facts()
         return unready(rows, monotonic_ms()) + self._storage.faults(self._context.config.limits.disk_free_min)
+
+    async def _quota_rules(self) -> None:
+        from relay.runtime.office_quotas import apply_rules  # noqa: PLC0415 (an office without rules has no storage)
+
+        rules = self._context.config.quota_rules
+        if rules.increase is not None or rules.decrease is not None:
+            await asyncio.to_thread(apply_rules, self._context.config, self._context.log)
 
     async def _look(self) -> None:
         self._health.look(self._context.board.facts(), monotonic_ms())

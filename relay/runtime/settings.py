@@ -17,6 +17,7 @@ from relay.pipeline.accept import AcceptRules
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.receive import ReceiveRules
 from relay.pipeline.screen import Scanning
+from relay.policy.quota_rules import LowerRule, RaiseRule
 from relay.ports import Metrics, Scanner
 from relay.runtime.config.incoming import AuthLimits
 from relay.runtime.config.incoming import Listener as ListenerConfig
@@ -90,6 +91,36 @@ def accept_rules(config: Config, master: bytes) -> AcceptRules:
         recipients_max=config.limits.smtp_recipients_max,
         relay_signature=config.dkim.relay_signature,
         ed25519=config.dkim.ed25519,
+    )
+
+
+def raise_rule(config: Config) -> RaiseRule | None:
+    """Return when limits of accounts rise, None: never."""
+    rule = config.quota_rules.increase
+    if rule is None:
+        return None
+    return RaiseRule(
+        near=rule.near,
+        factor=1 + rule.by,
+        daily_max=rule.daily_max,
+        interval_ms=int(rule.interval * 1000),
+        bounce_rate_max=rule.bounce_rate_max,
+        complaint_rate_max=rule.complaint_rate_max,
+        outside_share_min=rule.outside_share_min,
+    )
+
+
+def lower_rule(config: Config) -> LowerRule | None:
+    """Return when limits of accounts fall, None: never."""
+    rule = config.quota_rules.decrease
+    if rule is None:
+        return None
+    return LowerRule(
+        bounce_rate=rule.bounce_rate,
+        complaint_rate=rule.complaint_rate,
+        sent_min=rule.sent_min,
+        factor=1 - rule.by,
+        interval_ms=int(rule.interval * 1000),
     )
 
 

@@ -334,6 +334,15 @@ VALUES (:account, :kind, :requested, 'PENDING', '', :created_ms) ON CONFLICT DO 
 -- One request.
 SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review WHERE id = :id;
 
+-- name: record_rule
+-- Keep what a rule did, as a request that was granted at once.
+INSERT INTO review (account, kind, requested, state, reason, created_ms, decided_ms)
+VALUES (:account, 'rule', :requested, 'GRANTED', :reason, :now_ms, :now_ms);
+
+-- name: last_rule
+-- When a rule changed an account last, 0: never.
+SELECT coalesce(max(decided_ms), 0) FROM review WHERE account = :account AND kind = 'rule';
+
 -- name: pending_review
 -- The request of a kind that waits for an account.
 SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review

@@ -22,6 +22,7 @@ from relay.model.review import (
     ReviewKind,
     ReviewState,
 )
+from relay.policy.quota_rules import Verdict
 from relay.store.catalog_accounts import Accounts, checked_quota, checked_rate
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Row, Tables
@@ -167,24 +168,32 @@ class Reviews:
             self._decide(review, ReviewState.DENIED, reason, write)
         return self.require(review_id)
 
-    def change_account(
-        self,
-        account: str,
-        write: Write,
-        *,
-        state: AccountState | None = None,
-        daily_quota: int | None = None,
-        send_rate: float | None = None,
-    ) -> Account:
-        """Change state or limits of an account and tell its contacts, in one transaction (ERR-004)."""
+    def pause(self, account: str, write: Write) -> Account:
+        """Pause an account and tell its contacts, in one transaction (ERR-004)."""
         with self._tables.writing(account):
             self._accounts.require(account)
-            if state is not None:
-                self._tables.run("set_state", {"id": account, "state": str(state)})
-            limits = {"daily_quota": _optional_quota(daily_quota), "send_rate": _optional_rate(send_rate)}
-            self._tables.run("set_limits", {"id": account, **limits})
+            self._tables.run("set_state", {"id": account, "state": str(AccountState.PAUSED)})
             self._tell(account, write)
         return self._accounts.require(account)
+
+    def apply_rule(self, account: str, verdict: Verdict, write: Write) -> Account:
+        """Do to an account what a rule says, keep it among the requests, and tell its contacts (QUOTA-013, 014)."""
+        asked = {"daily_quota": verdict.daily_quota, "send_rate": verdict.send_rate, "use_case": ""}
+        values = {"account": account, "requested": json.dumps(asked), "reason": verdict.reason}
+        with self._tables.writing(account):
+            self._accounts.require(account)
+            if verdict.pause:
+                self._tables.run("set_state", {"id": account, "state": str(AccountState.PAUSED)})
+            limits = {"daily_quota": checked_quota(verdict.daily_quota), "send_rate": checked_rate(verdict.send_rate)}
+            self._tables.run("set_limits", {"id": account, **limits})
+            self._tables.run("record_rule", {**values, "now_ms": self._tables.now_ms()})
+            self._tell(account, write)
+        return self._accounts.require(account)
+
+    def last_rule_ms(self, account: str) -> int:
+        """Return when a rule changed an account last, in ms since 1970, 0: never."""
+        row = self._tables.row("last_rule", {"account": account})
+        return int(row[0]) if row else 0
 
     # --- parts of transactions -----------------------------------------------------------------------------------
 

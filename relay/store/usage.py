@@ -1,8 +1,10 @@
 """Recipients accepted by account and minute, read from shards whose owner is not running."""
 
+from collections import Counter
 from pathlib import Path
 
-from relay.store.adoption import shard_paths
+from relay.policy.quota import first_minute
+from relay.store.adoption import shard_paths, shards_on_disk
 from relay.store.reader import ShardReader
 
 Usage = dict[str, dict[int, int]]
@@ -14,6 +16,16 @@ def by_account(rows: list[tuple[str, int, int]]) -> Usage:
     for account, minute, recipients in rows:
         usage.setdefault(account, {})[minute] = recipients
     return usage
+
+
+def sent_last_day(data_dir: Path, now_ms: int) -> Counter[str]:
+    """Return the recipients each account had accepted in the last 24 hours, over all shards. Raise TemporaryError."""
+    sent: Counter[str] = Counter()
+    since = first_minute(now_ms)
+    for shard in shards_on_disk(data_dir):
+        for account, minutes in read_usage(data_dir, shard, since).items():
+            sent[account] += sum(minutes.values())
+    return sent
 
 
 def read_usage(data_dir: Path, shard: int, first_minute: int) -> Usage:

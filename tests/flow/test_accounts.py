@@ -150,3 +150,29 @@ def test_an_access_keys_secret_never_authenticates_a_session(product):
     assert caught.value.smtp_code == 535
     product.logins["key"] = made["smtp"]
     assert attempt(product, "key", "me@b.example").startswith("250")
+
+
+@pytest.mark.req("QUOTA-013")
+def test_a_quota_that_is_nearly_used_rises_by_rule(receiver):
+    unknown = {"bounce_rate_max": "100%", "complaint_rate_max": "100%", "outside_share_min": "0%"}
+    with Product(receiver.port) as product:
+        product.run("account", "contact", A, "owner@example.com")
+        product.run("quota", "set", "--daily", "10", "--rate", "-1")
+        product.send([f"u{n}@remote.example" for n in range(9)])
+        product.stop()
+        product.values["quota_rules"] = {"increase": {}}
+        product.save()
+        product.start()  # rates that are not known raise nothing
+        assert product.json("quota", "show")["dailyQuota"] == 10
+        product.stop()
+        product.values["quota_rules"] = {"increase": unknown}
+        product.save()
+        product.start()
+        assert eventually(lambda: product.json("quota", "show")["dailyQuota"] == 15)
+        (change,) = product.rows("account", "review", "list", "--all")
+        assert (change["kind"], change["state"], change["dailyQuota"]) == ("rule", "GRANTED", 15)
+        assert "9 of 10" in change["reason"]
+        audit = (product.data_dir / "audit.jsonl").read_text()
+        assert '"account.rule"' in audit
+        assert '"caller": "relay"' in audit
+        product.send([f"v{n}@remote.example" for n in range(6)])

@@ -192,7 +192,7 @@ def pause(
         if catalog.accounts.require(account).state is AccountState.PAUSED:
             changed = catalog.accounts.require(account)
         else:
-            changed = catalog.reviews.change_account(account, write, state=AccountState.PAUSED)
+            changed = catalog.reviews.pause(account, write)
     record(site.data_dir, "account.state", account, {"state": "paused", "reason": reason or None})
     _told(changed, f"Account {account} is paused.", as_json=as_json)
 

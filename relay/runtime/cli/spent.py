@@ -8,14 +8,10 @@ from relay.model.account import UNLIMITED, Account
 
 def sent_last_day(data_dir: Path, account: str) -> int:
     """Return the recipients accepted in the last 24 hours."""
-    from relay.policy.quota import first_minute  # noqa: PLC0415
     from relay.runtime.clock import SteadyClock  # noqa: PLC0415
-    from relay.store.adoption import shards_on_disk  # noqa: PLC0415
-    from relay.store.usage import read_usage  # noqa: PLC0415
+    from relay.store.usage import sent_last_day as sent_by_account  # noqa: PLC0415
 
-    since = first_minute(SteadyClock().now_ms())
-    usages = (read_usage(data_dir, shard, since) for shard in shards_on_disk(data_dir))
-    return sum(sum(usage.get(account, {}).values()) for usage in usages)
+    return sent_by_account(data_dir, SteadyClock().now_ms())[account]
 
 
 def use_of(data_dir: Path, account: Account) -> dict[str, Any]:

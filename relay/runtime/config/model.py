@@ -13,7 +13,7 @@ from relay.runtime.config.incoming import Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
-from relay.runtime.config.upkeep import EventDestination, Feedback, History, Logging, RunAs
+from relay.runtime.config.upkeep import EventDestination, Feedback, History, Logging, QuotaRules, RunAs
 from relay.runtime.config.values import Domain, FilePath, Hostname, Kind, Mailbox, parse_hostname, shown
 
 WORKERS_MAX = 256  # a shard number has four hex digits, a machine has fewer cores
@@ -89,6 +89,7 @@ class Config(Section):
     feedback: Feedback = setting({}, "Bounces and complaints that come back.")
     events: tuple[EventDestination, ...] = setting((), "Places that events are published to.", max_length=100)
     history: History = setting({}, "Records of finished messages, without their bodies.")
+    quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
     logging: Logging = setting({}, "What the relay says on standard error.")
 
     @model_validator(mode="before")

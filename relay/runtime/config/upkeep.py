@@ -6,7 +6,7 @@ from pydantic import BeforeValidator
 
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.suggest import nearest
-from relay.runtime.config.values import Duration, Kind, Name, Number, RelativePath, Size, shown
+from relay.runtime.config.values import Duration, Kind, Name, Number, RelativePath, Share, Size, shown
 
 EVENT_TYPES = (
     "Send",
@@ -64,6 +64,41 @@ class History(Section):
 
     retention: Duration = setting("14d", "How long they are kept.", ge=3600.0, le=3660 * 86400.0)
     size_max: Size = setting("10GB", "Size of all of them at which the oldest days are dropped.", ge=1 << 20)
+
+
+class QuotaIncrease(Section):
+    """When the limits of an account rise by themselves."""
+
+    near: Share = setting("80%", "Share of the daily quota that must be used in 24 hours.")
+    by: Share = setting("50%", "By how much both limits rise.")
+    daily_max: Number = setting(1_000_000, "The daily quota above which nothing rises.", ge=1, le=10**12)
+    interval: Duration = setting("7d", "The time between two changes of an account.", ge=3600.0, le=366 * 86400.0)
+    bounce_rate_max: Share = setting(
+        "5%", "The bounce rate up to which limits rise; `100%`: whatever it is, known or not."
+    )
+    complaint_rate_max: Share = setting(
+        "0.1%", "The complaint rate up to which limits rise; `100%`: whatever it is, known or not."
+    )
+    outside_share_min: Share = setting(
+        "50%", "Share of recipients outside the account's own domains; `0%`: whatever it is, known or not."
+    )
+
+
+class QuotaDecrease(Section):
+    """When the limits of an account fall by themselves."""
+
+    bounce_rate: Share = setting("10%", "The bounce rate above which limits fall.")
+    complaint_rate: Share = setting("0.5%", "The complaint rate above which limits fall.")
+    sent_min: Number = setting(1000, "Recipients in 24 hours that a rate needs to count.", ge=1, le=10**12)
+    by: Share = setting("50%", "By how much both limits fall; `100%` pauses the account instead.")
+    interval: Duration = setting("1d", "The time between two changes of an account.", ge=3600.0, le=366 * 86400.0)
+
+
+class QuotaRules(Section):
+    """Limits that follow how an account sends; looked at every hour. Both rules are off unless they are given."""
+
+    increase: QuotaIncrease | None = setting(None, "When limits rise. An account in the sandbox never does.")
+    decrease: QuotaDecrease | None = setting(None, "When limits fall, or the account is paused.")
 
 
 class Logging(Section):

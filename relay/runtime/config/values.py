@@ -24,6 +24,7 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 _ACCOUNT = re.compile(r"\d{12}")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _DOMAIN_OCTETS_MAX = 253  # RFC 1035 section 2.3.4, without the length octets
+PERCENT_MAX = 100.0
 _PORT_MAX = 65535
 _TEXT_MAX = 60  # a number of more digits is a slip of the keyboard
 
@@ -63,6 +64,18 @@ def format_duration(seconds: float) -> str:
         if seconds >= length and seconds % length == 0:
             return f"{round(seconds / length)}{unit}"
     return f"{seconds:g}s"
+
+
+def parse_share(value: Any) -> float:
+    """Return a share from 0 to 1 of a percentage such as `5%` or `0.1%`."""
+    text = value[:-1].strip() if isinstance(value, str) and value.endswith("%") else ""
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= PERCENT_MAX:
+        raise ValueError(f"must be a percentage from 0% to 100% such as 5% or 0.1%, not {shown(value)}")
+    return percent / PERCENT_MAX
 
 
 def parse_size(value: Any) -> int:
@@ -202,6 +215,7 @@ def shown(value: Any) -> str:
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Kind("duration")]
+Share = Annotated[float, BeforeValidator(parse_share), Kind("percentage")]
 Size = Annotated[int, BeforeValidator(parse_size), Kind("size")]
 Number = Annotated[int, Field(strict=True), Kind("number")]
 Flag = Annotated[bool, Field(strict=True), Kind("true or false")]
