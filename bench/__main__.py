@@ -74,7 +74,7 @@ BENCHMARKS = {
     "engines": Benchmark("engines", quick=("--quick",), read=own_figures),
     "content": Benchmark("content", quick=("--quick",), read=own_figures),
     "compose": Benchmark("compose", ("2000",), ("300",)),
-    "directory": Benchmark("directory"),
+    "senders": Benchmark("senders", quick=("--quick",), read=own_figures),
     "permits": Benchmark("permits"),
     "policy": Benchmark("policy", quick=("--quick",), read=own_figures),
     "smtp_server": Benchmark("smtp_server", quick=("--messages", "1000")),

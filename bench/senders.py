@@ -1,0 +1,135 @@
+"""What the catalog costs a message: 100,000 identities, 1,000,000 suppressed addresses. `python -m bench.senders`.
+
+A message asks the catalog: did anything change, who is this, which account, which configuration set, which identity
+sends, which policies of the user, which keys sign, is the recipient suppressed (and in the sandbox: is it verified).
+The parts that the caches answer are shown beside those that SQLite answers.
+"""
+
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+from bench.figures import Figure, arguments, at_most, finish, show_reference
+from relay.model.configuration_set import ConfigurationSet
+from relay.signing.secrets import DEFAULT_REGIONS, new_master_key
+from relay.store.authenticator import CatalogAuthenticator
+from relay.store.catalog import Catalog, open_catalog
+from relay.store.directory import CatalogDirectory
+from relay.store.suppression import Form
+
+ACCOUNT = "000000000001"
+SET = "news"
+LIMIT_US = 60.0
+MEMORY_MIB_MAX = 32.0
+ROUNDS = 20_000
+
+
+def fill(catalog: Catalog, identities: int, suppressed: int) -> tuple[str, str]:
+    """Fill a catalog in bulk; return the user name and the password of its SMTP credentials."""
+    catalog.accounts.create(ACCOUNT)
+    made = catalog.credentials.create_smtp_user(ACCOUNT, user="app")
+    catalog.configuration_sets.create(ConfigurationSet(ACCOUNT, SET))
+    connection = catalog.accounts._tables.connection  # noqa: SLF001 a bench may look inside
+    # Keys take 0.1 s each to make; the identities themselves are what is measured.
+    rows = [(ACCOUNT, f"domain{number}.example", "DOMAIN", 1, 0) for number in range(identities - 1)]
+    rows.append((ACCOUNT, "a@address.example", "EMAIL_ADDRESS", 1, 0))
+    insert = "INSERT INTO identity (account, name, kind, verified, created_ms) VALUES (?, ?, ?, ?, ?)"
+    connection.execute("BEGIN")
+    connection.executemany(insert, rows)
+    connection.execute("COMMIT")
+    lines = (f"user{number}@example{number % 5000}.com,BOUNCE\n" for number in range(suppressed))
+    catalog.suppression.import_lines(ACCOUNT, lines, Form.CSV)
+    return made.credential.username, made.secret
+
+
+def checks(reader: CatalogDirectory, user: str, sender: str, recipient: str, *, sandbox: bool) -> None:
+    """Ask what a message asks."""
+    reader.refresh()
+    principal = reader.principal(user)
+    assert principal is not None
+    reader.account(principal.account)
+    reader.configuration_set(ACCOUNT, SET)
+    assert reader.sending_identity(ACCOUNT, sender) is not None
+    reader.user_policies(ACCOUNT, principal.user)
+    reader.signing_keys(ACCOUNT, sender.rpartition("@")[2])
+    if sandbox:
+        reader.sending_identity(ACCOUNT, recipient)
+    reader.suppressed(ACCOUNT, recipient)
+
+
+def microseconds(call: Callable[[int], object], rounds: int) -> float:
+    """Return the CPU time of a call: the best of three, each with numbers of its own."""
+    best = float("inf")
+    for turn in range(3):
+        begin = time.process_time()
+        for number in range(turn * rounds, (turn + 1) * rounds):
+            call(number)
+        best = min(best, (time.process_time() - begin) / rounds * 1e6)
+    return best
+
+
+def figures(
+    reader: CatalogDirectory, door: CatalogAuthenticator, login: tuple[str, str], sizes: tuple[int, int], rounds: int
+) -> Iterator[Figure]:
+    """Measure."""
+    identities, suppressed = sizes
+    user, password = login
+    pick = random.Random(1)
+    count = 3 * rounds
+    senders = [f"a@sub.domain{pick.randrange(identities - 1)}.example" for _ in range(count)]
+    targets = [f"user{pick.randrange(2 * suppressed)}@example{pick.randrange(5000)}.com" for _ in range(count)]
+
+    def measured(name: str, call: Callable[[int], object]) -> Figure:
+        return at_most(name, microseconds(call, rounds), LIMIT_US, "us")
+
+    def plain(name: str, call: Callable[[int], object]) -> Figure:
+        return Figure(name, "", f"{microseconds(call, rounds):.1f} us")
+
+    same, target = senders[0], targets[0]
+    yield measured("checks: same sender and recipient", lambda _: checks(reader, user, same, target, sandbox=False))
+    yield measured(
+        "checks: same sender, any recipient", lambda n: checks(reader, user, same, targets[n], sandbox=False)
+    )
+    yield plain(
+        "checks: any sender, any recipient", lambda n: checks(reader, user, senders[n], targets[n], sandbox=False)
+    )
+    yield plain(
+        "checks: in the sandbox, any recipient", lambda n: checks(reader, user, same, targets[n], sandbox=True)
+    )
+    yield plain("  refresh, nothing changed", lambda _: reader.refresh())
+    yield plain("  principal and account", lambda _: (reader.principal(user), reader.account(ACCOUNT)))
+    yield plain("  configuration set", lambda _: reader.configuration_set(ACCOUNT, SET))
+    yield plain("  policies of the user", lambda _: reader.user_policies(ACCOUNT, "app"))
+    yield plain("  identity, cached", lambda _: reader.sending_identity(ACCOUNT, same))
+    yield plain("  identity, any of all", lambda n: reader.sending_identity(ACCOUNT, senders[n]))
+    yield plain("  suppressed, cached", lambda _: reader.suppressed(ACCOUNT, target))
+    yield plain("  suppressed, any of all", lambda n: reader.suppressed(ACCOUNT, targets[n]))
+    yield plain("login", lambda _: door.check(user, password))
+    yield plain("login of nobody", lambda _: door.check("nobody", password))
+
+
+def main() -> int:
+    args = arguments(__doc__).parse_args()
+    identities, suppressed = (10_000, 50_000) if args.quick else (100_000, 1_000_000)
+    show_reference()
+    master = new_master_key()
+    with tempfile.TemporaryDirectory(prefix="relay-bench-", dir="/tmp") as directory:
+        with open_catalog(directory, master) as catalog:
+            login = fill(catalog, identities, suppressed)
+        reader = CatalogDirectory(directory, master)
+        door = CatalogAuthenticator(reader, master, (*DEFAULT_REGIONS, "local-1"))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        rounds = ROUNDS // 10 if args.quick else ROUNDS
+        found = list(figures(reader, door, login, (identities, suppressed), rounds))
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        found.append(at_most("memory that the caches grew by", grown, MEMORY_MIB_MAX, "MiB"))
+        reader.close()
+    finish(found, args.json)
+    return int(any(figure.passed is False for figure in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
