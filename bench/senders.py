@@ -52,9 +52,11 @@ def checks(reader: CatalogDirectory, user: str, sender: str, recipient: str, *, 
     assert principal is not None
     reader.account(principal.account)
     reader.configuration_set(ACCOUNT, SET)
-    assert reader.sending_identity(ACCOUNT, sender) is not None
+    identity = reader.sending_identity(ACCOUNT, sender)
+    assert identity is not None
     reader.user_policies(ACCOUNT, principal.user)
-    reader.signing_keys(ACCOUNT, sender.rpartition("@")[2])
+    if identity.dkim_domain:
+        reader.signing_keys(ACCOUNT, identity.dkim_domain)
     if sandbox:
         reader.sending_identity(ACCOUNT, recipient)
     reader.suppressed(ACCOUNT, recipient)

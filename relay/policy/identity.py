@@ -46,9 +46,12 @@ def covering_addresses(address: str) -> tuple[str, ...]:
 
 
 def covering_domains(domain: str) -> tuple[str, ...]:
-    """Return the names of domain identities that cover a lower-case domain, most specific first (IDENT-002)."""
+    """Return the names of domain identities that cover a lower-case domain, most specific first (IDENT-002).
+
+    A single label is none: no identity has such a name (IDENT-007).
+    """
     labels = domain.split(".")
-    return tuple(".".join(labels[start:]) for start in range(len(labels)))
+    return tuple(".".join(labels[start:]) for start in range(len(labels) - 1))
 
 
 def failed_identities(addresses: Iterable[str], covered: Callable[[str], bool]) -> tuple[str, ...]:

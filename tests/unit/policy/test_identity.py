@@ -52,7 +52,8 @@ def test_labels_are_covered(address, names):
 
 
 def test_parents_are_covered_most_specific_first():
-    assert covering_domains("a.b.example") == ("a.b.example", "b.example", "example")
+    assert covering_domains("a.b.example") == ("a.b.example", "b.example")
+    assert covering_domains("example") == ()
 
 
 def test_each_failed_identity_once_and_not_the_null_sender():
