@@ -114,7 +114,7 @@ class OfficeBody:
         from relay.runtime.office_quotas import apply_rules  # noqa: PLC0415 (an office without rules has no storage)
 
         rules = self._context.config.quota_rules
-        if rules.increase is not None or rules.decrease is not None:
+        if rules.increase.enabled or rules.decrease.enabled:
             await asyncio.to_thread(apply_rules, self._context.config, self._context.log)
 
     async def _look(self) -> None:

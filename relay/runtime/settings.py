@@ -97,7 +97,7 @@ def accept_rules(config: Config, master: bytes) -> AcceptRules:
 def raise_rule(config: Config) -> RaiseRule | None:
     """Return when limits of accounts rise, None: never."""
     rule = config.quota_rules.increase
-    if rule is None:
+    if not rule.enabled:
         return None
     return RaiseRule(
         near=rule.near,
@@ -113,7 +113,7 @@ def raise_rule(config: Config) -> RaiseRule | None:
 def lower_rule(config: Config) -> LowerRule | None:
     """Return when limits of accounts fall, None: never."""
     rule = config.quota_rules.decrease
-    if rule is None:
+    if not rule.enabled:
         return None
     return LowerRule(
         bounce_rate=rule.bounce_rate,

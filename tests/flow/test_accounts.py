@@ -154,13 +154,13 @@ def test_an_access_keys_secret_never_authenticates_a_session(product):
 
 @pytest.mark.req("QUOTA-013")
 def test_a_quota_that_is_nearly_used_rises_by_rule(receiver):
-    unknown = {"bounce_rate_max": "100%", "complaint_rate_max": "100%", "outside_share_min": "0%"}
+    unknown = {"enabled": True, "bounce_rate_max": "100%", "complaint_rate_max": "100%", "outside_share_min": "0%"}
     with Product(receiver.port) as product:
         product.run("account", "contact", A, "owner@example.com")
         product.run("quota", "set", "--daily", "10", "--rate", "-1")
         product.send([f"u{n}@remote.example" for n in range(9)])
         product.stop()
-        product.values["quota_rules"] = {"increase": {}}
+        product.values["quota_rules"] = {"increase": {"enabled": True}}
         product.save()
         product.start()  # rates that are not known raise nothing
         assert product.json("quota", "show")["dailyQuota"] == 10

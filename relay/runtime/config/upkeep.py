@@ -6,7 +6,7 @@ from pydantic import BeforeValidator
 
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.suggest import nearest
-from relay.runtime.config.values import Duration, Kind, Name, Number, RelativePath, Share, Size, shown
+from relay.runtime.config.values import Duration, Flag, Kind, Name, Number, RelativePath, Share, Size, shown
 
 EVENT_TYPES = (
     "Send",
@@ -67,8 +67,9 @@ class History(Section):
 
 
 class QuotaIncrease(Section):
-    """When the limits of an account rise by themselves."""
+    """When the limits of an account rise by themselves. An account in the sandbox never gets more this way."""
 
+    enabled: Flag = setting(False, "Whether they do.")
     near: Share = setting("80%", "Share of the daily quota that must be used in 24 hours.")
     by: Share = setting("50%", "By how much both limits rise.")
     daily_max: Number = setting(1_000_000, "The daily quota above which nothing rises.", ge=1, le=10**12)
@@ -85,8 +86,9 @@ class QuotaIncrease(Section):
 
 
 class QuotaDecrease(Section):
-    """When the limits of an account fall by themselves."""
+    """When the limits of an account fall by themselves, or it is paused."""
 
+    enabled: Flag = setting(False, "Whether they do.")
     bounce_rate: Share = setting("10%", "The bounce rate above which limits fall.")
     complaint_rate: Share = setting("0.5%", "The complaint rate above which limits fall.")
     sent_min: Number = setting(1000, "Recipients in 24 hours that a rate needs to count.", ge=1, le=10**12)
@@ -95,10 +97,10 @@ class QuotaDecrease(Section):
 
 
 class QuotaRules(Section):
-    """Limits that follow how an account sends; looked at every hour. Both rules are off unless they are given."""
+    """Limits that follow how an account sends; looked at every hour."""
 
-    increase: QuotaIncrease | None = setting(None, "When limits rise. An account in the sandbox never does.")
-    decrease: QuotaDecrease | None = setting(None, "When limits fall, or the account is paused.")
+    increase: QuotaIncrease = setting({}, "When limits rise.")
+    decrease: QuotaDecrease = setting({}, "When limits fall.")
 
 
 class Logging(Section):
