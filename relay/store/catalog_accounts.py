@@ -4,6 +4,7 @@ import math
 import re
 
 from relay.errors import UsageError
+from relay.mail.address import BadAddress, parse_mailbox
 from relay.model.account import UNLIMITED, Account, AccountState
 from relay.store.catalog_tables import Row, Tables
 
@@ -118,6 +119,9 @@ def checked_rate(rate: float) -> float:
 
 
 def _checked_contact(contact: str) -> str:
-    if len(contact) > CONTACT_MAX_CHARACTERS or not contact.isprintable():
-        raise UsageError(f"A contact is an address of at most {CONTACT_MAX_CHARACTERS} printable characters.")
-    return contact
+    if not contact:
+        return contact
+    parsed = parse_mailbox(contact, smtputf8=False)
+    if isinstance(parsed, BadAddress) or len(contact) > CONTACT_MAX_CHARACTERS:
+        raise UsageError(f"A contact is a plain address of at most {CONTACT_MAX_CHARACTERS} characters of ASCII.")
+    return str(parsed)

@@ -69,7 +69,7 @@ class Reviews:
         """Return where mail about an account goes, each address once."""
         details = self.details(account.account_id)
         named = [account.contact, *(details.contacts if details else ())]
-        return tuple(dict.fromkeys(address for address in named if "@" in address))
+        return tuple(address for address in dict.fromkeys(named) if _is_address(address))
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -271,6 +271,11 @@ def _check(details: AccountDetails) -> None:
         raise UsageError(f"The use case has 1 to {USE_CASE_MAX_CHARACTERS} characters.")
     if details.contacts != read_contacts(details.contacts):
         raise UsageError("A contact is a plain address, each given once.")
+
+
+def _is_address(text: str) -> bool:
+    """Say whether mail can go there: contacts of an earlier release may be anything."""
+    return not isinstance(parse_mailbox(text, smtputf8=False), BadAddress)
 
 
 def _optional_quota(quota: int | None) -> int | None:

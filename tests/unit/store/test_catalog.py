@@ -54,6 +54,8 @@ def test_accounts(catalog):
         lambda c: c.accounts.create("1"),
         lambda c: c.accounts.create("٠" * 12),
         lambda c: c.accounts.create(B, contact="a\nb"),
+        lambda c: c.accounts.create(B, contact="nobody"),
+        lambda c: c.accounts.create(B, contact="a@b.example>, <c@d.example"),
         lambda c: c.accounts.set_quota(A, daily_quota=-2),
         lambda c: c.accounts.set_quota(A, send_rate=float("nan")),
         lambda c: c.accounts.set_quota(A, send_rate=float("inf")),
@@ -297,7 +299,7 @@ def test_writers_wait_for_each_other_but_not_for_ever(catalog, tmp_path, monkeyp
 def test_the_change_log_is_pruned(catalog, tmp_path, monkeypatch):
     monkeypatch.setattr(catalog_files, "CHANGES_KEPT", 5)
     for number in range(20):
-        catalog.accounts.set_contact(A, f"a{number}")
+        catalog.accounts.set_contact(A, f"a{number}@x.example")
     connection = sqlite3.connect(tmp_path / "data" / "catalog.db")
     assert connection.execute("SELECT count(*) FROM change").fetchone()[0] == 5
     connection.close()

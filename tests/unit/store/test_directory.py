@@ -65,7 +65,7 @@ def test_a_reader_that_is_far_behind_drops_everything(catalog, reader, monkeypat
     monkeypatch.setattr(catalog_files, "CHANGES_KEPT", 2)
     catalog.accounts.set_state(B, AccountState.PAUSED)
     for number in range(5):
-        catalog.accounts.set_contact(A, str(number))
+        catalog.accounts.set_contact(A, f"a{number}@x.example")
     reader.refresh()
     assert reader.account(B).state is AccountState.PAUSED
 
