@@ -66,6 +66,10 @@ def test_in_the_sandbox_every_recipient_must_be_verified(product):
     good = ("a@s.example", "friend@elsewhere.example", "friend+tag@elsewhere.example", "b@sub.s.example")
     assert attempt(product, SANDBOXED, "me@s.example", good).startswith("250")
     assert attempt(product, SANDBOXED, "me@s.example", ("Friend@elsewhere.example",)).startswith(NOT_VERIFIED)
+    simulated = ("success@simulator.amazonses.com", "bounce+x@simulator.relay.example")
+    assert attempt(product, SANDBOXED, "me@s.example", simulated).startswith("250")
+    near = "success@simulator.amazonses.com.example"
+    assert attempt(product, SANDBOXED, "me@s.example", (*simulated, near)) == NOT_VERIFIED + near
     assert attempt(product, SANDBOXED, "me@s.example", ("x@b.example",)) == NOT_VERIFIED + "x@b.example"
 
 

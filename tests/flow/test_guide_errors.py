@@ -191,11 +191,18 @@ def pattern(text):
     return expression
 
 
+def takes_mail(product):
+    try:
+        return submit(product).startswith("250 Ok ")
+    except smtplib.SMTPException:  # connections that were held are still being closed
+        return False
+
+
 @pytest.mark.req("SMTP-010", "SMTP-011", "SMTP-012", "SMTP-015", "SMTP-021", "SMTP-027", "SMTP-028", "QUOTA-005")
 @pytest.mark.parametrize("row", sorted(SHOWN))
 def test_each_response_of_the_guide(product, row):
     assert re.fullmatch(pattern(GUIDE[row]), SHOWN[row](product))
-    eventually(lambda: submit(product).startswith("250 Ok "), what="a relay that takes mail again")
+    eventually(lambda: takes_mail(product), what="a relay that takes mail again")
 
 
 def test_every_row_is_shown_but_the_one_by_policy():
