@@ -5,6 +5,7 @@ RelayError
     TemporaryError       something outside is missing now and may come back (exit code 75)
         StorageError     the spool or the catalog cannot be written now
     UsageError           a command was called with arguments that cannot work (exit code 64)
+        RequestRefusedError  what is asked for cannot be granted; it has a name in the API (exit code 64)
     CorruptionError      stored data fails its own checks
     NewerVersionError    stored data was written by a newer release (exit code 78)
 """
@@ -42,6 +43,14 @@ class UsageError(RelayError):
     """A command was called with arguments that cannot work; nothing was changed."""
 
     exit_code = EX_USAGE
+
+
+class RequestRefusedError(UsageError):
+    """What is asked for cannot be granted; `code` is the name that the API gives this error."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
 
 
 class CorruptionError(RelayError):
