@@ -21,6 +21,8 @@ from relay.store.catalog_files import Queries, load_queries, open_for_writing, t
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Tables
+from relay.store.catalog_templates import VerificationTemplates
+from relay.store.catalog_verification import Verifications
 from relay.store.suppression import SuppressionLists
 
 CATALOG_FILE = "catalog.db"
@@ -38,6 +40,8 @@ class Catalog:
         self.credentials = Credentials(tables)
         self.identities = Identities(tables)
         self.notices = Notices(tables)
+        self.verifications = Verifications(tables, self.notices)
+        self.verification_templates = VerificationTemplates(tables)
         self.suppression = suppression
 
     def close(self) -> None:

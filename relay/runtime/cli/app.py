@@ -31,6 +31,8 @@ from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
 from relay.runtime.cli.suppression import app as suppression
 from relay.runtime.cli.trace import trace
+from relay.runtime.cli.verification import app as verification
+from relay.runtime.cli.verification_template import app as verification_template
 
 EX_INTERRUPTED = 130
 EX_BROKEN_PIPE = 141
@@ -78,6 +80,8 @@ app.command("reset", short_help="Wipe all state of a stopped relay.", rich_help_
 app.add_typer(account, name="account", rich_help_panel=SENDERS)
 app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
 app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
+app.add_typer(verification, name="verification", rich_help_panel=SENDERS)
+app.add_typer(verification_template, name="verification-template", rich_help_panel=SENDERS)
 app.add_typer(dkim, name="dkim", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)

@@ -47,7 +47,7 @@ def test_a_verification_request():
     )
     assert mail["Subject"] == "Relay - Email Address Verification Request in region local-1"
     assert mail["From"] == "Relay <no-reply@relay.example>"
-    assert mail["To"] == "<joe@x.example>"
+    assert mail["To"] == "joe@x.example"
     text = mail.get_content()
     assert "    https://r/verify/abc" in text.splitlines()
     assert ACCOUNT in text
