@@ -46,7 +46,8 @@ async def hand_over_all(book: NoticeBook, hand_over: HandOver, log: Log) -> int:
                     raise
                 except RelayError as error:
                     left += 1
-                    log.warning("a notice was not taken and is tried again", notice=notice_id, reason=str(error))
+                    if left == 1:  # once a round: a thousand may fail for one reason
+                        log.warning("a notice was not taken and is tried again", notice=notice_id, reason=str(error))
                 else:
                     taken.append(notice_id)
         finally:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from relay.errors import RequestRefusedError, TemporaryError, UsageError
 from relay.mail.letter import Letter
 from relay.mail.notices import StateChange
-from relay.model.account import IdentityKind
+from relay.model.account import AccountState, IdentityKind
 from relay.model.check import Aspect, Check, CheckState
 from relay.model.verification import LINK_VALID_MS, TOKEN_BYTES, VerificationLink, VerificationTemplate
 from relay.store.catalog_identities import canonical_name
@@ -72,6 +72,8 @@ class Verifications:
         row = self._tables.row("get_account", {"id": account})
         if row is None:
             raise UsageError(f"There is no account {account}.")
+        if AccountState(row[1]) is not AccountState.ENABLED:
+            raise RequestRefusedError("SendingPausedException", f"Account {account} is {row[1]}; it sends no mail.")
         if row[2]:
             raise RequestRefusedError(
                 "ProductionAccessNotGranted",

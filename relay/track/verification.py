@@ -96,8 +96,10 @@ class VerificationPages:
         return self._answer("verified", "Thank you", 200, link)
 
     async def _other(self, _request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        return self._answer("other", "Not found", status, None)
+        assert isinstance(error, HTTPException)
+        answer = self._answer("other", "Not found", error.status_code, None)
+        answer.headers.update(error.headers or {})
+        return answer
 
     async def _look(self, request: Request) -> VerificationLink | None:
         token = _token(request)

@@ -3,6 +3,7 @@
 import pytest
 
 from relay.errors import TemporaryError, UsageError
+from relay.model.account import AccountState
 from relay.model.check import CheckState
 from relay.model.verification import LINK_VALID_MS, VerificationTemplate
 from relay.store import catalog_notices, catalog_templates
@@ -131,6 +132,27 @@ def test_a_link_of_an_identity_that_is_gone_verifies_nothing(catalog, mail):
     assert catalog.identities.get(A, "joe@x.example") is None
     catalog.verifications.create(A, "joe@x.example", mail.request)
     assert not catalog.identities.require(A, "joe@x.example").identity.verified
+
+
+@pytest.mark.req("IDENT-027")
+def test_who_may_not_send_may_not_send_custom_mails_either(catalog, mail):
+    for state in (AccountState.PAUSED, AccountState.CLOSED):
+        catalog.accounts.set_state(A, state)
+        with pytest.raises(UsageError, match="SendingPausedException"):
+            catalog.verifications.send_custom(A, "joe@x.example", TEMPLATE, mail.request)
+    catalog.accounts.set_state(A, AccountState.ENABLED)
+    catalog.accounts.set_sandbox(A, sandbox=True)
+    with pytest.raises(UsageError, match="ProductionAccessNotGranted"):
+        catalog.verifications.send_custom(A, "joe@x.example", TEMPLATE, mail.request)
+    assert recipients(catalog) == []
+    catalog.accounts.set_sandbox(A, sandbox=False)
+    catalog.verifications.send_custom(A, "joe@x.example", TEMPLATE, mail.request)
+    assert catalog.notices.get(catalog.notices.waiting()[0]).signed_by == "app@x.example"
+    assert catalog.identities.get(A, "joe@x.example") is None
+    link = catalog.verifications.confirm(mail.tokens[0], mail.tell)
+    assert (link.success_url, link.failure_url) == ("https://s.example/", "https://f.example/")
+    assert catalog.identities.require(A, "joe@x.example").identity.verified
+    assert mail.told == []  # whose customers verify is the application's business
 
 
 def test_accounts_verify_the_same_address_each_for_itself(catalog, mail):
