@@ -61,6 +61,9 @@ class NoticeService:
 
     async def start(self) -> None:
         """Begin with what waited while the relay was stopped."""
+        with contextlib.suppress(RelayError):  # the rounds say why, and try again
+            await self._catalog.run(lambda _catalog: None)
+            self._versions.refresh()
         self._task = asyncio.create_task(self._go_round(), name="notices")
 
     async def reload(self, config: Config) -> None:

@@ -16,7 +16,7 @@ from relay.mail.notices import StateChange
 from relay.model.account import AccountState, IdentityKind
 from relay.model.check import Aspect, Check, CheckState
 from relay.model.verification import LINK_VALID_MS, TOKEN_BYTES, VerificationLink, VerificationTemplate
-from relay.store.catalog_identities import canonical_name
+from relay.store.catalog_identities import canonical_name, refuse_pattern
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Tables
 
@@ -41,6 +41,7 @@ class Verifications:
     def create(self, account: str, address: str, request: Request) -> str:
         """Add an address identity, pending, and mail its link; return the name it is kept under."""
         kept = _address(address)
+        refuse_pattern(kept)
         self._tables.require_account(account)
         now_ms = self._tables.now_ms()
         values = {"account": account, "name": kept, "kind": str(IdentityKind.ADDRESS), "created_ms": now_ms}
@@ -69,6 +70,7 @@ class Verifications:
     def send_custom(self, account: str, address: str, template: VerificationTemplate, request: Request) -> str:
         """Mail a link in the words of a template; the identity appears once it is used (IDENT-027)."""
         kept = _address(address)
+        refuse_pattern(kept)
         row = self._tables.row("get_account", {"id": account})
         if row is None:
             raise UsageError(f"There is no account {account}.")

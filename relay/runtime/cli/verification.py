@@ -41,7 +41,7 @@ def create_address(site: "Site", account: str, address: str, *, as_json: bool) -
     with site.catalog() as catalog:
         name = catalog.verifications.create(account, address, _Request(site, account))
         made = catalog.identities.require(account, name)
-    _told(site, f"{printable(name)} is created, not verified yet; a link is mailed there.", made if as_json else None)
+    _told(site, f"{printable(name)} is created, not verified yet; a link is mailed there.", made, as_json=as_json)
 
 
 def resend_link(site: "Site", account: str, address: str, *, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def resend_link(site: "Site", account: str, address: str, *, as_json: bool) -> N
     with site.catalog() as catalog:
         name = catalog.verifications.resend(account, address, _Request(site, account))
         made = catalog.identities.require(account, name)
-    _told(site, f"A new link is mailed to {printable(name)}; older ones have ended.", made if as_json else None)
+    _told(site, f"A new link is mailed to {printable(name)}; older ones have ended.", made, as_json=as_json)
 
 
 def mail_custom(site: "Site", account: str, address: str, template: str, *, as_json: bool) -> None:
@@ -83,15 +83,17 @@ class _Request:
         return verification_request(ours, address, self._account, url, expires_ms=expires_ms, now_ms=now_ms)
 
 
-def _told(site: "Site", sentence: str, made: "IdentityDetails | None" = None) -> None:
-    """Say what was done, for people or, given an identity, for programs; then what may be in the way of the mail."""
+def _told(site: "Site", sentence: str, made: "IdentityDetails | None" = None, *, as_json: bool = False) -> None:
+    """Say what was done, for people or for programs; then what may be in the way of the mail."""
     from relay.runtime.cli.identity import details_object  # noqa: PLC0415
     from relay.runtime.cli.processes import is_running  # noqa: PLC0415
 
-    if made is not None:
+    if made is not None and as_json:
         write_json(details_object(made))
     elif sentence:
         typer.echo(sentence)
+    if made is not None and made.warning and not as_json:
+        note(made.warning)
     if not any(listener.kind == "http" for listener in site.config.listeners):
         note("No `http` listener is configured: add one, or nobody can open the link.")
     if not is_running(site):

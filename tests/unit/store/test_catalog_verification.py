@@ -69,7 +69,7 @@ def test_identity_check_link_and_mail_are_written_together(catalog, mail, monkey
         catalog.verifications.create(A, "ann@x.example", mail.request)
     assert catalog.identities.get(A, "ann@x.example") is None
     assert catalog.verifications.look(mail.tokens[-1]) is None
-    for wrong in ("x.example", "no address@", "Joe@X.example"):
+    for wrong in ("x.example", "no address@", "Joe@X.example", "*@x.example"):
         with pytest.raises(UsageError):
             catalog.verifications.create(A, wrong, mail.request)
     with pytest.raises(UsageError):
