@@ -60,14 +60,14 @@ class VerificationPages:
         style = environment.get_template("page.css").render()  # as the page includes it
         self._style_hash = b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self.app = Starlette(
-            routes=[
-                Route("/verify/{token}", self._show, methods=["GET"]),
-                Route("/verify/{token}", self._confirm, methods=["POST"]),
-            ],
+            routes=[Route("/verify/{token}", self._serve, methods=["GET", "POST"])],
             exception_handlers={HTTPException: self._other},
         )
 
     # --- requests ----------------------------------------------------------------------------------------------
+
+    async def _serve(self, request: Request) -> Response:
+        return await (self._confirm(request) if request.method == "POST" else self._show(request))
 
     async def _show(self, request: Request) -> Response:
         try:

@@ -230,7 +230,8 @@ def test_large_and_foreign_requests_are_cut_short(product, receiver):
     base = f"http://127.0.0.1:{product.http_port}"
     assert httpx.get(base).status_code == 404
     refused = httpx.put(link, content=b"")
-    assert (refused.status_code, refused.headers["allow"]) == (405, "HEAD, GET")
+    assert refused.status_code == 405
+    assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
     assert httpx.get(base, headers={"X-Long": "x" * 40_000}).status_code in (400, 404, 431)
 
 
