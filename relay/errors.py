@@ -6,6 +6,7 @@ RelayError
         StorageError     the spool or the catalog cannot be written now
     UsageError           a command was called with arguments that cannot work (exit code 64)
         ConflictError    what is asked for stands against what is there already
+        RequestRefusedError  what is asked for cannot be granted; it has a name in the API (exit code 64)
     CorruptionError      stored data fails its own checks
     NewerVersionError    stored data was written by a newer release (exit code 78)
 """
@@ -47,6 +48,14 @@ class UsageError(RelayError):
 
 class ConflictError(UsageError):
     """What is asked for stands against what is there already, such as a request that waits (API: 409)."""
+
+
+class RequestRefusedError(UsageError):
+    """What is asked for cannot be granted; `code` is the name that the API gives this error."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
 
 
 class CorruptionError(RelayError):

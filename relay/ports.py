@@ -17,6 +17,7 @@ from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlem
 from relay.model.outcome import Outcome
 from relay.model.refusal import Accepted, Refusal
 from relay.model.scan import Scan
+from relay.model.verification import VerificationLink
 
 
 class Clock(Protocol):
@@ -318,6 +319,18 @@ class Intake(Protocol):
 
     def receive(self, submission: Submission, done: Callable[[Accepted | Refusal], None]) -> None:
         """Take a message that arrived on the `mx` listener without authentication; `account` is ""."""
+        ...
+
+
+class Confirmations(Protocol):
+    """What the page of a verification link asks. Both raise TemporaryError when the catalog cannot be used now."""
+
+    async def look(self, token: str) -> VerificationLink | None:
+        """Return what a link is for, usable or not any more; None when there never was one. Changes nothing."""
+        ...
+
+    async def confirm(self, token: str) -> VerificationLink | None:
+        """Verify the address of a usable link, once; return after the commit. Else as `look`: nothing happened."""
         ...
 
 

@@ -100,8 +100,8 @@ class Dispatch:
         if isinstance(content.body, bytes) and self._cached_bytes < self._limits.cache_bytes_max:
             data = content
         for delivery in new.deliveries:
-            if delivery.state is not DeliveryState.QUEUED:
-                continue
+            if delivery.state is not DeliveryState.QUEUED or delivery.key in self._window:
+                continue  # in the window: a scan saw the row after its commit and before this call
             if self._stopped or not self._has_room(delivery):
                 self._firsts_left = self._firsts_skipped = True
                 self._look_again((delivery.next_ms, delivery.key - 1))

@@ -33,6 +33,6 @@ def apply_rules(config: Config, log: Log) -> None:
 
 def _apply(config: Config, catalog: Catalog, account: str, verdict: Verdict, now_ms: int) -> None:
     tell = account_mail.paused if verdict.pause else account_mail.limits_changed
-    changed = catalog.reviews.apply_rule(account, verdict, tell(config.hostname, now_ms, verdict.reason))
+    changed = catalog.reviews.apply_rule(account, verdict, tell(settings.letterhead(config), now_ms, verdict.reason))
     limits = {"dailyQuota": changed.daily_quota, "sendRate": changed.send_rate, "state": changed.state}
     record(config.data_dir, "account.rule", account, {**limits, "reason": verdict.reason}, caller=CALLER)

@@ -10,11 +10,15 @@ from pydantic import SecretStr
 from relay.errors import ConfigurationError
 from relay.mail.attachments import ContentRules
 from relay.mail.compose import ShapeRules
+from relay.mail.letter import Letter, Letterhead
+from relay.mail.notices import StateChange, address_expired, state_change
+from relay.model.check import CheckState
 from relay.net.clamd import ClamdScanner
 from relay.net.resolver import ResolverSettings
 from relay.net.rspamd import RspamdScanner
 from relay.pipeline.accept import AcceptRules
 from relay.pipeline.attempt_settings import OutboundSettings
+from relay.pipeline.notices import NoticeRules
 from relay.pipeline.receive import ReceiveRules
 from relay.pipeline.screen import Scanning
 from relay.policy.quota_rules import LowerRule, RaiseRule
@@ -166,6 +170,29 @@ def receive_rules(config: Config, master: bytes) -> ReceiveRules:
         retention_ms=int(config.feedback.retention * 1000),
         token_key=derive(master, RETURN_PATH_PURPOSE),
     )
+
+
+def notice_rules(config: Config) -> NoticeRules:
+    """Return what sending the relay's own mail goes by."""
+    return NoticeRules(config.hostname, config.notifications.sender)
+
+
+def letterhead(config: Config) -> Letterhead:
+    """Return who writes the relay's own mail."""
+    own = config.notifications
+    return Letterhead(own.product_name, config.region, config.hostname, own.sender, config.contact)
+
+
+def verification_url(config: Config, token: str) -> str:
+    """Return the page of a verification link."""
+    return f"{config.http.public_url}/verify/{token}"
+
+
+def tell_of_address(letterhead: Letterhead, now_ms: int, contact: str, change: StateChange) -> Letter:
+    """Return the mail to a contact about the end of an address's verification."""
+    if change.state is CheckState.FAILED:
+        return address_expired(letterhead, contact, change.account, change.identity, now_ms=now_ms)
+    return state_change(letterhead, contact, change, now_ms=now_ms)
 
 
 def spool_options(config: Config, metrics: Metrics) -> SpoolOptions:

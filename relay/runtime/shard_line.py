@@ -96,9 +96,10 @@ class ShardLine:
         )
         self._report = self._make_report(rules)
         outbound.on_outcome = self._on_outcome
+        self.inbox = ShardInbox(spool, tools.clock)
         self.receive = Receive(
             rules=rules.receive,
-            inbox=ShardInbox(spool, tools.clock),
+            inbox=self.inbox,
             spool=spool,
             peers=tools.peers,
             mail=self.mail,

@@ -21,7 +21,9 @@ LISTENERS_MAX = 100
 _LOW_PORT_END = 1024
 _FREE_PORT_TRIES = 5
 OFFICE_KINDS = frozenset({"metrics", "console"})
-SERVED_KINDS = frozenset({"submission", "mx", "metrics"})  # a port of another kind would take connections for nobody
+SERVED_KINDS = frozenset(
+    {"submission", "mx", "http", "metrics"}
+)  # a port of another kind would take connections for nobody
 
 
 @dataclass(frozen=True, slots=True)

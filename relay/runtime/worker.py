@@ -20,6 +20,7 @@ from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
+from relay.pipeline.notices import TakeNotices
 from relay.ports import Job
 from relay.runtime import settings
 from relay.runtime.children import ChildContext, Listener, Role
@@ -33,7 +34,9 @@ from relay.runtime.permits.client import PermitsClient
 from relay.runtime.reencode import Reencoder
 from relay.runtime.shard_line import LineRules, LineTools, ShardLine
 from relay.runtime.worker_gate import WorkerGate
+from relay.runtime.worker_http import WorkerHttp
 from relay.runtime.worker_intake import WorkerIntake
+from relay.runtime.worker_notices import SHARD, WorkerNotices
 from relay.runtime.worker_ops import WorkerOps
 from relay.schedule.bandwidth import LargeMail
 from relay.smtpd.door import SmtpDoor
@@ -83,10 +86,13 @@ class WorkerBody:
         self._line = self._lines[context.index]
         await self._join_permits(config)
         self._make_door(config)
+        self._make_notices(config)
         WorkerOps(self._lines).register(context.ops)
         for line in self._lines.values():
             line.start()
         await self._listen(config, context.listeners)
+        self._http = WorkerHttp(context, self._clock)
+        await self._http.serve(config, context.listeners, self._tls.context)
         self._look()
 
     def _shards(self, config: Config) -> list[int]:
@@ -170,6 +176,24 @@ class WorkerBody:
         )
         self._door = SmtpDoor(services, self._loop)
 
+    def _make_notices(self, config: Config) -> None:
+        """Take the relay's own mail, where that is this worker's (shard 1)."""
+        context, line = self._context, self._lines.get(SHARD)
+        self._notices: TakeNotices | None = None
+        if line is None:
+            return
+        self._notices = TakeNotices(
+            rules=settings.notice_rules(config),
+            directory=self._directory,
+            inbox=line.inbox,
+            mail=line.mail,
+            accepted=line.accepted,
+            clock=self._clock,
+            log=context.log,
+            metrics=context.metrics,
+        )
+        WorkerNotices(config.data_dir, self._notices).register(context.ops)
+
     async def _listen(self, config: Config, listeners: Sequence[Listener]) -> None:
         """Serve new listeners, stop those that are gone, give the others their new rules."""
         kept = {old.socket: served for old, served in self._listeners.items()}
@@ -227,7 +251,10 @@ class WorkerBody:
         outbound = self._outbound_settings(config)
         accept, rules = settings.accept_rules(config, self._master), self._line_rules(config)
         await self._listen(config, listeners)
+        await self._http.serve(config, listeners, context)
         self._tls.context = context
+        if self._notices is not None:
+            self._notices.rules = settings.notice_rules(config)
         self._gate.connections_max = config.limits.connections_max
         self._gate.per_address_max = config.limits.connections_per_address_max
         self._gate.per_minute_max = config.limits.connections_per_minute_max
@@ -242,7 +269,7 @@ class WorkerBody:
     async def drain(self, timeout_seconds: float) -> None:
         """End sessions between messages, settle what is in flight, close everything."""
         end = self._loop.time() + timeout_seconds
-        await self._door.drain(timeout_seconds)
+        await asyncio.gather(self._door.drain(timeout_seconds), self._http.drain(timeout_seconds))
         left = max(0.0, end - self._loop.time())
         await asyncio.gather(*(line.drain(left) for line in self._lines.values()))
         self._door.close()
@@ -283,6 +310,6 @@ class WorkerBody:
 
 
 def _tls_context(config: Config) -> ssl.SSLContext | None:
-    if not any(entry.kind in SMTP_KINDS and entry.tls != "none" for entry in config.listeners):
+    if not any(entry.kind in (*SMTP_KINDS, "http") and entry.tls != "none" for entry in config.listeners):
         return None
     return server_context(config.tls.certificate, config.tls.key, minimum_version=config.tls.minimum_version)

@@ -23,7 +23,9 @@ from relay.store.catalog_identities import Identities
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_reviews import Reviews
 from relay.store.catalog_tables import Tables
+from relay.store.catalog_templates import VerificationTemplates
 from relay.store.catalog_users import Users
+from relay.store.catalog_verification import Verifications
 from relay.store.suppression import SuppressionLists
 
 CATALOG_FILE = "catalog.db"
@@ -44,6 +46,8 @@ class Catalog:
         self.users = Users(tables)
         self.configuration_sets = ConfigurationSets(tables)
         self.reviews = Reviews(tables, self.accounts, self.notices)
+        self.verifications = Verifications(tables, self.notices)
+        self.verification_templates = VerificationTemplates(tables)
         self.suppression = suppression
 
     def close(self) -> None:

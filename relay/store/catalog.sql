@@ -472,13 +472,110 @@ INSERT INTO notice (account, recipient, signed_by, head, body, created_ms)
 VALUES (:account, :recipient, :signed_by, :head, :body, :created_ms);
 
 -- name: list_notices
--- Mails that wait to be handed to a worker, oldest first.
-SELECT id, account, recipient, signed_by, head, body, created_ms FROM notice ORDER BY id LIMIT :limit;
+-- The numbers of mails that wait to be handed to a worker, oldest first.
+SELECT id FROM notice WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: get_notice
+-- One mail that waits.
+SELECT id, account, recipient, signed_by, head, body, created_ms FROM notice WHERE id = :id;
 
 -- name: count_notices
--- How many wait for an account.
-SELECT count(*) FROM notice WHERE account = :account;
+-- How many wait for an account, and their octets.
+SELECT count(*), coalesce(sum(length(head) + length(body)), 0) FROM notice WHERE account = :account;
 
--- name: delete_notice
--- Forget a mail that a worker has committed.
-DELETE FROM notice WHERE id = :id;
+-- name: delete_notices
+-- Forget mails (a JSON array of their numbers) that a worker has committed.
+DELETE FROM notice WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: void_requests
+-- Drop the mails of an address's unused links that are not handed over yet; each was written with its link.
+DELETE FROM notice WHERE account = :account AND recipient = :address AND created_ms IN (
+    SELECT created_ms FROM verification_link WHERE account = :account AND address = :address AND used_ms = 0
+);
+
+-- name: void_links
+-- Drop the unused links of an address.
+DELETE FROM verification_link WHERE account = :account AND address = :address AND used_ms = 0;
+
+-- name: add_link
+-- Keep a link, by the hash of its token.
+INSERT INTO verification_link (
+    token_hash, account, address, template, success_url, failure_url, created_ms, expires_ms, used_ms
+) VALUES (:token_hash, :account, :address, :template, :success_url, :failure_url, :created_ms, :expires_ms, 0);
+
+-- name: get_link
+-- One link by the hash of its token.
+SELECT account, address, template, success_url, failure_url, used_ms = 0 AND expires_ms > :now_ms
+FROM verification_link WHERE token_hash = :token_hash;
+
+-- name: use_link
+-- Use a link, once and in time.
+UPDATE verification_link SET used_ms = :now_ms
+WHERE token_hash = :token_hash AND used_ms = 0 AND expires_ms > :now_ms;
+
+-- name: expired_links
+-- Links whose time is over and that nobody used.
+SELECT token_hash, account, address, template FROM verification_link
+WHERE expires_ms <= :now_ms AND used_ms = 0 ORDER BY expires_ms LIMIT :limit;
+
+-- name: close_link
+-- Note that what follows from a link's end is done.
+UPDATE verification_link SET used_ms = :now_ms WHERE token_hash = :token_hash AND used_ms = 0;
+
+-- name: old_links
+-- Say whether there are links that ended before a time.
+SELECT EXISTS (SELECT 1 FROM verification_link WHERE expires_ms < :before_ms);
+
+-- name: prune_links
+-- Drop links that ended before a time.
+DELETE FROM verification_link WHERE expires_ms < :before_ms;
+
+-- name: set_address_check
+-- Put the verification of an address into a state. Nothing of it is in DNS, so that no look is due.
+INSERT INTO identity_check (
+    account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text
+) VALUES (:account, :address, 'VERIFICATION', :state, :now_ms, :now_ms, 0, '', '')
+ON CONFLICT (account, identity, aspect)
+DO UPDATE SET state = excluded.state, since_ms = excluded.since_ms, checked_ms = excluded.checked_ms, next_ms = 0;
+
+-- name: fail_address_check
+-- End the verification of an address that still waits for its link.
+UPDATE identity_check SET state = 'FAILED', since_ms = :now_ms, checked_ms = :now_ms
+WHERE account = :account AND identity = :address AND aspect = 'VERIFICATION' AND state = 'PENDING';
+
+-- name: get_address_check
+-- The verification of an address.
+SELECT state, since_ms, checked_ms FROM identity_check
+WHERE account = :account AND identity = :address AND aspect = 'VERIFICATION';
+
+-- name: count_templates
+-- How many custom verification mails an account has.
+SELECT count(*) FROM verification_template WHERE account = :account;
+
+-- name: create_template
+-- Add a custom verification mail.
+INSERT INTO verification_template (
+    account, name, from_address, subject, content, success_url, failure_url, updated_ms
+) VALUES (:account, :name, :from_address, :subject, :content, :success_url, :failure_url, :now_ms)
+ON CONFLICT DO NOTHING;
+
+-- name: update_template
+-- Change a custom verification mail.
+UPDATE verification_template SET
+    from_address = :from_address, subject = :subject, content = :content, success_url = :success_url,
+    failure_url = :failure_url, updated_ms = :now_ms
+WHERE account = :account AND name = :name;
+
+-- name: get_template
+-- One custom verification mail.
+SELECT name, from_address, subject, content, success_url, failure_url, updated_ms FROM verification_template
+WHERE account = :account AND name = :name;
+
+-- name: list_templates
+-- The custom verification mails of an account, without their content.
+SELECT name, from_address, subject, '', success_url, failure_url, updated_ms FROM verification_template
+WHERE account = :account ORDER BY name;
+
+-- name: delete_template
+-- Remove a custom verification mail.
+DELETE FROM verification_template WHERE account = :account AND name = :name;

@@ -5,11 +5,13 @@ transaction notes the accounts it touched in the `change` table of its file, so 
 `PRAGMA data_version` drops only what belongs to them. A connection must not be carried across a fork.
 """
 
+import contextlib
+import errno
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -42,7 +44,7 @@ def open_for_writing(path: Path, queries: Queries) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
+        _make_or_check(path)
     except OSError as error:
         raise ConfigurationError(f"Cannot open {path}: {error.strerror}. Check the owner and mode of it.") from error
     with translated(path):
@@ -53,6 +55,24 @@ def open_for_writing(path: Path, queries: Queries) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _make_or_check(path: Path) -> None:
+    """Make a file that is not there; of one that is, look at its rights without opening it.
+
+    Closing a descriptor of a file gives up every lock that this process holds on it (fcntl(2)). Where SQLite has the
+    file open in this process already, others would then take it for closed, and remove its log under it.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):  # another command was first
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        return
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def open_for_reading(path: Path, queries: Queries) -> sqlite3.Connection:
@@ -75,7 +95,7 @@ def open_for_reading(path: Path, queries: Queries) -> sqlite3.Connection:
     return connection
 
 
-@contextmanager
+@contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours, with a sentence for the operator."""
     try:
@@ -90,7 +110,7 @@ def translated(path: Path) -> Iterator[None]:
         raise StorageError(f"{path} cannot be written: {error}.") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into a StorageError: what cannot be read now may come back."""
     try:
@@ -99,7 +119,7 @@ def reading(path: Path) -> Iterator[None]:
         raise StorageError(f"{path} cannot be read: {error}.") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def transaction(connection: sqlite3.Connection, path: Path, queries: Queries, account: str) -> Iterator[None]:
     """Run one write transaction on behalf of an account, and note the change; all or nothing, synced."""
     with translated(path):

@@ -77,7 +77,7 @@ class Identities:
         reads like a pattern, and for second ones.
         """
         kept, kind = canonical_name(name)
-        _refuse_pattern(kept)
+        refuse_pattern(kept)
         self._tables.require_account(account)
         kinds = [KeyKind.RSA, KeyKind.ED25519] if ed25519 else [KeyKind.RSA]
         pairs = [keys.load(keys.generate(each)) for each in kinds] if kind is IdentityKind.DOMAIN else []
@@ -216,7 +216,7 @@ def _new_selector() -> str:
     return "r" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(11))
 
 
-def _refuse_pattern(name: str) -> None:
+def refuse_pattern(name: str) -> None:
     """Refuse an address whose local part is `*`: it would cover one strange mailbox, and nobody means that."""
     local, _, domain = name.rpartition("@")
     if local in {"*", '"*"'}:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from relay.errors import ConflictError, UsageError
 from relay.mail.address import BadAddress, parse_mailbox
+from relay.mail.letter import Letter
 from relay.model.account import Account, AccountState
-from relay.model.content import Content
 from relay.model.review import (
     CONTACTS_MAX,
     USE_CASE_MAX_CHARACTERS,
@@ -31,7 +31,7 @@ PAGE_SIZE_MAX = 1000
 REASON_MAX_CHARACTERS = 1000
 NEWEST = 1 << 62
 
-Write = Callable[[Account, str], Content]
+Write = Callable[[Account, str], Letter]
 """Writes a mail about an account, as it is after the change, to one of its contacts."""
 
 
@@ -242,9 +242,7 @@ class Reviews:
     def _tell(self, account: str, write: Write) -> None:
         now = self._accounts.require(account)
         for contact in self.contacts(now):
-            content = write(now, contact)
-            assert isinstance(content.body, bytes)
-            self._notices.add(account, contact, content.head, content.body)
+            self._notices.add_letter(account, contact, write(now, contact))
 
 
 def read_contacts(given: Sequence[str]) -> tuple[str, ...]:

@@ -181,13 +181,14 @@ def pause(
 ) -> None:
     """Refuse new mail of an account until it is resumed; what is queued goes on. Its contacts are told by mail."""
     from relay.model.account import AccountState  # noqa: PLC0415
+    from relay.runtime import settings  # noqa: PLC0415
     from relay.runtime.account_mail import paused  # noqa: PLC0415
     from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.clock import SteadyClock  # noqa: PLC0415
 
     site = open_site(config)
-    write = paused(site.config.hostname, SteadyClock().now_ms(), reason)
+    write = paused(settings.letterhead(site.config), SteadyClock().now_ms(), reason)
     with site.catalog() as catalog:
         if catalog.accounts.require(account).state is AccountState.PAUSED:
             changed = catalog.accounts.require(account)

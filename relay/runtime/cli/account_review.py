@@ -120,6 +120,7 @@ def _decide(
     daily: int | None = None,
     rate: float | None = None,
 ) -> None:
+    from relay.runtime import settings  # noqa: PLC0415
     from relay.runtime.account_mail import review_decided  # noqa: PLC0415
     from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.account import as_object, limit_text  # noqa: PLC0415
@@ -129,7 +130,8 @@ def _decide(
     site = open_site(config)
     with site.catalog() as catalog:
         kind = catalog.reviews.require(review_id).kind
-        write = review_decided(site.config.hostname, SteadyClock().now_ms(), kind, granted=granted, reason=reason)
+        letterhead, now_ms = settings.letterhead(site.config), SteadyClock().now_ms()
+        write = review_decided(letterhead, now_ms, kind, granted=granted, reason=reason)
         if granted:
             review = catalog.reviews.grant(review_id, write, reason=reason, daily_quota=daily, send_rate=rate)
         else:

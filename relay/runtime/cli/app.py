@@ -33,6 +33,8 @@ from relay.runtime.cli.smtp_password import smtp_password
 from relay.runtime.cli.suppression import app as suppression
 from relay.runtime.cli.trace import trace
 from relay.runtime.cli.user import app as user
+from relay.runtime.cli.verification import app as verification
+from relay.runtime.cli.verification_template import app as verification_template
 
 EX_INTERRUPTED = 130
 EX_BROKEN_PIPE = 141
@@ -81,6 +83,8 @@ app.add_typer(account, name="account", rich_help_panel=SENDERS)
 app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
 app.add_typer(user, name="user", rich_help_panel=SENDERS)
 app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
+app.add_typer(verification, name="verification", rich_help_panel=SENDERS)
+app.add_typer(verification_template, name="verification-template", rich_help_panel=SENDERS)
 app.add_typer(dkim, name="dkim", rich_help_panel=SENDERS)
 app.add_typer(configuration_set, name="configuration-set", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)

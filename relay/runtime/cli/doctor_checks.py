@@ -35,7 +35,7 @@ CLOCK_PAST_MS = 1_700_000_000_000  # older than this program: a clock that was n
 CLOCK_STEP_SECONDS = 5.0
 IDENTITIES_LOOKED_AT_MAX = 50
 INTERNET_HOSTS = ("gmail.com", "outlook.com")
-SERVED_KINDS = ("submission", "mx", "metrics")
+SERVED_KINDS = ("submission", "mx", "http", "metrics")
 
 
 @dataclass(frozen=True, slots=True)

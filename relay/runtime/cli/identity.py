@@ -39,19 +39,29 @@ def create(
     ed25519: Annotated[
         bool | None, typer.Option("--ed25519/--no-ed25519", help="Add an Ed25519 key.", show_default="dkim.ed25519")
     ] = None,
+    template: Annotated[
+        str, typer.Option("--template", metavar="NAME", help="For an address: mail a verification template.")
+    ] = "",
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create an identity; for a domain, make its DKIM key and print the record to publish."""
+    """Create an identity: a domain, with the DKIM record to publish, or an address, which is mailed a link."""
     from relay.policy.simulator import is_simulator_address  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.cli.verification import create_address, mail_custom  # noqa: PLC0415
 
     site = open_site(config)
     if is_simulator_address(name, site.config.hostname):
         raise UsageError(
             f"{printable(name)} belongs to the mailbox simulator, which only receives: name a domain of your own."
         )
+    if template:
+        mail_custom(site, account, name, template, as_json=as_json)
+        return
+    if "@" in name:
+        create_address(site, account, name, as_json=as_json)
+        return
     second = site.config.dkim.ed25519 if ed25519 is None else ed25519
     with working("making a key"), site.catalog() as catalog:
         made = catalog.identities.create(account, name, ed25519=second)
@@ -104,22 +114,40 @@ def show(
 
     with open_site(config).catalog() as catalog:
         details = catalog.identities.require(account, name)
+        identity = details.identity
+        is_address = identity.kind == "EMAIL_ADDRESS"
+        state = catalog.verifications.state(account, identity.name) if is_address else None
     if as_json:
-        write_json(details_object(details))
+        write_json({**details_object(details), **({"verification": str(state.state)} if state else {})})
         return
-    identity = details.identity
     write_fields(
         {
             "identity": identity.name,
             "account": identity.account,
             "kind": "domain" if identity.kind == "DOMAIN" else "address",
             "verified": "yes" if identity.verified else "no",
+            **({"verification": str(state.state), "since": when(state.since_ms)} if state else {}),
             "created": when(identity.created_ms),
         }
     )
     if details.warning:
         note(details.warning)
     write_records(details)
+
+
+@app.command()
+def resend(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An address that is not verified yet.")],
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Mail a new verification link to an address; older links end."""
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.cli.verification import resend_link  # noqa: PLC0415
+
+    resend_link(open_site(config), account, address, as_json=as_json)
 
 
 @app.command()
@@ -140,6 +168,8 @@ def verify(
         if not force:
             _require_published(site.config, details)
         verified = catalog.identities.set_verified(account, name)
+        if verified.identity.kind == "EMAIL_ADDRESS":
+            catalog.verifications.settle(account, verified.identity.name)
     if as_json:
         write_json(details_object(verified))
     else:

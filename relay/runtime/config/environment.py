@@ -21,7 +21,7 @@ from relay.runtime.config.incoming import Listener
 from relay.runtime.config.load import Loaded
 from relay.runtime.config.values import shown
 
-_SERVED_KINDS = ("submission", "mx", "metrics")
+_SERVED_KINDS = ("submission", "mx", "http", "metrics")
 _Found = Iterator[tuple[Severity, KeyPath, str]]
 
 

@@ -9,6 +9,7 @@ from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import (
     AccountId,
     Address,
+    BaseUrl,
     Duration,
     FilePath,
     Flag,
@@ -54,8 +55,8 @@ class Listener(Section):
     kind: ListenerKind = setting(
         REQUIRED,
         "`submission`: mail from applications and smart hosts, with a password. `mx`: bounces, complaints and mail "
-        "for the relay's own domains. `http`: the API. `console`: the web console. `metrics`: /metrics, /healthz and "
-        "/readyz.",
+        "for the relay's own domains. `http`: the pages that links in mails open. `console`: the web console. "
+        "`metrics`: /metrics, /healthz and /readyz.",
     )
     address: Address = setting("127.0.0.1", "The address to listen on; 0.0.0.0 and :: are every address.")
     port: Port = setting(REQUIRED, "The port. 0 takes any free one and the log says which, for tests.")
@@ -81,6 +82,17 @@ class Listener(Section):
     def loopback(self) -> bool:
         """True when only this machine can connect."""
         return ipaddress.ip_address(self.address).is_loopback
+
+
+class Http(Section):
+    """What the `http` listeners serve."""
+
+    public_url: BaseUrl = setting(
+        "https://relay.invalid",
+        "The address under which an `http` listener is reached from outside, through a reverse proxy or with its own "
+        "TLS; links in mails begin with it. https, or http on loopback.",
+        shown="https:// and the hostname",
+    )
 
 
 class Smtp(Section):

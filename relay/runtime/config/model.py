@@ -9,11 +9,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from relay.runtime.config.incoming import Limits, Listener, Smtp, Tls
+from relay.runtime.config.incoming import Http, Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
-from relay.runtime.config.upkeep import EventDestination, Feedback, History, Logging, QuotaRules, RunAs
+from relay.runtime.config.upkeep import (
+    EventDestination,
+    Feedback,
+    History,
+    Logging,
+    Notifications,
+    QuotaRules,
+    RunAs,
+)
 from relay.runtime.config.values import Domain, FilePath, Hostname, Kind, Mailbox, parse_hostname, shown
 
 WORKERS_MAX = 256  # a shard number has four hex digits, a machine has fewer cores
@@ -38,6 +46,15 @@ DEFAULT_LISTENERS: tuple[dict[str, Any], ...] = (
     {"kind": "mx", "address": "127.0.0.1", "port": 2525},
     {"kind": "metrics", "address": "127.0.0.1", "port": 9090},
 )
+
+
+def _with_default(section: Any, key: str, value: str) -> Any:
+    """Return a section with a value for a key that it leaves out; what is no section is left to be refused."""
+    if section is None:
+        return {key: value}
+    if not isinstance(section, dict) or section.get(key) is not None:
+        return section
+    return {**section, key: value}
 
 
 class Config(Section):
@@ -67,6 +84,7 @@ class Config(Section):
     )
     tls: Tls = setting({}, "The certificate that listeners show.")
     limits: Limits = setting({}, "Bounds on what clients can ask for.")
+    http: Http = setting({}, "What the `http` listeners serve.")
     smtp: Smtp = setting({}, "How the SMTP dialogue of the listeners behaves.")
     contact: Mailbox = setting(
         "",
@@ -87,6 +105,7 @@ class Config(Section):
         shown="bounce. before the hostname",
     )
     feedback: Feedback = setting({}, "Bounces and complaints that come back.")
+    notifications: Notifications = setting({}, "The relay's own mail to senders and contacts.")
     events: tuple[EventDestination, ...] = setting((), "Places that events are published to.", max_length=100)
     history: History = setting({}, "Records of finished messages, without their bodies.")
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
@@ -102,7 +121,13 @@ class Config(Section):
         except ValueError:
             name = "hostname.invalid"  # never used: the host name itself is refused
         given = {key: value for key, value in data.items() if value is not None}
-        return {"contact": f"postmaster@{name}", "bounce_domain": f"bounce.{name}", **given}
+        return {
+            "contact": f"postmaster@{name}",
+            "bounce_domain": f"bounce.{name}",
+            **given,
+            "http": _with_default(given.get("http"), "public_url", f"https://{name}"),
+            "notifications": _with_default(given.get("notifications"), "sender", f"no-reply@{name}"),
+        }
 
     def worker_count(self, cores: int) -> int:
         """Return how many workers to run on a machine with so many cores."""

@@ -27,6 +27,8 @@ EXAMPLES: dict[str, str] = {
     "run_as": "run_as: {user: relay, group: relay}",
     "contact": "contact: postmaster@relay.example",
     "bounce_domain": "bounce_domain: bounce.relay.example",
+    "public_url": "public_url: https://relay.example",
+    "sender": "sender: no-reply@relay.example",
     "nameservers": 'nameservers: ["127.0.0.1:53"]',
     "source_addresses": "source_addresses: [192.0.2.10]",
     "routes": 'routes:\n  - {domain: "*.internal.example", smarthost: "10.0.0.5:25"}',

@@ -2,11 +2,22 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.suggest import nearest
-from relay.runtime.config.values import Duration, Flag, Kind, Name, Number, RelativePath, Share, Size, shown
+from relay.runtime.config.values import (
+    Duration,
+    Flag,
+    Kind,
+    Mailbox,
+    Name,
+    Number,
+    RelativePath,
+    Share,
+    Size,
+    shown,
+)
 
 EVENT_TYPES = (
     "Send",
@@ -38,6 +49,19 @@ def parse_event_types(value: Any) -> tuple[str, ...]:
 
 
 EventTypes = Annotated[tuple[str, ...], BeforeValidator(parse_event_types), Kind("all, or a list")]
+
+
+class Notifications(Section):
+    """The relay's own mail to senders and contacts."""
+
+    sender: Mailbox = setting(
+        "no-reply@relay.invalid",
+        "The address that the relay's own mail to senders is from. Nobody reads answers to it.",
+        shown="no-reply@ the hostname",
+    )
+    product_name: Annotated[str, Field(strict=True, pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,60}$"), Kind("text")] = (
+        setting("Relay", "What the product is called in that mail and on its pages.")
+    )
 
 
 class EventDestination(Section):

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
+from relay.policy.weburl import parse_base_url
+
 BASE = "base"  # validation context: the directory relative paths start from
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
@@ -232,5 +234,6 @@ Nameserver = Annotated[HostPort, BeforeValidator(parse_nameserver), Kind("addres
 Smarthost = Annotated[HostPort, BeforeValidator(parse_smarthost), Kind("host:port")]
 AccountId = Annotated[str, BeforeValidator(parse_account), Kind("account")]
 Mailbox = Annotated[str, BeforeValidator(parse_mailbox), Kind("mail address")]
+BaseUrl = Annotated[str, BeforeValidator(parse_base_url), Kind("URL")]
 FilePath = Annotated[Path, BeforeValidator(parse_path), Kind("path")]
 RelativePath = Annotated[Path, BeforeValidator(parse_relative_path), Kind("path")]

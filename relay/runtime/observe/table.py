@@ -76,6 +76,11 @@ FAMILIES: tuple[Family, ...] = (
     _counter(
         "relay_auth_total", "Authentications by result: `succeeded`, `failed`, `temporary`, `refused`.", "result"
     ),
+    _counter(
+        "relay_verification_links_total",
+        "Verification links opened, by result: `shown`, `verified`, `unusable`, `temporary`.",
+        "result",
+    ),
     # acceptance
     _counter("relay_messages_accepted_total", "Messages answered with 250, by protocol (RFC 3848).", "protocol"),
     _counter("relay_messages_accepted_bytes_total", "Size of the accepted messages, in bytes."),
@@ -150,6 +155,11 @@ FAMILIES: tuple[Family, ...] = (
     _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`.", "kind"),
     _counter(
         "relay_reports_dropped_total", "Reports not written: `null_sender`, `rate`, `no_address`, `loop`.", "cause"
+    ),
+    _counter(
+        "relay_notices_total",
+        "Mails of the relay's own to senders and contacts: `taken`, `repeat` (taken before), `dropped`.",
+        "result",
     ),
     _counter("relay_feedback_total", "Bounces that came back, by what became of them.", "result"),
     # events

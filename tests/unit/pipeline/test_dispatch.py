@@ -165,3 +165,10 @@ def test_what_an_operator_withdraws_leaves_its_place(place):
     assert place.dispatch.withdraw(news[0].deliveries[0].key)
     place.run(2)
     assert place.outbound.kinds() == "f" * 6
+
+
+def test_a_scan_between_a_commit_and_its_callback_does_not_deliver_twice(place):
+    new = place.message("y.example")
+    place.dispatch.start()  # sees what is committed
+    place.dispatch.accepted(new)  # and only then the acceptance is told
+    assert len(place.outbound.jobs) == 1

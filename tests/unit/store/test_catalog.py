@@ -1,7 +1,10 @@
 """The catalog as commands write it."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -328,9 +331,18 @@ def test_a_notice_waits_until_it_is_forgotten_and_a_flood_of_them_is_cut(catalog
         kept = [catalog.notices.add(A, "joe@x.example", b"Subject: %d\r\n\r\n" % n, b"hi\r\n") for n in range(3)]
     assert kept == [True, True, False]
     first, second = catalog.notices.waiting()
-    assert first.content.head == b"Subject: 0\r\n\r\n"
-    catalog.notices.forget(first)
+    assert catalog.notices.get(first).content.head == b"Subject: 0\r\n\r\n"
+    catalog.notices.forget([first])
+    assert catalog.notices.get(first) is None
     assert catalog.notices.waiting() == [second]
+    assert catalog.notices.waiting(after=second) == []
+
+
+def test_what_is_no_address_gets_no_notice(catalog):
+    with catalog._tables.writing(A):
+        assert not catalog.notices.add(A, "Joe, on the second floor", b"\r\n", b"")
+        assert not catalog.notices.add(A, "joe@x.example\r\nBcc: a@b.example", b"\r\n", b"")
+    assert catalog.notices.waiting() == []
 
 
 def test_a_notice_goes_with_its_change(catalog):
@@ -342,3 +354,22 @@ def test_a_notice_goes_with_its_change(catalog):
     with pytest.raises(RuntimeError):
         half()
     assert catalog.notices.waiting() == []
+
+
+def test_opening_the_file_again_in_one_process_leaves_it_open_to_others(catalog, tmp_path):
+    """A closed descriptor would give up the process's locks, and another process remove the log under it."""
+    data = tmp_path / "data"
+    with open_catalog(data, KEY) as second:
+        second.accounts.create(B)
+    program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM account'); c.close()"
+    subprocess.run([sys.executable, "-c", program, str(data / "catalog.db")], check=True)
+    assert (data / "catalog.db-wal").exists()
+    catalog.accounts.set_contact(A, "joe@x.example")
+    with closing(sqlite3.connect(data / "catalog.db")) as other:
+        assert other.execute("SELECT contact FROM account WHERE id = ?", (A,)).fetchone() == ("joe@x.example",)
+
+
+def test_a_link_in_place_of_the_file_is_refused(tmp_path):
+    (tmp_path / "catalog.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError):
+        open_catalog(tmp_path, KEY)

@@ -7,7 +7,6 @@ import pytest
 from relay.errors import ConflictError, UsageError
 from relay.model.account import AccountState
 from relay.model.configuration_set import ConfigurationSet, TlsPolicy
-from relay.model.content import Content
 from relay.model.review import AccountDetails, ContactLanguage, MailType, ReviewState
 from relay.store import catalog_configuration_sets, catalog_users
 from relay.store.catalog import open_catalog
@@ -27,7 +26,11 @@ def catalog(tmp_path):
 
 
 def write(account, contact):
-    return Content(f"To: {contact}\r\n\r\n".encode(), f"{account.sandbox} {account.daily_quota}\r\n".encode())
+    return f"To: {contact}\r\n\r\n".encode(), f"{account.sandbox} {account.daily_quota}\r\n".encode()
+
+
+def waiting(catalog):
+    return [catalog.notices.get(number) for number in catalog.notices.waiting()]
 
 
 def policy(policy_id):
@@ -134,11 +137,11 @@ def test_a_request_waits_then_moves_the_account_out_of_the_sandbox(catalog):
     assert (granted.state, granted.decided_ms) == (ReviewState.GRANTED, 1000)
     account = catalog.accounts.require(B)
     assert (account.sandbox, account.daily_quota, account.send_rate) == (False, 5000, 10.0)
-    notices = catalog.notices.waiting()
+    notices = waiting(catalog)
     assert [notice.recipient for notice in notices] == ["owner@b.example", "c@x.example", "d@x.example"]
     assert {notice.content.body for notice in notices} == {b"False 5000\r\n"}
     assert "decided already" in refused(ConflictError, catalog.reviews.deny, review.review_id, write)
-    assert len(catalog.notices.waiting()) == 3
+    assert len(waiting(catalog)) == 3
     catalog.reviews.put_details(B, changed)
     assert "outside" in refused(UsageError, catalog.reviews.request_production, B, DETAILS)
 
@@ -177,7 +180,7 @@ def test_a_failed_notice_leaves_nothing_behind(catalog):
     assert catalog.accounts.require(B).sandbox is True
     assert catalog.reviews.require(review.review_id).state is ReviewState.PENDING
     refused(UsageError, catalog.reviews.deny, review.review_id, write, reason="two\nlines")
-    assert catalog.notices.waiting() == []
+    assert waiting(catalog) == []
     refused(UsageError, catalog.reviews.grant, 99, write)
 
 
@@ -211,7 +214,7 @@ def test_details_at_their_limits_are_kept(catalog):
 
 def test_a_pause_tells_the_contacts(catalog):
     assert catalog.reviews.pause(B, write).state is AccountState.PAUSED
-    assert [notice.recipient for notice in catalog.notices.waiting()] == ["owner@b.example"]
+    assert [notice.recipient for notice in waiting(catalog)] == ["owner@b.example"]
 
 
 # --- configuration sets ------------------------------------------------------------------------------------------

@@ -58,17 +58,22 @@ def test_every_setting_is_in_the_example_and_the_reference():
         assert f"{path[-1]}` |" in page, path
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in EXAMPLES if name not in ("nameservers", "source_addresses", "scanners")]
-)
+IN_SECTIONS = {
+    "nameservers": "dns",
+    "source_addresses": "delivery",
+    "public_url": "http",
+    "sender": "notifications",
+    "scanners": "content",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in IN_SECTIONS])
 def test_each_example_loads(name):
     parse("hostname: relay.example\n" + EXAMPLES[name], Path("relay.yaml"))
 
 
-@pytest.mark.parametrize(
-    ("section", "name"), [("dns", "nameservers"), ("delivery", "source_addresses"), ("content", "scanners")]
-)
-def test_each_example_inside_a_section_loads(section, name):
+@pytest.mark.parametrize(("name", "section"), IN_SECTIONS.items())
+def test_each_example_inside_a_section_loads(name, section):
     parse(f"hostname: relay.example\n{section}:\n{textwrap.indent(EXAMPLES[name], '  ')}", Path("relay.yaml"))
 
 

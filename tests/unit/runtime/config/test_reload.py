@@ -70,7 +70,7 @@ def test_what_logins_are_judged_by_needs_a_restart(text, key):
 def test_a_host_name_takes_what_is_derived_from_it_along():
     changes = reload_changes(config(""), config("hostname: other.example"))
     assert changes.restart == ("hostname",)
-    assert changes.applied == ("contact", "bounce_domain")
+    assert set(changes.applied) == {"contact", "bounce_domain", "http.public_url", "notifications.sender"}
 
 
 def test_nothing_changed():

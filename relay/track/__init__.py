@@ -1,0 +1,1 @@
+"""Door: the pages that links in mails open."""
