@@ -5,6 +5,9 @@ RelayError
     TemporaryError       something outside is missing now and may come back (exit code 75)
         StorageError     the spool or the catalog cannot be written now
     UsageError           a command was called with arguments that cannot work (exit code 64)
+        AlreadyExistsError   what is to be made is there already
+        LimitExceededError   there would be more of something than there may be
+        NotFoundError        there is nothing of that name
     CorruptionError      stored data fails its own checks
     NewerVersionError    stored data was written by a newer release (exit code 78)
 """
@@ -42,6 +45,18 @@ class UsageError(RelayError):
     """A command was called with arguments that cannot work; nothing was changed."""
 
     exit_code = EX_USAGE
+
+
+class AlreadyExistsError(UsageError):
+    """What is to be made is there already (API: AlreadyExistsException)."""
+
+
+class LimitExceededError(UsageError):
+    """There would be more of something than there may be (API: LimitExceededException)."""
+
+
+class NotFoundError(UsageError):
+    """There is nothing of that name (API: NotFoundException)."""
 
 
 class CorruptionError(RelayError):

@@ -16,6 +16,7 @@ from typing import Self
 from relay.errors import ConfigurationError, CorruptionError
 from relay.signing.secrets import MASTER_KEY_BYTES, Sealer
 from relay.store.catalog_accounts import Accounts
+from relay.store.catalog_checks import Checks
 from relay.store.catalog_credentials import Credentials
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
@@ -38,6 +39,7 @@ class Catalog:
         self.credentials = Credentials(tables)
         self.identities = Identities(tables)
         self.notices = Notices(tables)
+        self.checks = Checks(tables, self.notices)
         self.suppression = suppression
 
     def close(self) -> None:

@@ -113,6 +113,11 @@ CREATE TABLE identity_check (
     FOREIGN KEY (account, identity) REFERENCES identity (account, name) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX identity_check_due ON identity_check (next_ms) WHERE next_ms > 0;
+INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
+SELECT account, name, 'VERIFICATION', 'SUCCESS', created_ms, 0, 0, '', '' FROM identity WHERE verified;
+INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
+SELECT account, name, 'DKIM', 'SUCCESS', created_ms, 0, 0, '', '' FROM identity AS i
+WHERE verified AND EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name);
 CREATE TABLE identity_policy (
     account TEXT NOT NULL,
     identity TEXT NOT NULL,
@@ -334,3 +339,62 @@ SELECT count(*) FROM notice WHERE account = :account;
 -- name: delete_notice
 -- Forget a mail that a worker has committed.
 DELETE FROM notice WHERE id = :id;
+
+-- name: count_identities
+-- How many identities an account has.
+SELECT count(*) FROM identity WHERE account = :account;
+
+-- name: get_identity_records
+-- What the records of an identity are made of, beside its keys.
+SELECT txt_token, mail_from_domain, configuration_set FROM identity WHERE account = :account AND name = :name;
+
+-- name: set_txt_token
+-- Give an identity the token of its TXT record.
+UPDATE identity SET txt_token = :token WHERE account = :account AND name = :name;
+
+-- name: list_identity_states
+-- One page of an account's identities in a state of verification, by name.
+SELECT i.account, i.name, i.kind, i.verified, i.created_ms, coalesce(c.state, 'NOT_STARTED') AS standing
+FROM identity AS i LEFT JOIN identity_check AS c
+    ON c.account = i.account AND c.identity = i.name AND c.aspect = 'VERIFICATION'
+WHERE i.account = :account AND i.name > :after AND (:state = '' OR standing = :state) ORDER BY i.name LIMIT :limit;
+
+-- name: list_checks
+-- The checks of an identity.
+SELECT aspect, state, since_ms, checked_ms, next_ms, error_type, error_text FROM identity_check
+WHERE account = :account AND identity = :identity ORDER BY aspect;
+
+-- name: put_check
+-- Keep how a check stands.
+INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
+VALUES (:account, :identity, :aspect, :state, :since_ms, :checked_ms, :next_ms, :error_type, :error_text)
+ON CONFLICT DO UPDATE SET state = excluded.state, since_ms = excluded.since_ms, checked_ms = excluded.checked_ms,
+    next_ms = excluded.next_ms, error_type = excluded.error_type, error_text = excluded.error_text;
+
+-- name: due_checks
+-- The identities with a check that is to be looked at in DNS: accounts take turns, each the longest due first.
+SELECT account, identity FROM (
+    SELECT c.account, c.identity, min(c.next_ms) AS due,
+        row_number() OVER (PARTITION BY c.account ORDER BY min(c.next_ms)) AS turn
+    FROM identity_check AS c JOIN identity AS i ON i.account = c.account AND i.name = c.identity
+    WHERE c.next_ms > 0 AND c.next_ms <= :now_ms AND (i.kind = 'DOMAIN' OR c.aspect <> 'VERIFICATION')
+    GROUP BY c.account, c.identity
+) ORDER BY turn, due LIMIT :limit;
+
+-- name: contacts_of_account
+-- Where mail about an account goes: its contact, and a JSON array of further ones.
+SELECT a.contact, coalesce(d.contacts, '[]') FROM account AS a LEFT JOIN account_details AS d ON d.account = a.id
+WHERE a.id = :account;
+
+-- name: list_identity_tags
+-- The tags of an identity.
+SELECT key, value FROM identity_tag WHERE account = :account AND identity = :identity ORDER BY key;
+
+-- name: put_identity_tag
+-- Add a tag, or replace its value.
+INSERT INTO identity_tag (account, identity, key, value) VALUES (:account, :identity, :key, :value)
+ON CONFLICT DO UPDATE SET value = excluded.value;
+
+-- name: delete_identity_tag
+-- Remove a tag.
+DELETE FROM identity_tag WHERE account = :account AND identity = :identity AND key = :key;

@@ -3,18 +3,26 @@
 import re
 import secrets
 import string
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from relay.errors import UsageError
+from relay.errors import AlreadyExistsError, LimitExceededError, NotFoundError, UsageError
 from relay.mail.address import BadAddress, normal_domain, parse_mailbox
 from relay.model.account import Identity, IdentityKind
+from relay.model.check import Aspect, Check, CheckState
+from relay.policy import checks
+from relay.policy.suffix import is_public_suffix
+from relay.policy.tags import require_tags
 from relay.signing import keys
 from relay.signing.keys import KeyKind, PrivateKey
+from relay.store.catalog_accounts import DEFAULT_ACCOUNT
+from relay.store.catalog_checks import give_token, put_check, read_checks
 from relay.store.catalog_tables import Row, Tables
 
 RSA = keys.ALGORITHMS[KeyKind.RSA]
 ED25519 = keys.ALGORITHMS[KeyKind.ED25519]
 PAGE_SIZE_MAX = 1000
+IDENTITIES_MAX = 10_000  # of an account (IDENT-023)
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")  # DKIM-007
 
@@ -41,11 +49,25 @@ class DkimKey:
 
 @dataclass(frozen=True, slots=True)
 class IdentityDetails:
-    """An identity, its keys, the records that make them known, and a warning for the operator or ""."""
+    """An identity, its keys, the records that make them known, and a warning for the operator or "".
+
+    `checks` are those that were ever started. `token` is the value of the TXT record that verifies a domain as well,
+    `mail_from_domain` the domain of its return paths, `configuration_set` its default one; "" for none.
+    """
 
     identity: Identity
     keys: tuple[DkimKey, ...] = ()
     warning: str = ""
+    checks: Mapping[Aspect, Check] = field(default_factory=dict)
+    token: str = ""
+    mail_from_domain: str = ""
+    configuration_set: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def state(self, aspect: Aspect) -> CheckState:
+        """Return how the check of an aspect stands."""
+        check = self.checks.get(aspect)
+        return check.state if check else CheckState.NOT_STARTED
 
     @property
     def records(self) -> tuple[DnsRecord, ...]:
@@ -62,6 +84,14 @@ class IdentityPage:
     after: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An identity of a list, and how its verification stands."""
+
+    identity: Identity
+    state: CheckState
+
+
 class Identities:
     """Makes, lists, verifies and deletes identities. Unknown names raise UsageError."""
 
@@ -70,23 +100,43 @@ class Identities:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def create(self, account: str, name: str, *, ed25519: bool = False) -> IdentityDetails:
+    def create(
+        self,
+        account: str,
+        name: str,
+        *,
+        ed25519: bool = False,
+        own_names: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+    ) -> IdentityDetails:
         """Add a domain (with an RSA-2048 key, and an Ed25519 key when asked for) or an address, not verified yet.
 
-        A domain may be given in U-labels. Raise UsageError for names that cannot be (IDENT-007), for an address that
-        reads like a pattern, and for second ones.
+        A domain may be given in U-labels; it is looked for in DNS from now on. `own_names` are the relay's, which
+        only the default account may send from. Raise UsageError for names that cannot be (IDENT-007) and for an
+        address that reads like a pattern, AlreadyExistsError for second ones, LimitExceededError beyond 10,000
+        (IDENT-023).
         """
         kept, kind = canonical_name(name)
         _refuse_pattern(kept)
+        require_ownable(kept, () if account == DEFAULT_ACCOUNT else own_names)
+        require_tags(tags or {})
         self._tables.require_account(account)
         kinds = [KeyKind.RSA, KeyKind.ED25519] if ed25519 else [KeyKind.RSA]
         pairs = [keys.load(keys.generate(each)) for each in kinds] if kind is IdentityKind.DOMAIN else []
         values = {"account": account, "name": kept, "kind": str(kind), "created_ms": self._tables.now_ms()}
         with self._tables.writing(account):
             if not self._tables.run("create_identity", values):
-                raise UsageError(f"Identity {kept} of account {account} exists already.")
+                raise AlreadyExistsError(f"Identity {kept} of account {account} exists already.")
+            if self._count(account) > IDENTITIES_MAX:
+                raise LimitExceededError(f"Account {account} has {IDENTITIES_MAX:,} identities, as many as it may.")
             for key in pairs:
                 self._add_key(account, kept, key, _new_selector())
+            for tag, value in (tags or {}).items():
+                self._tables.run("put_identity_tag", {**_of(account, kept), "key": tag, "value": value})
+            if kind is IdentityKind.DOMAIN:
+                give_token(self._tables, account, kept)
+                for aspect in (Aspect.VERIFICATION, Aspect.DKIM):
+                    put_check(self._tables, account, kept, checks.started(aspect, self._tables.now_ms()))
         return self.require(account, kept)
 
     def add_key(
@@ -122,15 +172,39 @@ class Identities:
         if row is None:
             return None
         rows = self._tables.rows("list_dkim_keys", {"account": account, "domain": kept})
-        warn = _domain_warning if kind is IdentityKind.DOMAIN else _address_warning
-        return IdentityDetails(identity_of(row), tuple(DkimKey(*key[:5]) for key in rows), warn(kept))
+        token, mail_from_domain, configuration_set = self._tables.rows(
+            "get_identity_records", {"account": account, "name": kept}
+        )[0]
+        return IdentityDetails(
+            identity_of(row),
+            tuple(DkimKey(*key[:5]) for key in rows),
+            _domain_warning(kept) if kind is IdentityKind.DOMAIN else _address_warning(kept),
+            read_checks(self._tables, account, kept),
+            token,
+            mail_from_domain,
+            configuration_set,
+            dict(self._tables.rows("list_identity_tags", _of(account, kept))),
+        )
 
     def require(self, account: str, name: str) -> IdentityDetails:
         """Return an identity that must exist."""
         details = self.get(account, name)
         if details is None:
-            raise UsageError(f"Account {account} has no identity {name}.")
+            raise NotFoundError(f"Account {account} has no identity {name}.")
         return details
+
+    def list_states(
+        self, account: str, *, state: CheckState | None = None, after: str = "", limit: int = PAGE_SIZE_MAX
+    ) -> list[Standing]:
+        """Return up to `limit` identities that follow `after`, by name, with how their verification stands.
+
+        With a `state` only those in it (IDENT-009).
+        """
+        self._tables.require_account(account)
+        size = max(1, min(limit, PAGE_SIZE_MAX))
+        values = {"account": account, "after": after, "limit": size, "state": str(state or "")}
+        rows = self._tables.rows("list_identity_states", values)
+        return [Standing(identity_of(row), CheckState(row[5])) for row in rows]
 
     def list(self, account: str, *, after: str = "", limit: int = PAGE_SIZE_MAX) -> IdentityPage:
         """Return up to `limit` identities of an account (at most 1,000) that follow `after`, by name."""
@@ -140,19 +214,50 @@ class Identities:
         return IdentityPage([identity_of(row) for row in rows], rows[-1][1] if len(rows) == size else "")
 
     def set_verified(self, account: str, name: str, *, verified: bool = True) -> IdentityDetails:
-        """Mark an identity as verified or not; it holds from the next request on."""
+        """Vouch for an identity, whatever DNS says, or withdraw it; it holds from the next request on.
+
+        What an operator vouches for is not looked at in DNS until its checks are started again.
+        """
         kept, _ = canonical_name(name)
+        now_ms = self._tables.now_ms()
         with self._tables.writing(account):
-            if not self._tables.run("verify_identity", {"account": account, "name": kept, "verified": int(verified)}):
-                raise UsageError(f"Account {account} has no identity {name}.")
+            details = self.require(account, kept)
+            aspects = [Aspect.VERIFICATION, *([Aspect.DKIM] if details.keys else [])]
+            if details.mail_from_domain and verified:
+                aspects.append(Aspect.MAIL_FROM)
+            for aspect in aspects:
+                check = checks.vouched(aspect, now_ms)
+                put_check(self._tables, account, kept, check if verified else checks.stopped(check, now_ms))
         return self.require(account, kept)
 
-    def delete(self, account: str, name: str) -> None:
-        """Remove an identity with its keys; sending from it fails from the next request on (IDENT-022)."""
-        kept, _ = canonical_name(name)
+    def change_tags(
+        self, account: str, name: str, add: Mapping[str, str], remove: Sequence[str] = ()
+    ) -> IdentityDetails:
+        """Add or replace tags and remove others, all or none (IDENT-020)."""
+        kept = self.require(account, name).identity.name
+        require_tags(add)
         with self._tables.writing(account):
-            if not self._tables.run("delete_identity", {"account": account, "name": kept}):
-                raise UsageError(f"Account {account} has no identity {name}.")
+            for key in remove:
+                if not self._tables.run("delete_identity_tag", {**_of(account, kept), "key": key}):
+                    raise NotFoundError(f"{kept} has no tag {key}.")
+            for key, value in add.items():
+                self._tables.run("put_identity_tag", {**_of(account, kept), "key": key, "value": value})
+            require_tags(self.require(account, kept).tags)
+        return self.require(account, kept)
+
+    def delete(self, account: str, *names: str) -> None:
+        """Remove identities with their keys, policies and settings, all or none of them (IDENT-022).
+
+        Sending from them fails from the next request on; messages in the queue go on.
+        """
+        kept = [canonical_name(name)[0] for name in names]
+        with self._tables.writing(account):
+            for name, one in zip(names, kept, strict=True):
+                if not self._tables.run("delete_identity", {"account": account, "name": one}):
+                    raise NotFoundError(f"Account {account} has no identity {name}.")
+
+    def _count(self, account: str) -> int:
+        return int(self._tables.rows("count_identities", {"account": account})[0][0])
 
     def _add_key(self, account: str, domain: str, key: PrivateKey, selector: str) -> None:
         values = {
@@ -193,10 +298,28 @@ def _canonical_address(name: str) -> str:
     return f"{parsed.local}@{domain}" if domain.isascii() else str(parsed)
 
 
+def require_ownable(name: str, own_names: Sequence[str]) -> None:
+    """Raise UsageError for what no account, or only the default one, may hold: public suffixes, the relay's names.
+
+    Names below the relay's own count as its own; addresses are judged by their domain. Whoever can publish records
+    for a parent of the relay's name may hold that: it proves more than the relay's name would.
+    """
+    domain = name.rpartition("@")[2].lower()
+    if "@" not in name and is_public_suffix(domain):
+        raise UsageError(f"{name} is a public suffix, under which anybody may register; give a domain of your own.")
+    for own in own_names:
+        if domain == own or domain.endswith(f".{own}"):
+            raise UsageError(f"{name} belongs to the relay itself; only account {DEFAULT_ACCOUNT} sends from it.")
+
+
 def identity_of(row: Row) -> Identity:
     """Return the identity of a row of `get_identity`."""
     account, name, kind, verified, created_ms = row[:5]
     return Identity(account, name, IdentityKind(kind), bool(verified), created_ms)
+
+
+def _of(account: str, name: str) -> dict[str, object]:
+    return {"account": account, "identity": name}
 
 
 def owner_of(account: str, domain: str, selector: str) -> str:

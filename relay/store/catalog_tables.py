@@ -29,6 +29,10 @@ class Tables:
         """Run a block as one transaction on behalf of an account."""
         return transaction(self.connection, self.path, self.queries, account)
 
+    def keeping_notes(self) -> AbstractContextManager[None]:
+        """Run a block as one transaction that changes nothing workers read, unless the block itself says so."""
+        return transaction(self.connection, self.path, self.queries)
+
     def run(self, query: str, values: Mapping[str, object]) -> int:
         """Run a named statement inside a transaction; return the number of rows it changed."""
         return self.connection.execute(self.queries[query], values).rowcount
