@@ -1,7 +1,8 @@
 """The office: what may be slow and must not delay mail. Metrics and health pages, events, scheduled jobs.
 
-The office reads other processes' shared memory and sockets and the event logs of the shards; it owns `office/` and
-nothing else, so that its death costs nothing but a moment without pages and events.
+The office reads other processes' shared memory and sockets and the event logs of the shards; it owns `office/`, and
+writes what it finds in DNS into the catalog like any command, so that its death costs nothing but a moment without
+pages and events.
 """
 
 import shutil
@@ -48,9 +49,10 @@ ServiceFactory = Callable[[ChildContext], Service]
 
 def default_services() -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
-    from relay.runtime.office_events import EventService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_checks import CheckService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_events import EventService  # noqa: PLC0415
 
-    return (EventService,)
+    return (EventService, CheckService)
 
 
 class OfficeBody:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from relay.errors import ConfigurationError
 from relay.mail.attachments import ContentRules
 from relay.mail.compose import ShapeRules
+from relay.mail.notices import Letterhead
 from relay.net.clamd import ClamdScanner
 from relay.net.resolver import ResolverSettings
 from relay.net.rspamd import RspamdScanner
@@ -156,6 +157,16 @@ def resolver_settings(config: Config) -> ResolverSettings:
         cache_entries_max=config.dns.cache_entries_max,
         ipv6=config.delivery.ipv6,
     )
+
+
+def letterhead(config: Config) -> Letterhead:
+    """Return who writes the relay's own mails."""
+    return Letterhead("Relay", config.region, config.hostname, f"no-reply@{config.hostname}", config.contact)
+
+
+def own_names(config: Config) -> tuple[str, ...]:
+    """Return the domains that are the relay's own, with all below them."""
+    return (config.hostname, config.bounce_domain)
 
 
 def outbound_settings(config: Config, workers: int, downgrade: Downgrade) -> OutboundSettings:
