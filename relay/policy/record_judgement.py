@@ -62,13 +62,20 @@ def judge(records: Iterable[Expected], answers: Mapping[Question, Answer]) -> tu
 
 
 def findings(reports: Iterable[RecordReport]) -> dict[Aspect, Finding]:
-    """Return what a look found of each aspect that has a record; DKIM decides on the verification too."""
-    by_aspect: dict[Aspect, list[RecordReport]] = {}
-    for report in reports:
-        if report.expected.decides:
-            by_aspect.setdefault(report.expected.aspect, []).append(report)
-    found = {aspect: _finding(each) for aspect, each in by_aspect.items()}
+    """Return what a look found of each aspect that has a record.
+
+    A domain is verified by the keys that decide about DKIM, by those in use, or by its token.
+    """
+    listed = list(reports)
+    found: dict[Aspect, Finding] = {}
+    for aspect in Aspect:
+        deciding = [one for one in listed if one.expected.aspect is aspect and one.expected.decides]
+        if deciding:
+            found[aspect] = _finding(deciding)
+    in_use = [one for one in listed if one.expected.in_use]
     ways = [found[aspect] for aspect in (Aspect.DKIM, Aspect.VERIFICATION) if aspect in found]
+    if in_use:
+        ways.append(_finding(in_use))
     if ways:
         found[Aspect.VERIFICATION] = _best(ways)
     return found

@@ -52,7 +52,8 @@ class Expected:
     """A record to publish for an identity: a whole name without a final dot, a type, the value as one string.
 
     `text` is what a TXT query must yield when the record itself is a CNAME. `also_at` is another name that may carry
-    the record instead. A record that does not decide is worth having, and its absence changes no state.
+    the record instead. A record that does not decide is worth having, and its absence changes no state. Keys `in_use`
+    prove the domain together, whether they decide about DKIM or not.
     """
 
     domain: str
@@ -63,6 +64,7 @@ class Expected:
     text: str = ""
     also_at: str = ""
     decides: bool = True
+    in_use: bool = False
 
     @property
     def question(self) -> Question:
@@ -85,34 +87,37 @@ class RecordReport:
 class PublicKey:
     """A key whose record is to be published: its selector and the text of its TXT record.
 
-    `decides`: the DKIM check of the domain depends on it, as it does on RSA keys.
+    `decides`: the DKIM check of the domain depends on it, as it does on RSA keys. `in_use`: it was found before and
+    belongs to the set that signs, so that the set proves the domain while another one is waited for. `alias` is the
+    name in the relay's own zone that a CNAME record leads to (DKIM-001), "" for a TXT record.
     """
 
     selector: str
     text: str
     decides: bool = True
+    in_use: bool = False
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """What an identity's records are made of; `keys` are those not retired.
 
-    With a `dkim_zone` of the relay's own the keys are published as CNAME records into it (DKIM-001). `mail_host` and
-    `spf_domain` are the relay's, for the records of `mail_from_domain`, which is "" when there is none.
+    `mail_host` and `spf_domain` are the relay's, for the records of `mail_from_domain`, which is "" when there is
+    none.
     """
 
     domain: str
     keys: Sequence[PublicKey] = ()
     token: str = ""
-    dkim_zone: str = ""
     mail_from_domain: str = ""
     mail_host: str = ""
     spf_domain: str = ""
 
 
 def expected_records(parts: Published) -> tuple[Expected, ...]:
-    """Return the records to publish, those that decide first."""
-    made = [_dkim_record(parts, key) for key in parts.keys]
+    """Return the records to publish: of keys, the token, those of the MAIL FROM domain."""
+    made = [_dkim_record(parts.domain, key) for key in parts.keys]
     if parts.token:
         name = f"{TOKEN_LABEL}.{parts.domain}"
         token = Expected(parts.domain, Aspect.VERIFICATION, name, "TXT", parts.token, also_at=parts.domain)
@@ -129,9 +134,14 @@ def expected_records(parts: Published) -> tuple[Expected, ...]:
     return tuple(made)
 
 
-def _dkim_record(parts: Published, key: PublicKey) -> Expected:
-    name = f"{key.selector}._domainkey.{parts.domain}"
-    kind, value, text = "TXT", key.text, ""
-    if parts.dkim_zone:
-        kind, value, text = "CNAME", f"{key.selector}.{parts.dkim_zone}", key.text
-    return Expected(parts.domain, Aspect.DKIM, name, kind, value, text, decides=key.decides)
+def _dkim_record(domain: str, key: PublicKey) -> Expected:
+    return Expected(
+        domain,
+        Aspect.DKIM,
+        f"{key.selector}._domainkey.{domain}",
+        "CNAME" if key.alias else "TXT",
+        key.alias or key.text,
+        key.text if key.alias else "",
+        decides=key.decides,
+        in_use=key.in_use,
+    )

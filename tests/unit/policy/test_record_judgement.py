@@ -31,7 +31,7 @@ def look(parts, zone):
 
 
 ONE_KEY = Published(DOMAIN, [PublicKey("s1", KEY)])
-IN_ZONE = Published(DOMAIN, [PublicKey("s1", KEY)], dkim_zone="dkim.relay.example")
+IN_ZONE = Published(DOMAIN, [PublicKey("s1", KEY, alias="s1.dkim.relay.example")])
 KEYS = (
     # answers to: TXT at the name; others by (name, type); difference, error type, finding
     (text(KEY), {}, "published", "", "found"),
@@ -94,6 +94,22 @@ def test_a_key_that_does_not_decide_is_told_about_and_no_more():
     reports, found, _ = look(parts, {(AT, "TXT"): text(KEY)})
     assert [report.difference for report in reports] == ["published", "absent"]
     assert found[Aspect.DKIM].result is Result.FOUND
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "dkim", "verification"),
+    [
+        (text(KEY), NO_NAME, "missing", "found"),
+        (NO_NAME, text("v=DKIM1; k=rsa; p=new"), "found", "found"),
+        (SERVFAIL, NO_NAME, "missing", "no answer"),
+        (NO_NAME, NO_NAME, "missing", "missing"),
+    ],
+)
+def test_keys_in_use_prove_the_domain_while_others_are_waited_for(old, new, dkim, verification):
+    keys = [PublicKey("s1", KEY, decides=False, in_use=True), PublicKey("s2", "v=DKIM1; k=rsa; p=new")]
+    zone = {(AT, "TXT"): old, (f"s2._domainkey.{DOMAIN}", "TXT"): new}
+    _, found, _ = look(Published(DOMAIN, keys), zone)
+    assert (found[Aspect.DKIM].result, found[Aspect.VERIFICATION].result) == (dkim, verification)
 
 
 TOKEN = "fmxqxT/icOYx4aA/bEUrDPMeax9/s3frblS+niixmqk="
