@@ -55,7 +55,6 @@ def test_lists_by_state_and_sorted(site):
     assert "temporary failure" in error
 
 
-@pytest.mark.req("IDENT-007", "IDENT-020", "IDENT-023")
 def test_names_and_tags_that_cannot_be(site):
     site.call("account", "create", B)
     for name, text in (
@@ -79,7 +78,7 @@ def test_names_and_tags_that_cannot_be(site):
     assert "exists already" in error
 
 
-@pytest.mark.req("DKIM-002", "IDENT-021")
+@pytest.mark.req("DKIM-002")
 def test_show_prints_states_and_exact_records(site):
     site.call("identity", "create", "shop.example")
     mail_from(site, "shop.example", "b.shop.example")
@@ -151,7 +150,6 @@ def test_dns_that_is_away_changes_nothing_and_says_so(site):
     assert out.startswith("✗ ")
 
 
-@pytest.mark.req("IDENT-022")
 def test_several_are_deleted_at_once_or_none(site):
     for name in ("a.example.net", "b.example.net", "c.example.net"):
         site.call("identity", "create", name)

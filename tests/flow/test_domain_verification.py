@@ -70,7 +70,7 @@ def refused(product, sender):
     return str(failed.value)
 
 
-@pytest.mark.req("IDENT-010", "DKIM-002", "IDENT-021")
+@pytest.mark.req("IDENT-010", "DKIM-002")
 def test_the_office_finds_what_was_published_before_it_started(product, names):
     product.domain = "shop.example"
     product.run("identity", "create", "shop.example")
@@ -104,7 +104,7 @@ def test_the_token_alone_verifies_among_other_values(product, names):
     assert state(product, "token.example") == ("TEMPORARY_FAILURE", "PENDING", True)
 
 
-@pytest.mark.req("IDENT-015", "IDENT-013")
+@pytest.mark.req("IDENT-015")
 def test_check_says_what_went_wrong(product, names):
     product.run("identity", "create", "broken.example")
     (record,) = (json.loads(line) for line in bind(product, "broken.example", "--format", "json").splitlines())
@@ -129,7 +129,6 @@ def test_check_says_what_went_wrong(product, names):
     assert f"{record['name']} has no TXT record." in text
 
 
-@pytest.mark.req("IDENT-021")
 def test_records_as_csv(product):
     product.run("identity", "create", "csv.example", "--ed25519")
     rows = list(csv.DictReader(bind(product, "csv.example", "--format", "csv").splitlines()))

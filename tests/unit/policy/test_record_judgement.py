@@ -58,7 +58,7 @@ KEYS = (
 
 
 @pytest.mark.parametrize(("answer", "more", "difference", "error_type", "result"), KEYS)
-@pytest.mark.req("IDENT-013", "IDENT-014", "IDENT-015", "DKIM-002", "DKIM-008")
+@pytest.mark.req("IDENT-014", "IDENT-015", "DKIM-002", "DKIM-008")
 def test_keys(answer, more, difference, error_type, result):
     for parts in (ONE_KEY, IN_ZONE):
         (report,), found, _ = look(parts, {(AT, "TXT"): answer, **more})

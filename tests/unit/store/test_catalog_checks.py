@@ -165,7 +165,6 @@ def test_unknown_identities_have_no_checks(catalog):
             call()
 
 
-@pytest.mark.req("IDENT-023")
 def test_the_last_identity_is_the_last_one(catalog, monkeypatch):
     monkeypatch.setattr(catalog_identities, "IDENTITIES_MAX", 3)
     for number in range(3):
@@ -217,7 +216,6 @@ def test_two_commands_at_once_make_one_identity(catalog, tmp_path):
         ("norelay.example", B, ""),
     ],
 )
-@pytest.mark.req("IDENT-007")
 def test_names_that_nobody_may_hold(catalog, name, account, reason):
     own = ("relay.example", "bounce.relay.example")
     if not reason:
@@ -228,7 +226,6 @@ def test_names_that_nobody_may_hold(catalog, name, account, reason):
     assert catalog.identities.list(account).identities == []
 
 
-@pytest.mark.req("IDENT-020")
 def test_tags(catalog):
     made = catalog.identities.create(A, "x.example", tags={"team": "shop", "k" * 128: "v" * 256})
     assert len(made.tags) == 2
