@@ -33,7 +33,9 @@ def main() -> None:
         rows = [(ACCOUNT, f"domain{number}.example", "DOMAIN", 1, 0) for number in range(IDENTITIES)]
         connection = catalog.accounts._tables.connection  # noqa: SLF001 a bench may look inside
         connection.execute("BEGIN")
-        connection.executemany("INSERT INTO identity VALUES (?, ?, ?, ?, ?)", rows)
+        connection.executemany(
+            "INSERT INTO identity (account, name, kind, verified, created_ms) VALUES (?, ?, ?, ?, ?)", rows
+        )
         connection.execute("COMMIT")
         begin = time.process_time()
         lines = (f"user{number}@example{number % 5000}.com,BOUNCE\n" for number in range(SUPPRESSED))

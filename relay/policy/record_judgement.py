@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from relay.model.check import Aspect, ErrorType
 from relay.policy import spf
 from relay.policy.checks import Finding, Result
+from relay.policy.dkim import publishes
 from relay.policy.records import Answer, Difference, Expected, Question, RecordReport
 
 PARENTS_ASKED_MAX = 2  # under which a record is looked for whose name was appended twice
@@ -164,30 +165,12 @@ class _Comparison:
 
 def _compare_key(wanted: str, values: Sequence[str]) -> Difference:
     """Compare by the public key itself: `p=` to the letter, `k=` and `v=` where given (DKIM-008)."""
-    key = _KeyText.of(wanted)
-    found = [_KeyText.of(value) for value in values]
-    if key in found:
+    if publishes(values, wanted):
         return Difference.PUBLISHED
-    if any(one.public and one.public == key.public.lower() for one in found):
+    public = wanted.rpartition("p=")[2].lower()
+    if any(_SPACE.sub("", value).rpartition("p=")[2].rstrip(";") == public for value in values):
         return Difference.LOWER_CASED
     return Difference.DIFFERS
-
-
-@dataclass(frozen=True, slots=True)
-class _KeyText:
-    """What matters of a key record (RFC 6376 section 3.6.1)."""
-
-    version: str
-    kind: str
-    public: str
-
-    @classmethod
-    def of(cls, text: str) -> "_KeyText":
-        tags: dict[str, str] = {}
-        for part in text.split(";"):
-            name, _, value = part.partition("=")
-            tags.setdefault(name.strip(), _SPACE.sub("", value))
-        return cls(tags.get("v", "DKIM1"), tags.get("k", "rsa"), tags.get("p", ""))
 
 
 def _compare_mx(wanted: str, values: Sequence[str]) -> Difference:

@@ -10,16 +10,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from relay.mail import notices
 from relay.model.account import IdentityKind
 from relay.model.check import Aspect, Check, ErrorType
+from relay.model.dkim import KeyState
 from relay.policy.checks import Finding, Result
+from relay.policy.dkim import expected, in_use
 from relay.policy.record_judgement import findings, follow_ups, judge, questions
 from relay.policy.records import Answer, Expected, PublicKey, Published, Question, RecordReport, expected_records
 from relay.runtime import settings
 from relay.runtime.config.model import Config
 from relay.store.catalog_checks import Look, Write
-from relay.store.catalog_identities import RSA, IdentityDetails
+from relay.store.catalog_identities import IdentityDetails
 
 LOOK_SECONDS = 60.0  # all questions of one identity; each has its own, shorter limit in the resolver
-RETIRED = "retired"
 
 Ask = Callable[[str, str], Awaitable[Answer]]
 """Asks for the records of a name and a type, past any cache of ours."""
@@ -27,14 +28,23 @@ Ask = Callable[[str, str], Awaitable[Answer]]
 
 def records_of(config: Config, details: IdentityDetails) -> tuple[Expected, ...]:
     """Return the records an identity wants in DNS."""
+    name = details.identity.name
+    decide = {key.selector for key in expected(name, details.keys) if key.required}
+    records = [(key, key.record(name, config.dkim.zone or "")) for key in details.keys]
     keys = [
-        PublicKey(key.selector, key.public_txt, decides=key.algorithm == RSA)
-        for key in details.keys
-        if key.state != RETIRED
+        PublicKey(
+            key.selector,
+            key.public_txt,
+            decides=key.selector in decide,
+            in_use=key.rsa and in_use(key),
+            alias=record.value if record.kind == "CNAME" else "",
+        )
+        for key, record in records
+        if key.state is not KeyState.RETIRED
     ]
     return expected_records(
         Published(
-            details.identity.name,
+            name,
             keys,
             details.token,
             mail_from_domain=details.mail_from_domain,

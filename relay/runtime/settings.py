@@ -91,7 +91,15 @@ def accept_rules(config: Config, master: bytes) -> AcceptRules:
         recipients_max=config.limits.smtp_recipients_max,
         relay_signature=config.dkim.relay_signature,
         ed25519=config.dkim.ed25519,
+        dkim_expire_s=dkim_expire_seconds(config),
     )
+
+
+def dkim_expire_seconds(config: Config) -> int:
+    """Return how long signatures hold, 0 for ever; never less than the queue may take, and a day for slow readers."""
+    if not config.dkim.expire_after:
+        return 0
+    return int(max(config.dkim.expire_after, config.delivery.lifetime + DAY_SECONDS))
 
 
 def retry_policy(config: Config) -> RetryPolicy:

@@ -295,9 +295,12 @@ UPDATE identity SET verified = :verified WHERE account = :account AND name = :na
 DELETE FROM identity WHERE account = :account AND name = :name;
 
 -- name: covering_identities
--- The verified identities among some names (a JSON array).
+-- The verified identities among some names (a JSON array): whether keys sign for them, and what they say of signing.
 SELECT account, name, kind, verified, created_ms,
     EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active')
+    AND NOT EXISTS (SELECT 1 FROM identity_check AS c
+        WHERE c.account = i.account AND c.identity = i.name AND c.aspect = 'DKIM' AND c.state = 'FAILED'),
+    dkim_signing
 FROM identity AS i
 WHERE account = :account AND name IN (SELECT value FROM json_each(:names)) AND kind = :kind AND verified;
 
@@ -310,14 +313,83 @@ SELECT EXISTS (SELECT 1 FROM identity WHERE account = :account AND kind = 'EMAIL
 SELECT EXISTS (SELECT 1 FROM identity WHERE mail_from_domain = :domain AND mail_from_domain <> '');
 
 -- name: create_dkim_key
--- Add a signing key to a domain identity.
-INSERT INTO dkim_key (account, domain, selector, algorithm, sealed, public_txt, state, created_ms)
-VALUES (:account, :domain, :selector, :algorithm, :sealed, :public_txt, 'active', :created_ms) ON CONFLICT DO NOTHING;
+-- Add a signing key to a domain identity; it waits for its record.
+INSERT INTO dkim_key (account, domain, selector, algorithm, sealed, public_txt, state, created_ms, origin)
+VALUES (:account, :domain, :selector, :algorithm, :sealed, :public_txt, 'pending', :created_ms, :origin)
+ON CONFLICT DO NOTHING;
 
 -- name: list_dkim_keys
 -- The keys of a domain identity, RSA first.
-SELECT selector, algorithm, public_txt, state, created_ms, sealed FROM dkim_key
+SELECT selector, algorithm, public_txt, state, created_ms, origin, retired_ms FROM dkim_key
 WHERE account = :account AND domain = :domain ORDER BY algorithm DESC, created_ms, selector;
+
+-- name: signing_keys
+-- The keys that sign for a domain, RSA first; none when its records are gone for good.
+SELECT selector, algorithm, sealed FROM dkim_key AS k
+WHERE account = :account AND domain = :domain AND state = 'active' AND NOT EXISTS (SELECT 1 FROM identity_check AS c
+    WHERE c.account = k.account AND c.identity = k.domain AND c.aspect = 'DKIM' AND c.state = 'FAILED')
+ORDER BY algorithm DESC, created_ms, selector;
+
+-- name: move_dkim_key
+-- Change the state of a key; the time of its last retirement stays known.
+UPDATE dkim_key SET state = :state, retired_ms = CASE WHEN :state = 'retired' THEN :now_ms ELSE retired_ms END
+WHERE account = :account AND domain = :domain AND selector = :selector AND state = :before;
+
+-- name: renew_dkim_key
+-- Put a new pair behind the name of a retired key.
+UPDATE dkim_key SET sealed = :sealed, public_txt = :public_txt, created_ms = :created_ms
+WHERE account = :account AND domain = :domain AND selector = :selector AND state = 'retired';
+
+-- name: dkim_work
+-- One page of domains whose key is to be replaced, or that have keys in a state that ends.
+SELECT account, name, dkim_rotated_ms FROM identity AS i
+WHERE kind = 'DOMAIN' AND (account, name) > (:account, :name) AND EXISTS (SELECT 1 FROM dkim_key AS k
+    WHERE k.account = i.account AND k.domain = i.name AND (
+        (k.state = 'retired' AND k.retired_ms <= :retired_before_ms)
+        OR (k.state = 'standby' AND i.dkim_rotated_ms <= :rotated_before_ms)
+        OR (k.state = 'pending' AND EXISTS (SELECT 1 FROM dkim_key AS a
+            WHERE a.account = i.account AND a.domain = i.name AND a.state = 'active'))
+    ))
+ORDER BY account, name LIMIT :limit;
+
+-- name: list_zone_keys
+-- One page of the keys that the relay's own zone makes known.
+SELECT account, domain, selector, public_txt FROM dkim_key
+WHERE origin = 'AWS_SES' AND (account, domain, selector) > (:account, :domain, :selector)
+ORDER BY account, domain, selector LIMIT :limit;
+
+-- name: get_dkim_settings
+-- How an identity signs.
+SELECT dkim_signing, dkim_origin, dkim_next_key_length, dkim_length_changed_ms, dkim_rotated_ms
+FROM identity WHERE account = :account AND name = :name;
+
+-- name: set_dkim_signing
+-- Turn signing on or off for an identity.
+UPDATE identity SET dkim_signing = :signing WHERE account = :account AND name = :name;
+
+-- name: set_dkim_origin
+-- Say where the keys of a domain come from.
+UPDATE identity SET dkim_origin = :origin WHERE account = :account AND name = :name;
+
+-- name: set_dkim_length
+-- Say how long the next keys are.
+UPDATE identity SET dkim_next_key_length = :length, dkim_length_changed_ms = :now_ms
+WHERE account = :account AND name = :name;
+
+-- name: note_dkim_rotation
+-- Remember when another key began to sign.
+UPDATE identity SET dkim_rotated_ms = :now_ms WHERE account = :account AND name = :name;
+
+-- name: restart_dkim_check
+-- Look for the records of a domain's keys from now on.
+INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
+VALUES (:account, :name, 'DKIM', 'PENDING', :now_ms, 0, :now_ms, '', '')
+ON CONFLICT (account, identity, aspect) DO UPDATE SET state = 'PENDING', since_ms = :now_ms, next_ms = :now_ms,
+    error_type = '', error_text = '';
+
+-- name: dkim_check_state
+-- How the check of a domain's keys stands.
+SELECT state FROM identity_check WHERE account = :account AND identity = :name AND aspect = 'DKIM';
 
 -- name: delete_dkim_key
 -- Remove one key.

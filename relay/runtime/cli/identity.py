@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from relay.model.account import Identity
     from relay.model.check import Check, CheckState
+    from relay.model.dkim import DnsRecord
     from relay.store.catalog import Catalog
     from relay.store.catalog_identities import IdentityDetails, Standing
 
@@ -77,7 +78,7 @@ def create(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create an identity; for a domain, make its DKIM key and print the record to publish."""
+    """Create an identity; for a domain, make its DKIM keys and print the records to publish."""
     from relay.policy.simulator import is_simulator_address  # noqa: PLC0415
     from relay.runtime import settings  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
@@ -88,7 +89,7 @@ def create(
             f"{printable(name)} belongs to the mailbox simulator, which only receives: name a domain of your own."
         )
     second = site.config.dkim.ed25519 if ed25519 is None else ed25519
-    with working("making a key"), site.catalog() as catalog:
+    with working("making keys"), site.catalog() as catalog:
         made = catalog.identities.create(
             account, name, ed25519=second, own_names=settings.own_names(site.config), tags=read_tags(tag)
         )
@@ -229,13 +230,17 @@ def read_tags(given: list[str] | None) -> dict[str, str]:
     return {key: value for key, _, value in (one.partition("=") for one in given or [])}
 
 
-def write_records(details: "IdentityDetails") -> None:
-    """Write the records to publish: name, type and value for a form, and a line for a zone file."""
-    for record in details.records:
-        typer.echo("")
-        typer.echo(paint("Publish in DNS:", "bold"))
+def write_records(details: "IdentityDetails", *, only: str = "") -> None:
+    """Write the records to publish, for a form and as lines of a zone file; `only` those of one selector."""
+    shown = [record for record in details.records if record.name.startswith(only)]
+    if not shown:
+        return
+    typer.echo("")
+    typer.echo(paint("Publish in DNS:", "bold"))
+    for record in shown:
         write_fields({"  name": record.name, "  type": record.kind, "  value": record.value})
-        typer.echo(f"  {paint('zone file', 'dim')}")
+    typer.echo(f"  {paint('zone file', 'dim')}")
+    for record in shown:
         typer.echo(f"  {zone_line(record)}")
 
 
@@ -248,6 +253,11 @@ def zone_line(record: "Record") -> str:
         ]
         value = " ".join(f'"{text}"' for text in texts)
     return f"{record.name}. IN {record.kind} {value}"
+
+
+def record_object(record: "DnsRecord") -> dict[str, Any]:
+    """Return a record for programs."""
+    return {"name": record.name, "type": record.kind, "value": record.value}
 
 
 def as_object(identity: "Identity") -> dict[str, Any]:
@@ -286,5 +296,5 @@ def details_object(details: "IdentityDetails") -> dict[str, Any]:
         "tags": dict(details.tags),
         "txtToken": details.token or None,
         "checks": {str(aspect): check_object(check) for aspect, check in details.checks.items()},
-        "records": [{"name": one.name, "type": one.kind, "value": one.value} for one in details.records],
+        "records": [record_object(one) for one in details.records],
     }
