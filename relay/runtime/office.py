@@ -50,9 +50,10 @@ ServiceFactory = Callable[[ChildContext], Service]
 def default_services() -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
     from relay.runtime.office_checks import CheckService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_dkim import DkimService  # noqa: PLC0415
     from relay.runtime.office_events import EventService  # noqa: PLC0415
 
-    return (EventService, CheckService)
+    return (EventService, CheckService, DkimService)
 
 
 class OfficeBody:
