@@ -10,6 +10,7 @@ import string
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from relay.errors import UsageError
+from relay.model.check import CheckState
 from relay.model.dkim import MAY_BECOME, DkimKey, DkimSettings, DnsRecord, ExpectedKey, KeyOrigin, KeyState
 from relay.policy import dkim as policy
 from relay.signing import keys
@@ -107,6 +108,19 @@ class DkimKeys:
         if any(state is KeyState.RETIRED for state in moves.values()) or self._first_active(account, domain, moves):
             self._note_rotation(account, domain)
         return self.move(account, domain, moves)
+
+    def follow_check(self, account: str, domain: str, state: CheckState) -> bool:
+        """Do what the DKIM check of a domain came to, inside its transaction; say whether a key moved.
+
+        Found: the keys it looked for take over (DKIM-001, 010). Failed: nothing signs any more (DKIM-011). Call it
+        after every look, for doing it again changes nothing; when it says True workers must be told.
+        """
+        if state is CheckState.FAILED:
+            return self.lose(account, domain)
+        if state is not CheckState.SUCCESS:
+            return False
+        looked_for = [key.selector for key in self.expected_dkim_records(account, domain) if key.required]
+        return self.activate_pending(account, domain, looked_for)
 
     def lose(self, account: str, domain: str) -> bool:
         """Let nothing sign for a domain any more, its records are gone, inside a transaction (DKIM-011)."""

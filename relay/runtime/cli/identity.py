@@ -100,6 +100,8 @@ def create(
     if made.warning:
         note(made.warning)
     write_records(made)
+    if site.config.dkim.zone and made.keys:
+        note(f"And in {site.config.dkim.zone}: what `relay dkim zone` prints.")
     if made.records:
         note(
             f"It is looked for from now on, for 72 hours. To look at once: relay identity verify {made.identity.name}"

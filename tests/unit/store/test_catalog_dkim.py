@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from relay.errors import UsageError
+from relay.model.check import CheckState
 from relay.model.dkim import PUBLISHED_MS, KeyState
 from relay.policy.dkim import Retired, successors
 from relay.signing import keys
@@ -242,6 +243,33 @@ def test_a_failed_setup_begins_again(catalog):
     assert (again.status, again.tokens) == ("PENDING", tokens)
     assert found(catalog, *tokens)
     assert states(catalog) == ["active", "standby", "standby"]
+
+
+@pytest.mark.req("DKIM-010", "DKIM-011")
+def test_keys_follow_the_check_of_their_domain(catalog, own_key):
+    second = catalog.dkim_setup.add_ed25519(A, X).selector
+
+    def follow(state):
+        with catalog.identities._tables.writing(A):
+            return catalog.dkim.follow_check(A, X, CheckState(state))
+
+    for state, moved, after in [
+        ("PENDING", False, ["pending"] * 3),
+        ("SUCCESS", True, ["active", "standby", "standby"]),
+        ("SUCCESS", False, ["active", "standby", "standby"]),
+        ("TEMPORARY_FAILURE", False, ["active", "standby", "standby"]),
+        ("FAILED", True, ["pending"] * 3),
+        ("FAILED", False, ["pending"] * 3),
+        ("SUCCESS", True, ["active", "standby", "standby"]),
+    ]:
+        assert follow(state) is moved, state
+        assert states(catalog) == after, state
+    catalog.dkim_setup.import_key(A, X, "own", own_key)
+    assert not follow("PENDING")
+    assert follow("SUCCESS")
+    assert signs(catalog) == ["own"]
+    keys_now = {key.selector: key.state for key in catalog.dkim.keys_of(A, X)}
+    assert keys_now[second] is KeyState.PENDING  # nobody looked for its record
 
 
 @pytest.mark.req("DKIM-006", "DKIM-007")
