@@ -297,9 +297,7 @@ DELETE FROM identity WHERE account = :account AND name = :name;
 -- name: covering_identities
 -- The verified identities among some names (a JSON array): whether keys sign for them, and what they say of signing.
 SELECT account, name, kind, verified, created_ms,
-    EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active')
-    AND NOT EXISTS (SELECT 1 FROM identity_check AS c
-        WHERE c.account = i.account AND c.identity = i.name AND c.aspect = 'DKIM' AND c.state = 'FAILED'),
+    EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active'),
     dkim_signing
 FROM identity AS i
 WHERE account = :account AND name IN (SELECT value FROM json_each(:names)) AND kind = :kind AND verified;
@@ -324,11 +322,9 @@ SELECT selector, algorithm, public_txt, state, created_ms, origin, retired_ms FR
 WHERE account = :account AND domain = :domain ORDER BY algorithm DESC, created_ms, selector;
 
 -- name: signing_keys
--- The keys that sign for a domain, RSA first; none when its records are gone for good.
-SELECT selector, algorithm, sealed FROM dkim_key AS k
-WHERE account = :account AND domain = :domain AND state = 'active' AND NOT EXISTS (SELECT 1 FROM identity_check AS c
-    WHERE c.account = k.account AND c.identity = k.domain AND c.aspect = 'DKIM' AND c.state = 'FAILED')
-ORDER BY algorithm DESC, created_ms, selector;
+-- The keys that sign for a domain, RSA first.
+SELECT selector, algorithm, sealed FROM dkim_key
+WHERE account = :account AND domain = :domain AND state = 'active' ORDER BY algorithm DESC, created_ms, selector;
 
 -- name: move_dkim_key
 -- Change the state of a key; the time of its last retirement stays known.

@@ -7,6 +7,7 @@ import pytest
 
 from relay.errors import StorageError
 from relay.model.account import AccountState
+from relay.model.check import CheckState
 from relay.signing.keys import ALGORITHMS, KeyKind
 from relay.store import catalog_files, directory
 from relay.store.catalog import open_catalog
@@ -151,21 +152,20 @@ def test_a_subdomain_that_is_not_set_up_is_signed_for_by_its_parent(catalog, rea
 @pytest.mark.req("DKIM-011")
 def test_a_failed_check_stops_signing(catalog, reader):
     catalog.identities.create(A, "x.example")
-    catalog.identities.set_verified(A, "x.example")
-    connection = catalog.identities._tables.connection
-    states = [("SUCCESS", True), ("TEMPORARY_FAILURE", True), ("PENDING", True), ("FAILED", False)]
-    for state, signs in states:
+    for state, signs in [
+        (CheckState.PENDING, False),
+        (CheckState.SUCCESS, True),
+        (CheckState.TEMPORARY_FAILURE, True),
+        (CheckState.FAILED, False),
+        (CheckState.PENDING, False),
+        (CheckState.SUCCESS, True),
+    ]:
         with catalog.identities._tables.writing(A):
-            connection.execute(
-                "REPLACE INTO identity_check VALUES (?, 'x.example', 'DKIM', ?, 0, 0, 0, '', '')", (A, state)
-            )
+            catalog.dkim.follow_check(A, "x.example", state)
+            catalog.identities._tables.connection.execute("UPDATE identity SET verified = 1")
         reader.refresh()
         assert bool(reader.signing_keys(A, "x.example")) is signs, state
         assert bool(reader.sending_identity(A, "a@x.example").dkim_domain) is signs, state
-    lose(catalog, "x.example")
-    connection.execute("DELETE FROM identity_check")
-    reader.refresh()
-    assert reader.signing_keys(A, "x.example") == ()
 
 
 def lose(catalog, domain):
