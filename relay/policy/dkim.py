@@ -62,10 +62,12 @@ def activation(keys: Sequence[DkimKey], found: Collection[str] | None) -> dict[s
 def loss(keys: Sequence[DkimKey]) -> dict[str, KeyState]:
     """Return the new states when the check of a domain has failed: nothing signs any more (DKIM-011).
 
-    The keys wait to be found again; where others wait already, those that signed have had their time.
+    The keys wait to be found again. While others are waited for it is those that were not found, and the ones that
+    sign go on as long as their own records are there (DKIM-010).
     """
-    rest = KeyState.RETIRED if pending_set(keys) else KeyState.PENDING
-    return {key.selector: rest if key.rsa else KeyState.PENDING for key in keys if in_use(key)}
+    if pending_set(keys):
+        return {}
+    return {key.selector: KeyState.PENDING for key in keys if in_use(key)}
 
 
 def in_use(key: DkimKey) -> bool:

@@ -376,17 +376,6 @@ WHERE account = :account AND name = :name;
 -- Remember when another key began to sign.
 UPDATE identity SET dkim_rotated_ms = :now_ms WHERE account = :account AND name = :name;
 
--- name: restart_dkim_check
--- Look for the records of a domain's keys from now on.
-INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
-VALUES (:account, :name, 'DKIM', 'PENDING', :now_ms, 0, :now_ms, '', '')
-ON CONFLICT (account, identity, aspect) DO UPDATE SET state = 'PENDING', since_ms = :now_ms, next_ms = :now_ms,
-    error_type = '', error_text = '';
-
--- name: dkim_check_state
--- How the check of a domain's keys stands.
-SELECT state FROM identity_check WHERE account = :account AND identity = :name AND aspect = 'DKIM';
-
 -- name: delete_dkim_key
 -- Remove one key.
 DELETE FROM dkim_key WHERE account = :account AND domain = :domain AND selector = :selector;

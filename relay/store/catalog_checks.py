@@ -17,6 +17,7 @@ from relay.model.account import IdentityKind
 from relay.model.check import Aspect, Check, CheckState, StateChange
 from relay.policy import checks
 from relay.policy.checks import Finding
+from relay.store.catalog_dkim import DkimKeys
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Row, Tables
 
@@ -40,10 +41,11 @@ class Look:
 class Checks:
     """Keeps checks. `identity` is always the canonical name of an identity."""
 
-    __slots__ = ("_notices", "_tables")
+    __slots__ = ("_dkim", "_notices", "_tables")
 
     def __init__(self, tables: Tables, notices: Notices) -> None:
         self._tables = tables
+        self._dkim = DkimKeys(tables)
         self._notices = notices
 
     def of(self, account: str, identity: str) -> dict[Aspect, Check]:
@@ -101,6 +103,8 @@ class Checks:
                 continue
             after = checks.looked(now, finding, now_ms, spread())
             put_check(self._tables, look.account, look.identity, after)
+            if seen.aspect is Aspect.DKIM and self._dkim.follow_check(look.account, look.identity, after.state):
+                self._tables.run("note_change", {"account": look.account})
             domain = look.mail_from_domain if seen.aspect is Aspect.MAIL_FROM else ""
             if (change := checks.change_of(look.account, look.identity, now, after, domain)) is not None:
                 changes.append(change)

@@ -9,7 +9,7 @@ import secrets
 import string
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from relay.errors import UsageError
+from relay.errors import NotFoundError, UsageError
 from relay.model.check import CheckState
 from relay.model.dkim import MAY_BECOME, DkimKey, DkimSettings, DnsRecord, ExpectedKey, KeyOrigin, KeyState
 from relay.policy import dkim as policy
@@ -35,10 +35,10 @@ class DkimKeys:
         return tuple(map(_key, self._tables.rows("list_dkim_keys", {"account": account, "domain": domain})))
 
     def settings(self, account: str, name: str) -> DkimSettings:
-        """Return how an identity signs. Raise UsageError when there is none of this name."""
+        """Return how an identity signs. Raise NotFoundError when there is none of this name."""
         row = self._tables.row("get_dkim_settings", {"account": account, "name": name})
         if row is None:
-            raise UsageError(f"Account {account} has no identity {name}.")
+            raise NotFoundError(f"Account {account} has no identity {name}.")
         signing, origin, *rest = row
         return DkimSettings(None if signing is None else bool(signing), KeyOrigin(origin), *rest)
 

@@ -9,12 +9,14 @@ from json import dumps
 
 from relay.errors import UsageError
 from relay.model.account import IdentityKind
-from relay.model.check import CheckState
+from relay.model.check import Aspect, CheckState
 from relay.model.dkim import DkimKey, KeyOrigin, KeyState
 from relay.policy import dkim as policy
+from relay.policy.checks import started
 from relay.policy.identity import covering_domains
 from relay.signing import imported, keys
 from relay.signing.keys import KeyKind
+from relay.store.catalog_checks import put_check, read_checks
 from relay.store.catalog_dkim import DkimKeys, new_selector
 from relay.store.catalog_identities import canonical_name
 from relay.store.catalog_tables import Tables
@@ -61,7 +63,7 @@ class DkimSetup:
             name=kept,
             signing_enabled=self._inherited(account, kept) if enabled is None else enabled,
             inherited=enabled is None,
-            status=self._status(account, kept, listed),
+            status=self._status(account, kept),
             origin=settings.origin,
             tokens=tuple(key.selector for key in policy.easy_set(listed)) if easy else (),
             current_length=f"RSA_{keys.bits_of(signs.public_txt)}_BIT" if signs else "",
@@ -95,7 +97,7 @@ class DkimSetup:
         kept = self._domain(account, domain)
         listed = self._keys.keys_of(account, kept)
         if not new_keys and self._keys.settings(account, kept).origin is KeyOrigin.AWS_SES:
-            if self._status(account, kept, listed) is not CheckState.FAILED:
+            if self._status(account, kept) is not CheckState.FAILED:
                 raise UsageError(f"{kept} has Easy DKIM already; --new-keys makes three new keys.")
             with self._tables.writing(account):
                 self._keys.lose(account, kept)
@@ -172,9 +174,8 @@ class DkimSetup:
 
     def _await(self, account: str, domain: str, origin: KeyOrigin) -> None:
         """Look for the records of what was just set up, inside a transaction."""
-        values = {"account": account, "name": domain, "now_ms": self._tables.now_ms()}
-        self._tables.run("set_dkim_origin", {**values, "origin": str(origin)})
-        self._tables.run("restart_dkim_check", values)
+        self._tables.run("set_dkim_origin", {"account": account, "name": domain, "origin": str(origin)})
+        put_check(self._tables, account, domain, started(Aspect.DKIM, self._tables.now_ms()))
 
     def _give_up_pending(self, account: str, domain: str) -> None:
         """Drop keys that were still waited for, inside a transaction; those that have signed before rest again."""
@@ -215,11 +216,6 @@ class DkimSetup:
                 return bool(row[0])
         return True
 
-    def _status(self, account: str, name: str, listed: tuple[DkimKey, ...]) -> CheckState:
-        row = self._tables.row("dkim_check_state", {"account": account, "name": name})
-        if row is not None:
-            return CheckState(row[0])
-        if policy.pending_set(listed):
-            return CheckState.PENDING
-        signs = any(key.rsa and key.state is KeyState.ACTIVE for key in listed)
-        return CheckState.SUCCESS if signs else CheckState.NOT_STARTED
+    def _status(self, account: str, name: str) -> CheckState:
+        check = read_checks(self._tables, account, name).get(Aspect.DKIM)
+        return check.state if check is not None else CheckState.NOT_STARTED

@@ -9,6 +9,7 @@ import yaml
 
 from relay.errors import TemporaryError
 from relay.model.check import Aspect, CheckState
+from relay.model.dkim import KeyState
 from relay.policy.records import Answer
 from relay.runtime import identity_look
 from relay.runtime.children import new_epoch
@@ -16,11 +17,13 @@ from relay.runtime.config.model import Config
 from relay.runtime.config.values import BASE
 from relay.runtime.observe.metrics import ProcessMetrics
 from relay.runtime.office_checks import CheckService
+from relay.signing.keys import KeyKind, generate
 from relay.signing.secrets import encode_master_key
 from relay.store.catalog import open_catalog
 from relay.testing.clock import ManualClock
 from relay.testing.internet_dns import FakeDns
 from relay.testing.log import MemoryLog
+from tests.keypool import new_key
 
 KEY = bytes(range(32))
 A = "000000000001"
@@ -35,7 +38,7 @@ def clock():
 def catalog(tmp_path, clock):
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "master.key").write_bytes(encode_master_key(KEY))
-    with open_catalog(tmp_path, KEY, now_ms=clock.now_ms) as opened:
+    with open_catalog(tmp_path, KEY, now_ms=clock.now_ms, new_key=new_key) as opened:
         opened.accounts.create(A, contact="owner@x.example")
         yield opened
 
@@ -107,6 +110,43 @@ def test_a_life_by_a_real_name_server(catalog, tmp_path, clock):
     assert sum("MAIL FROM domain setup successful for shop.example" in one for one in subjects) == 2
 
 
+@pytest.mark.req("DKIM-001", "DKIM-008", "DKIM-010", "DKIM-011")
+def test_keys_follow_what_dns_says(catalog, tmp_path, clock):
+    """Three keys sign once all are found; a switch that fails changes nothing; records that are gone end it."""
+    catalog.identities.create(A, "x.example")
+    zones = {}
+
+    async def ask(name, kind):
+        return Answer((zones[name],)) if name in zones and kind == "TXT" else Answer(exists=False)
+
+    def after(hours):
+        clock.advance(hours * 3600)
+        asyncio.run(rounds(service(tmp_path, clock, ask)))
+        details = catalog.identities.require(A, "x.example")
+        signs = [key.selector for key in details.keys if key.state is KeyState.ACTIVE]
+        return str(details.state(Aspect.DKIM)), details.identity.verified, signs
+
+    first, second, third = records(catalog, "x.example").items()
+    token = first[0].partition(".")[0]
+    zones.update([first, second])
+    assert after(0) == ("PENDING", False, [])
+    zones.update([third])
+    assert after(1) == ("SUCCESS", True, [token])
+    own = generate(KeyKind.RSA)
+    catalog.dkim_setup.import_key(A, "x.example", "own", own)
+    assert after(1) == ("PENDING", True, [token])
+    assert after(72) == ("FAILED", True, [token])
+    assert after(100) == ("FAILED", True, [token])
+    catalog.dkim_setup.import_key(A, "x.example", "own", own)
+    zones["own._domainkey.x.example"] = records(catalog, "x.example")["own._domainkey.x.example"]
+    assert after(1) == ("SUCCESS", True, ["own"])
+    zones.clear()
+    assert after(7) == ("TEMPORARY_FAILURE", True, ["own"])
+    assert after(72) == ("FAILED", False, [])
+    subjects = [notice.content.head.split(b"\r\n")[2].decode() for notice in catalog.notices.waiting()]
+    assert any("DKIM" in one for one in subjects)
+
+
 def test_ten_thousand_identities_are_looked_at_in_bounded_batches(catalog, tmp_path, clock):
     now = clock.now_ms()
     with catalog._tables.writing(A):
@@ -172,8 +212,9 @@ def test_names_that_never_answer_hold_up_a_batch_no_longer_than_the_deadline(cat
 
 def test_a_check_without_any_record_ends_like_others(catalog, tmp_path, clock):
     catalog.identities.create(A, "x.example")
-    for key in catalog.identities.require(A, "x.example").keys:
-        catalog.identities.delete_key(A, "x.example", key.selector)
+    with catalog._tables.writing(A):
+        for key in catalog.dkim.keys_of(A, "x.example"):
+            catalog.dkim.remove(A, "x.example", key.selector)
 
     async def ask(name, kind):
         return Answer(exists=False)
