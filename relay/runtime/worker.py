@@ -67,7 +67,7 @@ class WorkerBody:
         self._loop = asyncio.get_running_loop()
         self._master = settings.master_key(config.data_dir)
         self._directory = CatalogDirectory(config.data_dir, self._master)
-        self._downgrader = Downgrader(self._directory, self._clock, settings.accept_rules(config))
+        self._downgrader = Downgrader(self._directory, self._clock, settings.accept_rules(config, self._master))
         self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, context.metrics)
         self._tools = LineTools(
             clock=self._clock,
