@@ -7,6 +7,9 @@ RelayError
     UsageError           a command was called with arguments that cannot work (exit code 64)
         ConflictError    what is asked for stands against what is there already
         RequestRefusedError  what is asked for cannot be granted; it has a name in the API (exit code 64)
+        AlreadyExistsError   what is to be made is there already
+        LimitExceededError   there would be more of something than there may be
+        NotFoundError        there is nothing of that name
     CorruptionError      stored data fails its own checks
     NewerVersionError    stored data was written by a newer release (exit code 78)
 """
@@ -56,6 +59,18 @@ class RequestRefusedError(UsageError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
+
+
+class AlreadyExistsError(UsageError):
+    """What is to be made is there already (API: AlreadyExistsException)."""
+
+
+class LimitExceededError(UsageError):
+    """There would be more of something than there may be (API: LimitExceededException)."""
+
+
+class NotFoundError(UsageError):
+    """There is nothing of that name (API: NotFoundException)."""
 
 
 class CorruptionError(RelayError):

@@ -5,12 +5,11 @@ written, is the caller's. Custom verification mails, whose words are the account
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from relay.mail.letter import VERBATIM, Letter, Letterhead, letter
 from relay.mail.trace import format_date
-from relay.model.check import Aspect, CheckState
+from relay.model.check import Aspect, CheckState, StateChange
 
 VERIFICATION_SUBJECT = "{product} - Email Address Verification Request in region {region}"  # IDENT-018
 
@@ -42,23 +41,6 @@ def verification_request(
 
 
 # --- changes of state ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StateChange:
-    """A check of an identity that came to another state (IDENT-010, IDENT-011, DKIM-011, MFROM-009).
-
-    `domain` is the MAIL FROM domain, for that aspect. `until_ms` is when a temporary failure becomes a failure;
-    `error_text` says what is wrong, in whole sentences, or is "".
-    """
-
-    account: str
-    identity: str
-    aspect: Aspect
-    state: CheckState
-    until_ms: int = 0
-    error_text: str = ""
-    domain: str = ""
 
 
 _SUBJECTS = {

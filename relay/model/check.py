@@ -67,6 +67,16 @@ HOLDING = frozenset({CheckState.SUCCESS, CheckState.TEMPORARY_FAILURE})  # what 
 TIMED = frozenset({CheckState.PENDING, CheckState.TEMPORARY_FAILURE})  # over after 72 hours
 
 
+class ErrorType(StrEnum):
+    """Why a record was not found, in the words of the v2 API (IDENT-013)."""
+
+    HOST_NOT_FOUND = "HOST_NOT_FOUND"
+    TYPE_NOT_FOUND = "TYPE_NOT_FOUND"
+    INVALID_VALUE = "INVALID_VALUE"
+    DNS_SERVER_ERROR = "DNS_SERVER_ERROR"
+    SERVICE_ERROR = "SERVICE_ERROR"
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A check as it stands. `since_ms` is when the state began, `next_ms` when to look again (0: not at all).
@@ -86,6 +96,25 @@ class Check:
     def holds(self) -> bool:
         """True while what the check proves may be relied on."""
         return self.state in HOLDING
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A check that came to another state by what DNS answered: what contacts are told (DKIM-011, MFROM-009).
+
+    `domain` is the MAIL FROM domain, for that aspect. `until_ms` is when a state that has an end becomes FAILED, 0
+    for others; `error_text` says what is wrong, or is "".
+    """
+
+    account: str
+    identity: str
+    aspect: Aspect
+    state: CheckState
+    until_ms: int = 0
+    error_text: str = ""
+    domain: str = ""
+    before: CheckState = CheckState.NOT_STARTED
+    at_ms: int = 0
 
 
 def after(state: CheckState, step: Step) -> CheckState | None:

@@ -22,6 +22,7 @@ import dns.rdatatype
 import dns.resolver
 
 from relay.net.resolver_cache import AnswerCache
+from relay.policy.records import Answer
 from relay.ports import Clock, MailHost, MailHosts, Metrics, ResolverError
 
 ADDRESSES_MAX = 20
@@ -145,6 +146,15 @@ class DnsResolver:
         self._keep(("txt", name), texts, answer.ttl_seconds, negative=not texts)
         return texts
 
+    async def records(self, name: str, kind: str) -> Answer:
+        """Ask for TXT, MX or CNAME records past the cache; a question without an answer is a value, too."""
+        try:
+            answer = await self._query(name, kind)
+        except ResolverError as error:
+            return Answer(failure=str(error))
+        values = tuple(_as_text(rdata) for rdata in answer.rdatas[:TEXTS_MAX])
+        return Answer(values, exists=not answer.nxdomain)
+
     # --- cache ---
 
     def _known(self, question: tuple[str, str]) -> object | None:
@@ -213,6 +223,16 @@ class DnsResolver:
         if answer.rrset is None:
             return _Records((), ttl_seconds)
         return _Records(tuple(answer.rrset)[:RECORDS_MAX], ttl_seconds)
+
+
+def _as_text(rdata: object) -> str:
+    """Return TXT strings joined, MX as "10 host", CNAME as a name; names without their final dot."""
+    if (strings := getattr(rdata, "strings", None)) is not None:
+        return b"".join(strings).decode("utf-8", "replace")
+    if isinstance(target := getattr(rdata, "target", None), dns.name.Name):
+        return target.to_text(omit_final_dot=True)
+    pairs = _mx_pairs([rdata])
+    return f"{pairs[0][0]} {pairs[0][1] or '.'}" if pairs else str(rdata)
 
 
 def _negative_ttl(error: dns.resolver.NXDOMAIN, question: dns.name.Name) -> float:

@@ -66,6 +66,7 @@ class AcceptRules:
     recipients_max: int
     relay_signature: str  # auto, always, never
     ed25519: bool
+    dkim_expire_s: int = 0  # how long signatures hold, 0: for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,17 +377,18 @@ class Accept:
 
     def _signed_head(self, request: _Request) -> bytes:
         """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
-        shaped = request.shaped
-        keys = self._signing_keys(request.account.account_id, shaped.author.domain)
-        if not self.rules.ed25519:
+        shaped, rules = request.shaped, self.rules
+        keys = self._signing_keys(request.identity)
+        if not rules.ed25519:
             keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
-        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, request.now_ms // 1000)
+        now_s = request.now_ms // 1000
+        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, now_s, expire_s=rules.dkim_expire_s)
         return signatures + join_head(shaped.fields)
 
-    def _signing_keys(self, account: str, domain: str) -> Sequence[SigningKey]:
+    def _signing_keys(self, identity: Identity) -> Sequence[SigningKey]:
         """Return the author's keys, and the relay's own by decision 7: where no identity signs, or always."""
         rules, directory = self.rules, self._directory
-        keys = directory.signing_keys(account, domain)
+        keys = directory.signing_keys(identity.account, identity.dkim_domain) if identity.dkim_domain else ()
         if rules.relay_signature == "never" or (keys and rules.relay_signature == "auto"):
             return keys
         own = directory.signing_keys(RELAY_ACCOUNT, rules.shape.hostname)

@@ -5,14 +5,16 @@ from relay.mail.encode import Unconvertible, downgrade, strip_own_signatures
 from relay.mail.headers import parse_head
 from relay.mail.scan import scan_body
 from relay.model.content import Content
-from relay.ports import Clock, Directory
+from relay.pipeline.accept import RELAY_ACCOUNT, AcceptRules
+from relay.ports import Clock, Directory, SigningKey
 from relay.signing.dkim import sign
 
 
 class Downgrader:
     """Converts messages of this worker; the author's keys sign the converted form."""
 
-    def __init__(self, directory: Directory, clock: Clock) -> None:
+    def __init__(self, directory: Directory, clock: Clock, rules: AcceptRules) -> None:
+        self.rules = rules
         self._directory = directory
         self._clock = clock
 
@@ -29,8 +31,16 @@ class Downgrader:
         if not isinstance(fields, list):
             return None
         try:
-            keys = [key for domain in dict.fromkeys(domains) for key in self._directory.signing_keys(account, domain)]
+            keys = [key for domain in dict.fromkeys(domains) for key in self._keys(account, domain)]
         except StorageError:
             return None
-        signature = sign(fields, scan_body(body).sha256_relaxed, keys, self._clock.now_ms() // 1000)
+        now_s, expire_s = self._clock.now_ms() // 1000, self.rules.dkim_expire_s
+        signature = sign(fields, scan_body(body).sha256_relaxed, keys, now_s, expire_s=expire_s)
         return Content(signature + head, body)
+
+    def _keys(self, account: str, domain: str) -> list[SigningKey]:
+        """Return what signs for a domain that the first signature named: the account's keys, or the relay's own."""
+        keys = self._directory.signing_keys(account, domain)
+        if not keys and domain == self.rules.shape.hostname:
+            keys = self._directory.signing_keys(RELAY_ACCOUNT, domain)
+        return [key for key in keys if self.rules.ed25519 or key.algorithm != "ed25519-sha256"]

@@ -51,10 +51,12 @@ ServiceFactory = Callable[[ChildContext], Service]
 
 def default_services() -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
-    from relay.runtime.office_events import EventService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_checks import CheckService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_dkim import DkimService  # noqa: PLC0415
+    from relay.runtime.office_events import EventService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
 
-    return (EventService, NoticeService)
+    return (EventService, NoticeService, CheckService, DkimService)
 
 
 class OfficeBody:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from relay.errors import RelayError
 from relay.mail.letter import Letter
-from relay.mail.notices import StateChange
+from relay.model.check import StateChange
 from relay.runtime import settings
 from relay.runtime.catalog_thread import CatalogThread
 from relay.runtime.children import ChildContext, Role

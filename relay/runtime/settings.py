@@ -11,8 +11,8 @@ from relay.errors import ConfigurationError
 from relay.mail.attachments import ContentRules
 from relay.mail.compose import ShapeRules
 from relay.mail.letter import Letter, Letterhead
-from relay.mail.notices import StateChange, address_expired, state_change
-from relay.model.check import CheckState
+from relay.mail.notices import address_expired, state_change
+from relay.model.check import CheckState, StateChange
 from relay.net.clamd import ClamdScanner
 from relay.net.resolver import ResolverSettings
 from relay.net.rspamd import RspamdScanner
@@ -95,6 +95,7 @@ def accept_rules(config: Config, master: bytes) -> AcceptRules:
         recipients_max=config.limits.smtp_recipients_max,
         relay_signature=config.dkim.relay_signature,
         ed25519=config.dkim.ed25519,
+        dkim_expire_s=dkim_expire_seconds(config),
     )
 
 
@@ -126,6 +127,13 @@ def lower_rule(config: Config) -> LowerRule | None:
         factor=1 - rule.by,
         interval_ms=int(rule.interval * 1000),
     )
+
+
+def dkim_expire_seconds(config: Config) -> int:
+    """Return how long signatures hold, 0 for ever; never less than the queue may take, and a day for slow readers."""
+    if not config.dkim.expire_after:
+        return 0
+    return int(max(config.dkim.expire_after, config.delivery.lifetime + DAY_SECONDS))
 
 
 def retry_policy(config: Config) -> RetryPolicy:
@@ -214,6 +222,11 @@ def resolver_settings(config: Config) -> ResolverSettings:
         cache_entries_max=config.dns.cache_entries_max,
         ipv6=config.delivery.ipv6,
     )
+
+
+def own_names(config: Config) -> tuple[str, ...]:
+    """Return the domains that are the relay's own, with all below them."""
+    return (config.hostname, config.bounce_domain)
 
 
 def outbound_settings(config: Config, workers: int, downgrade: Downgrade) -> OutboundSettings:

@@ -70,7 +70,7 @@ class WorkerBody:
         self._loop = asyncio.get_running_loop()
         self._master = settings.master_key(config.data_dir)
         self._directory = CatalogDirectory(config.data_dir, self._master)
-        self._downgrader = Downgrader(self._directory, self._clock)
+        self._downgrader = Downgrader(self._directory, self._clock, settings.accept_rules(config, self._master))
         self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, context.metrics)
         self._tools = LineTools(
             clock=self._clock,
@@ -258,7 +258,7 @@ class WorkerBody:
         self._gate.connections_max = config.limits.connections_max
         self._gate.per_address_max = config.limits.connections_per_address_max
         self._gate.per_minute_max = config.limits.connections_per_minute_max
-        self._accept.rules = accept
+        self._accept.rules = self._downgrader.rules = accept
         if config.dns != self._context.config.dns:
             self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
         for line in self._lines.values():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from relay.errors import TemporaryError
 from relay.mail.letter import Letter, Letterhead
-from relay.mail.notices import StateChange
+from relay.model.check import StateChange
 from relay.model.verification import VerificationLink
 from relay.ports import Clock
 from relay.runtime import settings

@@ -76,7 +76,7 @@ def sign(
     written: list[bytes] = []
     for key in keys:
         head = (
-            f"DKIM-Signature: v=1; a={key.algorithm}; c=relaxed/relaxed;\r\n"
+            f"DKIM-Signature: v=1; a={key.algorithm}; c=relaxed/relaxed; q=dns/txt;\r\n"
             f"\td={key.domain};\r\n\ts={key.selector};\r\n\tt={now_s};{expiry} h={listed};\r\n"
             f"\tbh={digest};\r\n\tb="
         ).encode("ascii")

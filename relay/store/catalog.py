@@ -14,10 +14,14 @@ from types import TracebackType
 from typing import Self
 
 from relay.errors import ConfigurationError, CorruptionError
+from relay.signing.keys import KeyKind, generate
 from relay.signing.secrets import MASTER_KEY_BYTES, Sealer
 from relay.store.catalog_accounts import Accounts
+from relay.store.catalog_checks import Checks
 from relay.store.catalog_configuration_sets import ConfigurationSets
 from relay.store.catalog_credentials import Credentials
+from relay.store.catalog_dkim import DkimKeys
+from relay.store.catalog_dkim_setup import DkimSetup
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_notices import Notices
@@ -42,12 +46,15 @@ class Catalog:
         self.accounts = Accounts(tables)
         self.credentials = Credentials(tables)
         self.identities = Identities(tables)
+        self.dkim = DkimKeys(tables)
+        self.dkim_setup = DkimSetup(tables)
         self.notices = Notices(tables)
         self.users = Users(tables)
         self.configuration_sets = ConfigurationSets(tables)
         self.reviews = Reviews(tables, self.accounts, self.notices)
         self.verifications = Verifications(tables, self.notices)
         self.verification_templates = VerificationTemplates(tables)
+        self.checks = Checks(tables, self.notices)
         self.suppression = suppression
 
     def close(self) -> None:
@@ -65,9 +72,16 @@ class Catalog:
 
 
 def open_catalog(
-    data_dir: str | os.PathLike[str], master_key: bytes, *, now_ms: Callable[[], int] | None = None
+    data_dir: str | os.PathLike[str],
+    master_key: bytes,
+    *,
+    now_ms: Callable[[], int] | None = None,
+    dkim_zone: str = "",
+    new_key: Callable[[KeyKind], bytes] = generate,
 ) -> Catalog:
     """Open the catalog of a data directory, made when it is not there yet.
+
+    `dkim_zone` is the zone in which the relay publishes DKIM keys (DKIM-001), `new_key` makes private keys.
 
     Raise ConfigurationError when it cannot be opened or the master key is not the one it was written with,
     NewerVersionError when a newer release wrote it, TemporaryError when another command holds it for too long.
@@ -87,7 +101,7 @@ def open_catalog(
     except BaseException:
         connection.close()
         raise
-    return Catalog(Tables(connection, path, queries, sealer, master_key, clock), lists)
+    return Catalog(Tables(connection, path, queries, sealer, master_key, clock, new_key, dkim_zone), lists)
 
 
 def check_key(connection: sqlite3.Connection, path: Path, queries: Queries, sealer: Sealer) -> None:

@@ -113,6 +113,11 @@ CREATE TABLE identity_check (
     FOREIGN KEY (account, identity) REFERENCES identity (account, name) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX identity_check_due ON identity_check (next_ms) WHERE next_ms > 0;
+INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
+SELECT account, name, 'VERIFICATION', 'SUCCESS', created_ms, 0, 0, '', '' FROM identity WHERE verified;
+INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
+SELECT account, name, 'DKIM', 'SUCCESS', created_ms, 0, 0, '', '' FROM identity AS i
+WHERE verified AND EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name);
 CREATE TABLE identity_policy (
     account TEXT NOT NULL,
     identity TEXT NOT NULL,
@@ -437,10 +442,10 @@ UPDATE identity SET verified = :verified WHERE account = :account AND name = :na
 DELETE FROM identity WHERE account = :account AND name = :name;
 
 -- name: covering_identity
--- A verified identity; asked for one name at a time, since a list of names costs more than its look-ups.
+-- A verified identity, whether keys sign for it, and what it says of signing; asked for one name at a time, since a list of names costs more than its look-ups.
 SELECT account, name, kind, verified, created_ms,
     EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active'),
-    i.configuration_set
+    i.configuration_set, i.dkim_signing
 FROM identity AS i
 WHERE account = :account AND name = :name AND kind = :kind AND verified;
 
@@ -453,14 +458,70 @@ SELECT EXISTS (SELECT 1 FROM identity WHERE account = :account AND kind = 'EMAIL
 SELECT EXISTS (SELECT 1 FROM identity WHERE mail_from_domain = :domain AND mail_from_domain <> '');
 
 -- name: create_dkim_key
--- Add a signing key to a domain identity.
-INSERT INTO dkim_key (account, domain, selector, algorithm, sealed, public_txt, state, created_ms)
-VALUES (:account, :domain, :selector, :algorithm, :sealed, :public_txt, 'active', :created_ms) ON CONFLICT DO NOTHING;
+-- Add a signing key to a domain identity; it waits for its record.
+INSERT INTO dkim_key (account, domain, selector, algorithm, sealed, public_txt, state, created_ms, origin)
+VALUES (:account, :domain, :selector, :algorithm, :sealed, :public_txt, 'pending', :created_ms, :origin)
+ON CONFLICT DO NOTHING;
 
 -- name: list_dkim_keys
 -- The keys of a domain identity, RSA first.
-SELECT selector, algorithm, public_txt, state, created_ms, sealed FROM dkim_key
+SELECT selector, algorithm, public_txt, state, created_ms, origin, retired_ms FROM dkim_key
 WHERE account = :account AND domain = :domain ORDER BY algorithm DESC, created_ms, selector;
+
+-- name: signing_keys
+-- The keys that sign for a domain, RSA first.
+SELECT selector, algorithm, sealed FROM dkim_key
+WHERE account = :account AND domain = :domain AND state = 'active' ORDER BY algorithm DESC, created_ms, selector;
+
+-- name: move_dkim_key
+-- Change the state of a key; the time of its last retirement stays known.
+UPDATE dkim_key SET state = :state, retired_ms = CASE WHEN :state = 'retired' THEN :now_ms ELSE retired_ms END
+WHERE account = :account AND domain = :domain AND selector = :selector AND state = :before;
+
+-- name: renew_dkim_key
+-- Put a new pair behind the name of a retired key.
+UPDATE dkim_key SET sealed = :sealed, public_txt = :public_txt, created_ms = :created_ms
+WHERE account = :account AND domain = :domain AND selector = :selector AND state = 'retired';
+
+-- name: dkim_work
+-- One page of domains whose key is to be replaced, or that have keys in a state that ends.
+SELECT account, name, dkim_rotated_ms FROM identity AS i
+WHERE kind = 'DOMAIN' AND (account, name) > (:account, :name) AND EXISTS (SELECT 1 FROM dkim_key AS k
+    WHERE k.account = i.account AND k.domain = i.name AND (
+        (k.state = 'retired' AND k.retired_ms <= :retired_before_ms)
+        OR (k.state = 'standby' AND i.dkim_rotated_ms <= :rotated_before_ms)
+        OR (k.state = 'pending' AND EXISTS (SELECT 1 FROM dkim_key AS a
+            WHERE a.account = i.account AND a.domain = i.name AND a.state = 'active'))
+    ))
+ORDER BY account, name LIMIT :limit;
+
+-- name: list_zone_keys
+-- One page of the keys that the relay's own zone makes known.
+SELECT account, domain, selector, public_txt FROM dkim_key
+WHERE origin = 'AWS_SES' AND (account, domain, selector) > (:account, :domain, :selector)
+ORDER BY account, domain, selector LIMIT :limit;
+
+-- name: get_dkim_settings
+-- How an identity signs.
+SELECT dkim_signing, dkim_origin, dkim_next_key_length, dkim_length_changed_ms, dkim_rotated_ms
+FROM identity WHERE account = :account AND name = :name;
+
+-- name: set_dkim_signing
+-- Turn signing on or off for an identity.
+UPDATE identity SET dkim_signing = :signing WHERE account = :account AND name = :name;
+
+-- name: set_dkim_origin
+-- Say where the keys of a domain come from.
+UPDATE identity SET dkim_origin = :origin WHERE account = :account AND name = :name;
+
+-- name: set_dkim_length
+-- Say how long the next keys are.
+UPDATE identity SET dkim_next_key_length = :length, dkim_length_changed_ms = :now_ms
+WHERE account = :account AND name = :name;
+
+-- name: note_dkim_rotation
+-- Remember when another key began to sign.
+UPDATE identity SET dkim_rotated_ms = :now_ms WHERE account = :account AND name = :name;
 
 -- name: delete_dkim_key
 -- Remove one key.
@@ -579,3 +640,62 @@ WHERE account = :account ORDER BY name;
 -- name: delete_template
 -- Remove a custom verification mail.
 DELETE FROM verification_template WHERE account = :account AND name = :name;
+
+-- name: count_identities
+-- How many identities an account has.
+SELECT count(*) FROM identity WHERE account = :account;
+
+-- name: get_identity_records
+-- What the records of an identity are made of, beside its keys.
+SELECT txt_token, mail_from_domain, configuration_set FROM identity WHERE account = :account AND name = :name;
+
+-- name: set_txt_token
+-- Give an identity the token of its TXT record.
+UPDATE identity SET txt_token = :token WHERE account = :account AND name = :name;
+
+-- name: list_identity_states
+-- One page of an account's identities in a state of verification, by name.
+SELECT i.account, i.name, i.kind, i.verified, i.created_ms, coalesce(c.state, 'NOT_STARTED') AS standing
+FROM identity AS i LEFT JOIN identity_check AS c
+    ON c.account = i.account AND c.identity = i.name AND c.aspect = 'VERIFICATION'
+WHERE i.account = :account AND i.name > :after AND (:state = '' OR standing = :state) ORDER BY i.name LIMIT :limit;
+
+-- name: list_checks
+-- The checks of an identity.
+SELECT aspect, state, since_ms, checked_ms, next_ms, error_type, error_text FROM identity_check
+WHERE account = :account AND identity = :identity ORDER BY aspect;
+
+-- name: put_check
+-- Keep how a check stands.
+INSERT INTO identity_check (account, identity, aspect, state, since_ms, checked_ms, next_ms, error_type, error_text)
+VALUES (:account, :identity, :aspect, :state, :since_ms, :checked_ms, :next_ms, :error_type, :error_text)
+ON CONFLICT DO UPDATE SET state = excluded.state, since_ms = excluded.since_ms, checked_ms = excluded.checked_ms,
+    next_ms = excluded.next_ms, error_type = excluded.error_type, error_text = excluded.error_text;
+
+-- name: due_checks
+-- The identities with a check that is to be looked at in DNS: accounts take turns, each the longest due first.
+SELECT account, identity FROM (
+    SELECT c.account, c.identity, min(c.next_ms) AS due,
+        row_number() OVER (PARTITION BY c.account ORDER BY min(c.next_ms)) AS turn
+    FROM identity_check AS c JOIN identity AS i ON i.account = c.account AND i.name = c.identity
+    WHERE c.next_ms > 0 AND c.next_ms <= :now_ms AND (i.kind = 'DOMAIN' OR c.aspect <> 'VERIFICATION')
+    GROUP BY c.account, c.identity
+) ORDER BY turn, due LIMIT :limit;
+
+-- name: contacts_of_account
+-- Where mail about an account goes: its contact, and a JSON array of further ones.
+SELECT a.contact, coalesce(d.contacts, '[]') FROM account AS a LEFT JOIN account_details AS d ON d.account = a.id
+WHERE a.id = :account;
+
+-- name: list_identity_tags
+-- The tags of an identity.
+SELECT key, value FROM identity_tag WHERE account = :account AND identity = :identity ORDER BY key;
+
+-- name: put_identity_tag
+-- Add a tag, or replace its value.
+INSERT INTO identity_tag (account, identity, key, value) VALUES (:account, :identity, :key, :value)
+ON CONFLICT DO UPDATE SET value = excluded.value;
+
+-- name: delete_identity_tag
+-- Remove a tag.
+DELETE FROM identity_tag WHERE account = :account AND identity = :identity AND key = :key;

@@ -120,14 +120,18 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection, path: Path, queries: Queries, account: str) -> Iterator[None]:
-    """Run one write transaction on behalf of an account, and note the change; all or nothing, synced."""
+def transaction(connection: sqlite3.Connection, path: Path, queries: Queries, account: str = "") -> Iterator[None]:
+    """Run one write transaction on behalf of an account, and note the change; all or nothing, synced.
+
+    Without an account nothing is noted, and workers keep what they have read.
+    """
     with translated(path):
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
-            connection.execute(queries["note_change"], {"account": account})
-            connection.execute(queries["prune_changes"], {"keep": CHANGES_KEPT})
+            if account:
+                connection.execute(queries["note_change"], {"account": account})
+                connection.execute(queries["prune_changes"], {"keep": CHANGES_KEPT})
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

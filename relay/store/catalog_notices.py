@@ -6,7 +6,7 @@ it is forgotten here. Numbers are never given out twice.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from relay.mail.address import BadAddress, parse_mailbox
@@ -62,6 +62,13 @@ class Notices:
     def add_letter(self, account: str, recipient: str, letter: Letter) -> bool:
         """Keep a letter of the relay itself; as `add`."""
         return self.add(account, recipient, *letter)
+
+    def tell_contacts(self, account: str, write: Callable[[str], Letter]) -> None:
+        """Keep a letter to each contact of an account, inside the transaction of the change."""
+        row = self._tables.row("contacts_of_account", {"account": account})
+        contacts = [row[0], *json.loads(row[1])] if row else []
+        for contact in dict.fromkeys(filter(None, contacts)):
+            self.add_letter(account, contact, write(contact))
 
     def waiting(self, limit: int = 100, after: int = 0) -> list[int]:
         """Return the numbers of the oldest mails beyond `after` that no worker has yet."""

@@ -6,6 +6,7 @@ others (SBX-004, SBX-005, QUOTA-012). How the mail reads is given by the caller.
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from relay.errors import ConflictError, UsageError
 from relay.mail.address import BadAddress, parse_mailbox
@@ -240,9 +241,7 @@ class Reviews:
         self._tell(review.account, write)
 
     def _tell(self, account: str, write: Write) -> None:
-        now = self._accounts.require(account)
-        for contact in self.contacts(now):
-            self._notices.add_letter(account, contact, write(now, contact))
+        self._notices.tell_contacts(account, partial(write, self._accounts.require(account)))
 
 
 def read_contacts(given: Sequence[str]) -> tuple[str, ...]:

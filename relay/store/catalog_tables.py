@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.errors import UsageError
+from relay.signing.keys import KeyKind, generate
 from relay.signing.secrets import Sealer
 from relay.store.catalog_files import Queries, transaction, translated
 
@@ -16,7 +17,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """An open catalog file."""
+    """An open catalog file; `new_key` makes private keys, `dkim_zone` is where the relay publishes them, or ""."""
 
     connection: sqlite3.Connection
     path: Path
@@ -24,10 +25,16 @@ class Tables:
     sealer: Sealer
     master_key: bytes
     now_ms: Callable[[], int]
+    new_key: Callable[[KeyKind], bytes] = generate
+    dkim_zone: str = ""
 
     def writing(self, account: str) -> AbstractContextManager[None]:
         """Run a block as one transaction on behalf of an account."""
         return transaction(self.connection, self.path, self.queries, account)
+
+    def keeping_notes(self) -> AbstractContextManager[None]:
+        """Run a block as one transaction that changes nothing workers read, unless the block itself says so."""
+        return transaction(self.connection, self.path, self.queries)
 
     def run(self, query: str, values: Mapping[str, object]) -> int:
         """Run a named statement inside a transaction; return the number of rows it changed."""

@@ -8,15 +8,14 @@ the link is used. Looking at a link changes nothing.
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from relay.errors import RequestRefusedError, TemporaryError, UsageError
+from relay.errors import AlreadyExistsError, RequestRefusedError, TemporaryError, UsageError
 from relay.mail.letter import Letter
-from relay.mail.notices import StateChange
 from relay.model.account import AccountState, IdentityKind
-from relay.model.check import Aspect, Check, CheckState
+from relay.model.check import Aspect, Check, CheckState, StateChange
 from relay.model.verification import LINK_VALID_MS, TOKEN_BYTES, VerificationLink, VerificationTemplate
-from relay.store.catalog_identities import canonical_name, refuse_pattern
+from relay.store.catalog_identities import canonical_name, require_holdable, require_room
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Tables
 
@@ -38,19 +37,24 @@ class Verifications:
         self._tables = tables
         self._notices = notices
 
-    def create(self, account: str, address: str, request: Request) -> str:
-        """Add an address identity, pending, and mail its link; return the name it is kept under."""
+    def create(self, account: str, address: str, request: Request, *, own_names: Sequence[str] = ()) -> str:
+        """Add an address identity, pending, and mail its link; return the name it is kept under.
+
+        `own_names` are the relay's, which only the default account may send from. Raise LimitExceededError beyond
+        10,000 identities (IDENT-023).
+        """
         kept = _address(address)
-        refuse_pattern(kept)
+        require_holdable(account, kept, own_names)
         self._tables.require_account(account)
         now_ms = self._tables.now_ms()
         values = {"account": account, "name": kept, "kind": str(IdentityKind.ADDRESS), "created_ms": now_ms}
         with self._tables.writing(account):
             if not self._tables.run("create_identity", values):
-                raise UsageError(
+                raise AlreadyExistsError(
                     f"Identity {kept} of account {account} exists already; while it is not verified, `relay identity "
                     f"resend {kept}` mails a new link."
                 )
+            require_room(self._tables, account)
             self._mail_link(account, kept, request, now_ms)
         return kept
 
@@ -67,10 +71,18 @@ class Verifications:
             self._mail_link(account, kept, request, now_ms)
         return kept
 
-    def send_custom(self, account: str, address: str, template: VerificationTemplate, request: Request) -> str:
+    def send_custom(
+        self,
+        account: str,
+        address: str,
+        template: VerificationTemplate,
+        request: Request,
+        *,
+        own_names: Sequence[str] = (),
+    ) -> str:
         """Mail a link in the words of a template; the identity appears once it is used (IDENT-027)."""
         kept = _address(address)
-        refuse_pattern(kept)
+        require_holdable(account, kept, own_names)
         row = self._tables.row("get_account", {"id": account})
         if row is None:
             raise UsageError(f"There is no account {account}.")
@@ -83,6 +95,7 @@ class Verifications:
             )
         now_ms = self._tables.now_ms()
         with self._tables.writing(account):
+            require_room(self._tables, account, more=1)
             self._add_link(account, kept, request, now_ms, template)
         return kept
 
@@ -185,11 +198,8 @@ class Verifications:
         self._tables.run("set_address_check", values)
 
     def _tell(self, account: str, address: str, state: CheckState, tell: Tell) -> None:
-        row = self._tables.row("get_account", {"id": account})
-        if row is not None and row[5]:
-            self._notices.add_letter(
-                account, row[5], tell(row[5], StateChange(account, address, Aspect.VERIFICATION, state))
-            )
+        change = StateChange(account, address, Aspect.VERIFICATION, state)
+        self._notices.tell_contacts(account, lambda contact: tell(contact, change))
 
 
 def token_hash(token: str) -> bytes:

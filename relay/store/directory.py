@@ -23,7 +23,8 @@ from relay.store.catalog import CATALOG_FILE, SUPPRESSION_FILE
 from relay.store.catalog_accounts import account_of
 from relay.store.catalog_configuration_sets import configuration_set_of
 from relay.store.catalog_credentials import CredentialKind
-from relay.store.catalog_identities import identity_of, owner_of
+from relay.store.catalog_dkim import owner_of
+from relay.store.catalog_identities import identity_of
 from relay.store.directory_cache import Cache
 from relay.store.directory_file import ReadFile
 
@@ -54,6 +55,18 @@ class _ListView:
 
 
 @dataclass(frozen=True, slots=True)
+class _Covered:
+    """What covers an address or domain: the identity, whose keys sign below it, and what is said of signing.
+
+    `signs` is the most specific domain with keys, whether it may or not; `signing` the most specific setting.
+    """
+
+    identity: Identity
+    signs: str
+    signing: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCredential:
     """A credential as the authenticator needs it: an active one with its sealed secret or verifier."""
 
@@ -76,8 +89,8 @@ class CatalogDirectory:
         self._lists: Cache[str, _ListView] = Cache(ACCOUNTS_MAX)
         self._principals: Cache[str, tuple[StoredCredential | None]] = Cache(PRINCIPALS_MAX)
         self._unknown: Cache[str, tuple[StoredCredential | None]] = Cache(PRINCIPALS_MAX)
-        self._covering: Cache[tuple[str, str], tuple[_View, Identity | None]] = Cache(IDENTITIES_MAX)
-        self._domains: Cache[tuple[str, str], tuple[_View, Identity | None]] = Cache(IDENTITIES_MAX)
+        self._covering: Cache[tuple[str, str], tuple[_View, _Covered | None]] = Cache(IDENTITIES_MAX)
+        self._domains: Cache[tuple[str, str], tuple[_View, _Covered | None]] = Cache(IDENTITIES_MAX)
         self._signing: Cache[tuple[str, str], tuple[_View, tuple[SigningKey, ...]]] = Cache(SIGNING_DOMAINS_MAX)
         self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
         self._sets: Cache[tuple[str, str], tuple[_View, ConfigurationSet | None]] = Cache(CONFIGURATION_SETS_MAX)
@@ -128,11 +141,15 @@ class CatalogDirectory:
         parts = split_address(address)
         if parts is None:
             return None
-        identity = self._address_identity(view, account_id, address) if view.has_addresses else None
-        domain_identity = self._domain_identity(view, account_id, parts[1])
-        if identity is None:
-            return domain_identity
-        return replace(identity, dkim_domain=domain_identity.dkim_domain if domain_identity else "")
+        covered = self._address_identity(view, account_id, address) if view.has_addresses else None
+        domain = self._domain_identity(view, account_id, parts[1])
+        if covered is None:
+            return domain.identity if domain is not None else None
+        # What an address says of signing stands over what its domain says (DKIM-013).
+        if domain is None or covered.signing is False:
+            return covered.identity
+        signs = domain.signs if covered.signing else domain.identity.dkim_domain
+        return replace(covered.identity, dkim_domain=signs)
 
     def is_mail_from_domain(self, domain: str) -> bool:
         """Return whether a lower-case domain is the MAIL FROM domain of any account."""
@@ -217,38 +234,40 @@ class CatalogDirectory:
             self._lists.put(account_id, view)
         return view
 
-    def _address_identity(self, view: _View, account_id: str, address: str) -> Identity | None:
+    def _address_identity(self, view: _View, account_id: str, address: str) -> _Covered | None:
         cached = self._covering.get((account_id, address))
         if cached is not None and cached[0] is view:
             return cached[1]
-        found = self._read_covering(account_id, covering_addresses(address), IdentityKind.ADDRESS)
-        identity = found[0][0] if found else None
-        self._covering.put((account_id, address), (view, identity))
-        return identity
+        covered = self._read_covering(account_id, covering_addresses(address), IdentityKind.ADDRESS)
+        self._covering.put((account_id, address), (view, covered))
+        return covered
 
-    def _domain_identity(self, view: _View, account_id: str, domain: str) -> Identity | None:
+    def _domain_identity(self, view: _View, account_id: str, domain: str) -> _Covered | None:
         cached = self._domains.get((account_id, domain))
         if cached is not None and cached[0] is view:
             return cached[1]
-        found = self._read_covering(account_id, covering_domains(domain), IdentityKind.DOMAIN)
-        identity = None
-        if found:
-            # The most specific one gives settings (IDENT-004), the most specific one with keys signs (DKIM-012).
-            signs = next((candidate.name for candidate, has_keys in found if has_keys), "")
-            identity = replace(found[0][0], dkim_domain=signs)
-        self._domains.put((account_id, domain), (view, identity))
-        return identity
+        covered = self._read_covering(account_id, covering_domains(domain), IdentityKind.DOMAIN)
+        if covered is not None and covered.signing is not False:
+            covered = replace(covered, identity=replace(covered.identity, dkim_domain=covered.signs))
+        self._domains.put((account_id, domain), (view, covered))
+        return covered
 
-    def _read_covering(
-        self, account_id: str, names: Sequence[str], kind: IdentityKind
-    ) -> list[tuple[Identity, bool]]:
-        """Return the verified identities among `names`, in the order of `names`, and whether each has keys."""
+    def _read_covering(self, account_id: str, names: Sequence[str], kind: IdentityKind) -> _Covered | None:
+        """Return what the verified identities among `names`, most specific first, say together.
+
+        The most specific one gives settings (IDENT-004), the most specific one with keys signs (DKIM-012), and the
+        most specific one that says something of signing is obeyed (DKIM-013).
+        """
         values = {"account": account_id, "kind": str(kind)}
         found = [row for name in names for row in self._catalog.rows("covering_identity", {**values, "name": name})]
-        return [(replace(identity_of(row), configuration_set=row[6]), bool(row[5])) for row in found]
+        if not found:
+            return None
+        signing = next((bool(row[7]) for row in found if row[7] is not None), None)
+        identity = replace(identity_of(found[0]), configuration_set=found[0][6])
+        return _Covered(identity, next((row[1] for row in found if row[5]), ""), signing)
 
     def _read_signing_keys(self, account_id: str, domain: str) -> tuple[SigningKey, ...]:
-        rows = self._catalog.rows("list_dkim_keys", {"account": account_id, "domain": domain})
+        rows = self._catalog.rows("signing_keys", {"account": account_id, "domain": domain})
         try:
             return tuple(
                 SigningKey(
@@ -257,8 +276,7 @@ class CatalogDirectory:
                     algorithm,
                     keys.signer(keys.load(self._sealer.open(sealed, owner_of(account_id, domain, selector)))),
                 )
-                for selector, algorithm, _, state, _, sealed in rows
-                if state == "active"
+                for selector, algorithm, sealed in rows
             )
         except (CorruptionError, UsageError) as error:
             raise StorageError(f"A signing key of {domain} cannot be used: {error}") from error

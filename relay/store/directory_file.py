@@ -59,11 +59,11 @@ class ReadFile:
             version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
             if version == self._version:
                 return False
-            self._report_changes()
+            changed = self._report_changes()
             self._version = version
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
-        return True
+        return changed
 
     def rows(self, query: str, values: Mapping[str, object]) -> list[Row]:
         """Return all rows of a named query."""
@@ -96,17 +96,22 @@ class ReadFile:
         self._version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
         self._seq = self._cursor.execute(self._queries["last_change"]).fetchone()[0]
 
-    def _report_changes(self) -> None:
+    def _report_changes(self) -> bool:
+        """Tell what changed; False when the file was written to without a change that a reader must know."""
         assert self._cursor is not None
         rows = self._cursor.execute(self._queries["changes_since"], {"seq": self._seq}).fetchall()
+        if not rows and not self._seq:
+            return False
         # The row of our own last look must still be there; else the log was pruned past it, or is another file's.
         if not rows or (self._seq and rows[0][0] != self._seq):
             self._seq = self._cursor.execute(self._queries["last_change"]).fetchone()[0]
             self._on_change(None)
-            return
+            return True
         accounts = {account for seq, account in rows if seq > self._seq}
         self._seq = rows[-1][0]
-        self._on_change(accounts)
+        if accounts:
+            self._on_change(accounts)
+        return bool(accounts)
 
     def _failed(self, error: Exception) -> StorageError:
         self.close()

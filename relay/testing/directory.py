@@ -34,6 +34,7 @@ class MemoryDirectory:
     configuration_sets: dict[tuple[str, str], ConfigurationSet] = field(default_factory=dict)
     identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[SigningKey, ...]] = field(default_factory=dict)
+    signing: dict[tuple[str, str], bool] = field(default_factory=dict)
     suppression: dict[tuple[str, str], SuppressionEntry] = field(default_factory=dict)
     mail_from_domains: set[str] = field(default_factory=set)
     changed: bool = False
@@ -107,6 +108,9 @@ class MemoryDirectory:
         if not found:
             return None
         signs = next((identity.name for identity in domains if (account_id, identity.name) in self.keys), "")
+        settings = (self.signing.get((account_id, identity.name)) for identity in found)
+        if not next((setting for setting in settings if setting is not None), True):
+            signs = ""
         return replace(found[0], dkim_domain=signs)
 
     def is_mail_from_domain(self, domain: str) -> bool:

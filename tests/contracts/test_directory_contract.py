@@ -8,6 +8,7 @@ from relay.ports import SigningKey
 from relay.store.catalog import open_catalog
 from relay.store.directory import CatalogDirectory
 from relay.testing.directory import MemoryDirectory
+from tests.keypool import new_key
 
 KEY = bytes(range(32))
 A, B = "000000000001", "000000000002"
@@ -17,7 +18,7 @@ class OnDisk:
     """Arranges a catalog on disk."""
 
     def __init__(self, path):
-        self.catalog = open_catalog(path, KEY)
+        self.catalog = open_catalog(path, KEY, new_key=new_key)
         self.directory = CatalogDirectory(path, KEY)
 
     def account(self, account_id, state=AccountState.ENABLED):
@@ -52,6 +53,9 @@ class OnDisk:
     def default_set(self, account_id, identity, name):
         self.catalog.configuration_sets.set_default(account_id, identity, name)
 
+    def signing(self, account_id, name, *, enabled):
+        self.catalog.dkim_setup.set_signing(account_id, name, enabled=enabled)
+
     def suppress(self, account_id, address, reason):
         self.catalog.suppression.add(account_id, address, reason)
 
@@ -72,6 +76,9 @@ class InMemory:
     def identity(self, account_id, name, *, verified=True):
         keys = () if "@" in name else (SigningKey(name, "s", "rsa-sha256", lambda data: data),)
         self.directory.add_identity(account_id, name, *keys, verified=verified)
+
+    def signing(self, account_id, name, *, enabled):
+        self.directory.signing[account_id, name] = enabled
 
     def user(self, account_id, name, user=""):
         self.directory.principals[name] = account_id
@@ -218,6 +225,29 @@ def test_identities(world):
         assert (found.dkim_domain if found else None) == dkim_domain, address
     assert [key.domain for key in world.directory.signing_keys(A, "x.example")] == ["x.example"]
     assert list(world.directory.signing_keys(A, "none.example")) == []
+
+
+@pytest.mark.req("DKIM-013")
+def test_the_most_specific_setting_of_signing_wins(world):
+    """Domain, subdomain and address each inherit, and each may turn signatures off and on again."""
+    for identity in ("x.example", "sub.x.example", "Joe@sub.x.example"):
+        world.identity(A, identity)
+    steps = [
+        ((), ("x.example", "sub.x.example", "sub.x.example")),
+        (("x.example", False), ("", "", "")),
+        (("sub.x.example", True), ("", "sub.x.example", "sub.x.example")),
+        (("Joe@sub.x.example", False), ("", "sub.x.example", "")),
+        (("sub.x.example", False), ("", "", "")),
+        (("Joe@sub.x.example", True), ("", "", "sub.x.example")),
+        (("x.example", True), ("x.example", "", "sub.x.example")),
+    ]
+    for step, domains in steps:
+        if step:
+            world.signing(A, step[0], enabled=step[1])
+        world.directory.refresh()
+        addresses = ("a@x.example", "a@sub.x.example", "Joe+tag@sub.x.example")
+        found = tuple(world.directory.sending_identity(A, address).dkim_domain for address in addresses)
+        assert found == domains, step
 
 
 def test_suppression(world):

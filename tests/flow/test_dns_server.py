@@ -1,51 +1,24 @@
 """Delivery by MX, with an independent name server (nsd) that holds the zones."""
 
-import shutil
-import socket
-import subprocess
-
 import pytest
 
-from tests.product import Product, Receiver, eventually, free_ports
+from tests.nameserver import NameServer
+from tests.product import Product, Receiver
 
-NSD = shutil.which("nsd", path="/usr/sbin:/sbin:/usr/local/sbin")
-SOA = "@ 60 IN SOA ns hostmaster 1 3600 600 86400 60\n@ 60 IN NS ns\nns 60 IN A 127.0.0.1\n"
 ZONES = {
-    "remote.example": SOA
-    + "@ 60 IN MX 20 second\n@ 60 IN MX 10 first\nfirst 60 IN A 127.0.0.11\nsecond 60 IN A 127.0.0.1\n",
-    "implicit.example": SOA + "@ 60 IN A 127.0.0.1\n",
-    "null.example": SOA + "@ 60 IN MX 0 .\n",
-    "alias.example": SOA + "@ 60 IN MX 10 mail\nmail 60 IN CNAME host\nhost 60 IN A 127.0.0.1\n",
+    "remote.example": "@ 60 IN MX 20 second\n@ 60 IN MX 10 first\n"
+    "first 60 IN A 127.0.0.11\nsecond 60 IN A 127.0.0.1\n",
+    "implicit.example": "@ 60 IN A 127.0.0.1\n",
+    "null.example": "@ 60 IN MX 0 .\n",
+    "alias.example": "@ 60 IN MX 10 mail\nmail 60 IN CNAME host\nhost 60 IN A 127.0.0.1\n",
 }
 
 
 @pytest.fixture(scope="module")
 def name_server(tmp_path_factory):
     """A running nsd; gives its `address:port`."""
-    if NSD is None:
-        pytest.skip("nsd is not installed")
-    directory = tmp_path_factory.mktemp("nsd")
-    (port,) = free_ports(1)
-    lines = [
-        "server:", f"  port: {port}", "  ip-address: 127.0.0.1", f'  zonesdir: "{directory}"', '  username: ""',
-        f'  pidfile: "{directory}/pid"', '  database: ""', f'  xfrdfile: "{directory}/xfrd"',
-        f'  zonelistfile: "{directory}/list"', f'  xfrdir: "{directory}"', "remote-control:", "  control-enable: no",
-    ]  # fmt: skip
-    for name, text in ZONES.items():
-        (directory / name).write_text(f"$ORIGIN {name}.\n{text}")
-        lines += ["zone:", f"  name: {name}", f"  zonefile: {name}"]
-    (directory / "nsd.conf").write_text("\n".join(lines) + "\n")
-    process = subprocess.Popen([NSD, "-d", "-c", str(directory / "nsd.conf")], stderr=subprocess.DEVNULL)
-
-    def answers():
-        assert process.poll() is None
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    eventually(answers, what="the name server")
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
+    with NameServer(tmp_path_factory.mktemp("nsd"), ZONES) as server:
+        yield server.address
 
 
 @pytest.mark.peer

@@ -21,6 +21,7 @@ from relay.runtime.cli.demo import demo
 from relay.runtime.cli.dkim import app as dkim
 from relay.runtime.cli.doctor import doctor
 from relay.runtime.cli.identity import app as identity
+from relay.runtime.cli.identity_dns import register as register_identity_dns
 from relay.runtime.cli.initialise import init
 from relay.runtime.cli.output import complain
 from relay.runtime.cli.queue import app as queue
@@ -82,6 +83,7 @@ app.command("reset", short_help="Wipe all state of a stopped relay.", rich_help_
 app.add_typer(account, name="account", rich_help_panel=SENDERS)
 app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
 app.add_typer(user, name="user", rich_help_panel=SENDERS)
+register_identity_dns(identity)
 app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
 app.add_typer(verification, name="verification", rich_help_panel=SENDERS)
 app.add_typer(verification_template, name="verification-template", rich_help_panel=SENDERS)

@@ -203,13 +203,13 @@ def signing_keys(site: Site) -> Iterator[Check]:
                     yield Check("signing keys", "skipped", f"only the first {looked_at} identities were looked at")
                     return
                 looked_at += 1
-                for record in catalog.identities.require(account.account_id, identity.name).records:
-                    state = lookup.published(site.config, record.name, record.value)
+                for key in catalog.dkim.expected_dkim_records(account.account_id, identity.name):
+                    state = lookup.key_state(site.config, key.name, key.public_txt)
                     if state == "published":
-                        yield Check("signing keys", "ok", record.name)
+                        yield Check("signing keys", "ok", key.name)
                     else:
                         step = f"relay identity show {identity.name} prints what to publish."
-                        yield Check("signing keys", "warning", f"{record.name} is {state} in DNS", step)
+                        yield Check("signing keys", "warning", f"{key.name} is {state} in DNS", step)
     if not looked_at:
         yield Check(
             "signing keys", "warning", "there is no identity: nobody may send", "relay identity create DOMAIN"

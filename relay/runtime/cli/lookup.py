@@ -6,6 +6,8 @@ import dns.exception
 import dns.nameserver
 import dns.resolver
 
+from relay.policy.dkim import publishes
+
 if TYPE_CHECKING:
     from relay.runtime.config.model import Config
 
@@ -31,11 +33,11 @@ def texts(config: "Config", name: str) -> list[str] | None:
     return [b"".join(record.strings).decode("utf-8", "replace") for record in found]
 
 
-def published(config: "Config", name: str, value: str) -> str:
-    """Return "published", "missing", "different" or "unknown" for a TXT record."""
+def key_state(config: "Config", name: str, public_txt: str) -> str:
+    """Return "published", "missing", "different" or "unknown" for the record of a DKIM key."""
     found = texts(config, name)
     if found is None:
         return "unknown"
-    if value in found:
+    if publishes(found, public_txt):
         return "published"
     return "different" if found else "missing"

@@ -50,7 +50,7 @@ class ZoneSource:
                         continue
                     domains.add(identity.name)
                     details = catalog.identities.require(account.account_id, identity.name)
-                    texts |= {record.name.lower(): record.value for record in details.records}
+                    texts |= {key.name(identity.name).lower(): key.public_txt for key in details.keys}
         return Zone(frozenset(domains), self._zone.address, texts, frozenset({site.config.hostname}))
 
 

@@ -47,7 +47,8 @@ class Site:
         """Open the catalog for the block."""
         from relay.store.catalog import open_catalog  # noqa: PLC0415
 
-        with open_catalog(self.data_dir, self.master_key()) as catalog:
+        zone = self.config.dkim.zone or ""
+        with open_catalog(self.data_dir, self.master_key(), dkim_zone=zone) as catalog:
             yield catalog
 
     def master_key(self) -> bytes:

@@ -8,6 +8,8 @@ from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOpti
 from relay.runtime.cli.output import note, printable, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.mail.letter import Letter
     from relay.model.verification import VerificationTemplate
     from relay.runtime.cli.site import Site
@@ -36,11 +38,17 @@ def send(
     mail_custom(open_site(config), account, address, template, as_json=as_json)
 
 
-def create_address(site: "Site", account: str, address: str, *, as_json: bool) -> None:
+def create_address(site: "Site", account: str, address: str, tags: "Mapping[str, str]", *, as_json: bool) -> None:
     """Add an address identity and mail its link."""
+    from relay.policy.tags import require_tags  # noqa: PLC0415
+    from relay.runtime.settings import own_names  # noqa: PLC0415
+
+    require_tags(tags)
     with site.catalog() as catalog:
-        name = catalog.verifications.create(account, address, _Request(site, account))
-        made = catalog.identities.require(account, name)
+        name = catalog.verifications.create(
+            account, address, _Request(site, account), own_names=own_names(site.config)
+        )
+        made = catalog.identities.change_tags(account, name, tags)
     _told(site, f"{printable(name)} is created, not verified yet; a link is mailed there.", made, as_json=as_json)
 
 
@@ -54,9 +62,12 @@ def resend_link(site: "Site", account: str, address: str, *, as_json: bool) -> N
 
 def mail_custom(site: "Site", account: str, address: str, template: str, *, as_json: bool) -> None:
     """Mail a link in the words of a template."""
+    from relay.runtime.settings import own_names  # noqa: PLC0415
+
     with site.catalog() as catalog:
         ready = catalog.verification_templates.ready_to_send(account, template)
-        name = catalog.verifications.send_custom(account, address, ready, _Request(site, account, ready))
+        request = _Request(site, account, ready)
+        name = catalog.verifications.send_custom(account, address, ready, request, own_names=own_names(site.config))
     if as_json:
         write_json({"address": name, "template": ready.name})
     _told(site, "" if as_json else f"A link is mailed to {printable(name)}, in the words of {template}.")

@@ -35,6 +35,7 @@ def check(loaded: Loaded, *, now_ms: int, ports: bool = True) -> list[Finding]:
         *certificate_findings(loaded.config, now_ms),
         *_run_as(loaded),
         *_data_dir(loaded),
+        *_master_key(loaded),
         *_password_files(loaded),
         *_source_addresses(loaded),
         *_served(loaded),
@@ -93,6 +94,17 @@ def _data_dir(loaded: Loaded) -> _Found:
     free = shutil.disk_usage(place).free
     if free < loaded.config.limits.disk_free_min:
         text = f"has {free >> 20} MiB free, less than limits.disk_free_min; no mail would be accepted"
+        yield "warning", ("data_dir",), text
+
+
+def _master_key(loaded: Loaded) -> _Found:
+    path = loaded.config.data_dir / "keys" / "master.key"
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # whoever needs it says what is wrong with it
+    if mode & 0o077:
+        text = f"{path} can be read by other users, and opens every DKIM key and password; `chmod 600 {path}`"
         yield "warning", ("data_dir",), text
 
 

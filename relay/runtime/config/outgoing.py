@@ -8,6 +8,7 @@ from relay.mail.headers import SINGLE_FIELDS
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import (
     Address,
+    Domain,
     DomainPattern,
     Duration,
     FilePath,
@@ -67,6 +68,24 @@ class Dkim(Section):
     )
     relay_signature: Literal["auto", "always", "never"] = setting(
         "auto", "When the relay signs with its own domain: `auto` only where no identity signs."
+    )
+    zone: Domain | None = setting(
+        None,
+        "A DNS zone of the relay's, such as `dkim.relay.example`. Owners of domains then publish CNAME records into "
+        "it once, and `relay dkim zone` prints what it has to hold; without it they publish TXT records.",
+    )
+    rotate_every: Duration = setting(
+        "90d",
+        "How long a key that the relay made signs before the next one takes over.",
+        ge=86400.0,
+        le=3650 * 86400.0,
+    )
+    expire_after: Duration = setting(
+        "7d",
+        "How long a signature holds (`x=`), so that a message cannot be replayed for ever; `0s` for no end. It is "
+        "never less than a day more than `delivery.lifetime`.",
+        ge=0.0,
+        le=365 * 86400.0,
     )
 
 

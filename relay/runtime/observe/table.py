@@ -151,6 +151,9 @@ FAMILIES: tuple[Family, ...] = (
         "Deliveries to the mailbox simulator, which count nowhere else, by what they play.",
         "scenario",
     ),
+    # identities
+    _counter("relay_identity_looks_total", "Aspects of identities looked at in DNS, by result.", "result"),
+    _counter("relay_identity_changes_total", "Checks of identities that came to another state, by state.", "state"),
     # feedback
     _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`.", "kind"),
     _counter(

@@ -7,6 +7,7 @@ import pytest
 
 from relay.net.resolver import DnsResolver, ResolverSettings, judge_mx
 from relay.net.resolver_cache import AnswerCache
+from relay.policy.records import Answer
 from relay.ports import MailHost, MailHosts, ResolverError
 from relay.testing.clock import ManualClock
 from relay.testing.internet_dns import FakeDns
@@ -151,3 +152,30 @@ def test_cache_is_bounded():
     nothing = AnswerCache(0)
     nothing.put(1, "x", 100.0)
     assert nothing.get(1, 0.0) is None
+
+
+def test_records_are_asked_past_the_cache_and_failures_are_values():
+    async def run():
+        zones = {
+            "t.test": {"TXT": ['"one " "string"', '"Two"'], "TTL": 1000},
+            "a.test": {"CNAME": "t.test"},
+            "m.test": {"MX": ["10 MX.m.test.", "0 ."]},
+            "bad.test": {"FAULT": "servfail"},
+            "dead.test": {"FAULT": "timeout"},
+        }
+        async with serving(zones) as (resolver, server, _):
+            assert set((await resolver.records("t.test", "TXT")).values) == {"one string", "Two"}
+            assert set((await resolver.records("a.test", "TXT")).values) == {"one string", "Two"}
+            assert (await resolver.records("a.test", "CNAME")).values == ("t.test",)
+            assert set((await resolver.records("m.test", "MX")).values) == {"10 mx.m.test", "0 ."}
+            assert await resolver.records("t.test", "MX") == Answer()
+            assert await resolver.records("never.test", "TXT") == Answer(exists=False)
+            assert await resolver.records("a" * 64 + ".test", "TXT") == Answer(exists=False)
+            for name in ("bad.test", "dead.test"):
+                answer = await resolver.records(name, "TXT")
+                assert answer.failure
+                assert not answer.values
+            server.zones["t.test"] = {"TXT": ['"new"']}
+            assert (await resolver.records("t.test", "TXT")).values == ("new",)
+
+    asyncio.run(run())

@@ -7,11 +7,13 @@ import pytest
 
 from relay.errors import StorageError
 from relay.model.account import AccountState
+from relay.model.check import CheckState
 from relay.signing.keys import ALGORITHMS, KeyKind
 from relay.store import catalog_files, directory
 from relay.store.catalog import open_catalog
 from relay.store.directory import CatalogDirectory
 from relay.store.directory_cache import Cache
+from tests.keypool import new_key
 
 KEY = bytes(range(32))
 A, B = "000000000001", "000000000002"
@@ -19,7 +21,7 @@ A, B = "000000000001", "000000000002"
 
 @pytest.fixture
 def catalog(tmp_path):
-    with open_catalog(tmp_path, KEY) as opened:
+    with open_catalog(tmp_path, KEY, new_key=new_key) as opened:
         opened.accounts.create(A)
         opened.accounts.create(B)
         yield opened
@@ -123,8 +125,7 @@ def test_the_most_specific_domain_with_keys_signs(catalog, reader):
     reader.refresh()
     assert reader.sending_identity(A, "ann@sub.x.example").dkim_domain == "sub.x.example"
     assert reader.sending_identity(A, "joe@a.x.example").dkim_domain == "x.example"
-    selector = catalog.identities.get(A, "sub.x.example").keys[0].selector
-    catalog.identities.delete_key(A, "sub.x.example", selector)
+    lose(catalog, "sub.x.example")
     reader.refresh()
     assert reader.sending_identity(A, "joe@sub.x.example").name == "sub.x.example"
     assert reader.sending_identity(A, "joe@sub.x.example").dkim_domain == "x.example"
@@ -134,12 +135,52 @@ def test_the_most_specific_domain_with_keys_signs(catalog, reader):
     assert reader.sending_identity(A, "ann@sub.x.example").dkim_domain == ""
 
 
+@pytest.mark.req("DKIM-012")
+def test_a_subdomain_that_is_not_set_up_is_signed_for_by_its_parent(catalog, reader):
+    """Its identity may be verified by other means; keys nobody can find would only fail."""
+    for identity in ("x.example", "sub.x.example"):
+        catalog.identities.create(A, identity)
+    catalog.identities.set_verified(A, "x.example")
+    connection = catalog.identities._tables.connection
+    connection.execute("UPDATE identity SET verified = 1")
+    reader.refresh()
+    found = reader.sending_identity(A, "joe@sub.x.example")
+    assert (found.name, found.dkim_domain) == ("sub.x.example", "x.example")
+    assert reader.signing_keys(A, "sub.x.example") == ()
+
+
+@pytest.mark.req("DKIM-011")
+def test_a_failed_check_stops_signing(catalog, reader):
+    catalog.identities.create(A, "x.example")
+    for state, signs in [
+        (CheckState.PENDING, False),
+        (CheckState.SUCCESS, True),
+        (CheckState.TEMPORARY_FAILURE, True),
+        (CheckState.FAILED, False),
+        (CheckState.PENDING, False),
+        (CheckState.SUCCESS, True),
+    ]:
+        with catalog.identities._tables.writing(A):
+            catalog.dkim.follow_check(A, "x.example", state)
+            catalog.identities._tables.connection.execute("UPDATE identity SET verified = 1")
+        reader.refresh()
+        assert bool(reader.signing_keys(A, "x.example")) is signs, state
+        assert bool(reader.sending_identity(A, "a@x.example").dkim_domain) is signs, state
+
+
+def lose(catalog, domain):
+    with catalog.identities._tables.writing(A):
+        catalog.dkim.lose(A, domain)
+
+
 def test_signing_keys_sign_rsa_first_and_are_cached(catalog, reader):
-    details = catalog.identities.create(A, "x.example", ed25519=True)
+    catalog.identities.create(A, "x.example", ed25519=True)
+    details = catalog.identities.set_verified(A, "x.example")
+    assert [str(key.state) for key in details.keys] == ["active", "standby", "standby", "active"]
     reader.refresh()
     keys = reader.signing_keys(A, "x.example")
     assert [key.algorithm for key in keys] == [ALGORITHMS[KeyKind.RSA], ALGORITHMS[KeyKind.ED25519]]
-    assert [key.selector for key in keys] == [key.selector for key in details.keys]
+    assert [key.selector for key in keys] == [key.selector for key in details.keys if key.state == "active"]
     assert len(keys[0].sign(b"data")) == 256
     assert len(keys[1].sign(b"data")) == 64
     assert reader.signing_keys(A, "x.example") is keys
@@ -151,8 +192,9 @@ def test_signing_keys_sign_rsa_first_and_are_cached(catalog, reader):
 
 def test_a_key_moved_to_another_row_is_an_error_not_unsigned_mail(catalog, reader, tmp_path):
     catalog.identities.create(A, "x.example")
+    catalog.identities.set_verified(A, "x.example")
     connection = sqlite3.connect(tmp_path / "catalog.db")
-    connection.execute("UPDATE dkim_key SET selector = 'moved'")
+    connection.execute("UPDATE dkim_key SET selector = 'moved' WHERE state = 'active'")
     connection.commit()
     connection.close()
     with pytest.raises(StorageError, match=r"x\.example"):

@@ -153,6 +153,19 @@ def test_what_is_said_of_a_port_that_may_not_be_opened():
     assert port_sentence(listener, errno.EMFILE) == "[::1]:25 cannot be opened: Too many open files"
 
 
+def test_a_master_key_that_others_may_read(site):
+    """L11: it opens every signing key."""
+    (site / "data" / "keys").mkdir()
+    key = site / "data" / "keys" / "master.key"
+    key.write_bytes(b"x")
+    key.chmod(0o600)
+    assert not any("master.key" in finding for finding in findings(site))
+    key.chmod(0o644)
+    said = next(finding for finding in findings(site) if "master.key" in finding)
+    assert "can be read by other users" in said
+    assert "chmod 600" in said
+
+
 def test_a_data_directory_that_is_a_file_or_open_to_all(site):
     (site / "data").chmod(0o755)
     assert "data_dir: can be read by other users; `chmod 700 DIR/data`" in findings(site)[0]
