@@ -105,14 +105,14 @@ def requests(rounds: int) -> list[Figure]:
     small = parse_identity_policy("p", json.dumps({"Statement": allow}), ARN)
     assert isinstance(small, Policy)
     catalog = {
-        (OWNER, "example.com"): OwnedIdentity(Identity(OWNER, "example.com", IdentityKind.DOMAIN, True, 0), (small,)),
-        (CALLER, "mine.example"): OwnedIdentity(Identity(CALLER, "mine.example", IdentityKind.DOMAIN, True, 0)),
+        OWNER: [OwnedIdentity(Identity(OWNER, "example.com", IdentityKind.DOMAIN, True, 0), (small,))],
+        CALLER: [OwnedIdentity(Identity(CALLER, "mine.example", IdentityKind.DOMAIN, True, 0))],
     }
 
     def ask(source: str, address: str) -> object:
         senders = Senders((address,), envelope=address)
         return authorize(
-            NamedArns(source), senders, CONTEXT, region=REGION, lookup=lambda *key: catalog.get(key), user_policies=()
+            NamedArns(source), senders, CONTEXT, region=REGION, covering=lambda account, _: catalog.get(account, ())
         )
 
     return [

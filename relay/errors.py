@@ -7,6 +7,7 @@ RelayError
     UsageError           a command was called with arguments that cannot work (exit code 64)
         ConflictError    what is asked for stands against what is there already
         RequestRefusedError  what is asked for cannot be granted; it has a name in the API (exit code 64)
+        InvalidPolicyError  a policy text has faults
     CorruptionError      stored data fails its own checks
     NewerVersionError    stored data was written by a newer release (exit code 78)
 """
@@ -56,6 +57,14 @@ class RequestRefusedError(UsageError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
+
+
+class InvalidPolicyError(UsageError):
+    """A policy text is refused (API: InvalidPolicy); `faults` says all that is wrong with it, one a line as text."""
+
+    def __init__(self, faults: object) -> None:
+        super().__init__(f"The policy is refused, nothing was changed:\n{faults}")
+        self.faults = faults
 
 
 class CorruptionError(RelayError):

@@ -21,6 +21,7 @@ from relay.store.catalog_credentials import Credentials
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_notices import Notices
+from relay.store.catalog_policies import IdentityPolicies
 from relay.store.catalog_reviews import Reviews
 from relay.store.catalog_tables import Tables
 from relay.store.catalog_templates import VerificationTemplates
@@ -42,6 +43,7 @@ class Catalog:
         self.accounts = Accounts(tables)
         self.credentials = Credentials(tables)
         self.identities = Identities(tables)
+        self.identity_policies = IdentityPolicies(tables)
         self.notices = Notices(tables)
         self.users = Users(tables)
         self.configuration_sets = ConfigurationSets(tables)
