@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.errors import UsageError
+from relay.runtime.cli.identity_policy import app as policy
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import (
     iso,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from relay.store.catalog_identities import DnsRecord, IdentityDetails
 
 app = typer.Typer(help="Domains and addresses to send from.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
 
 TXT_STRING_MAX_OCTETS = 255  # RFC 1035 section 3.3.14
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A domain or an address.")]
@@ -109,24 +111,31 @@ def show(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an identity and the records to publish."""
+    """Show an identity, the ARN that others name it by, and the records to publish."""
+    from relay.policy.arn import IdentityArn  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         details = catalog.identities.require(account, name)
         identity = details.identity
         is_address = identity.kind == "EMAIL_ADDRESS"
         state = catalog.verifications.state(account, identity.name) if is_address else None
+        policies = [one.name for one in catalog.identity_policies.list(account, name)]
+    arn = IdentityArn(site.config.region, account, identity.name)
     if as_json:
-        write_json({**details_object(details), **({"verification": str(state.state)} if state else {})})
+        more = {"verification": str(state.state)} if state else {}
+        write_json({**details_object(details), "arn": str(arn), "policies": policies, **more})
         return
     write_fields(
         {
             "identity": identity.name,
+            "ARN": arn,
             "account": identity.account,
             "kind": "domain" if identity.kind == "DOMAIN" else "address",
             "verified": "yes" if identity.verified else "no",
             **({"verification": str(state.state), "since": when(state.since_ms)} if state else {}),
+            "policies": ", ".join(policies) or "-",
             "created": when(identity.created_ms),
         }
     )
