@@ -78,7 +78,7 @@ class SenderCheck:
             _senders(submission, shaped),
             _context(caller, submission, shaped, recipients, now_ms),
             region=region,
-            covering=partial(self._covering, region),
+            covering=partial(self._covering if named.any else self._own_covering, region),
             user_policies=self._user_policies(caller),
         )
         if isinstance(authorized, Refusal):
@@ -142,6 +142,13 @@ class SenderCheck:
             )
             for one in self.directory.covering(account, address)
         ]
+
+    def _own_covering(self, region: str, account: str, address: str) -> Sequence[OwnedIdentity]:
+        """Return what covers an address where the request names no identity: without policies, one is enough."""
+        identity = self.directory.sending_identity(account, address)
+        if identity is None:
+            return ()
+        return self._covering(region, account, address) if identity.has_policies else (OwnedIdentity(identity),)
 
     def _authorized(self, caller: Caller, authorized: Authorized, author: str, region: str) -> Sender:
         """Return the sender; its settings are those of the owner's most specific identity (IDENT-004)."""

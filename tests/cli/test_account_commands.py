@@ -158,7 +158,7 @@ def test_users_and_policies(site, tmp_path, monkeypatch):
     site.call("user", "policy", "put", "billing", "mine", str(file), code=64)
     file.write_text("[]")
     _, error = site.call("user", "policy", "put", "billing", "mine", str(file), code=64)
-    assert "not stored" in error
+    assert "nothing was changed" in error
     assert "Example: " in error
     site.call("user", "policy", "delete", "billing", "mine")
     assert site.call("user", "policy", "list", "billing")[1] == "User billing has no policies: it may do nothing.\n"
