@@ -134,8 +134,7 @@ def _steps(value: str) -> int:
     wildcards = value.count("*") + value.count("?")
     if wildcards == 1 and "*" in (value[0], value[-1]):
         return 1
-    marks = len(value) if "?" in value else 0
-    return _COMPARISON_STEPS * (1 + wildcards) + marks
+    return _COMPARISON_STEPS * (1 + wildcards) + (len(value) if "?" in value else len(value) // 2)
 
 
 def _split_quantifier(name: str) -> tuple[Quantifier, str]:
