@@ -1,7 +1,8 @@
 """Who may send what: the identity step of acceptance (AUTHZ-011 to AUTHZ-021, HDR-011, ERR-001, ERR-003, SBX-002).
 
-An account that sends from its own identities, without policies, is decided from the caches of the directory alone.
-Policies are asked when a message names an ARN, when they concern one of its senders, or when the caller is a user.
+An account that sends from its own identities, without policies, is decided from the caches of the directory alone,
+and so is a user that may send whatever it likes, as new credentials have one. Policies are asked when a message names
+an ARN, when they concern one of its senders, or when those of the user say more.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from relay.model.account import Account, Identity, Principal
 from relay.model.message import Submission
 from relay.model.refusal import Refusal
 from relay.policy.arn import IdentityArn, UserArn
-from relay.policy.authorization import SMTP_ACTION, SendContext
+from relay.policy.authorization import SMTP_ACTION, SendContext, always_allows
 from relay.policy.delegation import NO_ARNS, Authorized, NamedArns, OwnedIdentity, Senders, authorize
 from relay.policy.identity import failed_identities, not_verified
 from relay.policy.sandbox import unverified_recipients
@@ -68,8 +69,8 @@ class SenderCheck:
         region: str,
     ) -> Sender | Refusal:
         """Return who the message is sent as when everybody named as a sender may be used, or why not."""
-        named = _named(shaped)
-        if not named.any and not caller.user:
+        named, policies = _named(shaped), self._user_policies(caller)
+        if not named.any and (not caller.user or always_allows(policies, SMTP_ACTION)):
             known = self._own(caller.account.account_id, submission, shaped, region)
             if known is not None:
                 return known
@@ -79,7 +80,7 @@ class SenderCheck:
             _context(caller, submission, shaped, recipients, now_ms),
             region=region,
             covering=partial(self._covering if named.any else self._own_covering, region),
-            user_policies=self._user_policies(caller),
+            user_policies=policies,
         )
         if isinstance(authorized, Refusal):
             return authorized

@@ -95,6 +95,18 @@ _STATEMENT_STEPS = 10
 _LONG_CHARS = 256  # what counts as one value; a longer one counts as several
 
 
+def always_allows(policies: Sequence[Policy], action: str) -> bool:
+    """Say whether policies of a user allow an action whatever the request is about, as the usual one does."""
+    found = False
+    for policy in policies:
+        for one in policy.statements:
+            if one.effect is Effect.DENY:
+                return False
+            everything = one.resources is not None and one.resources.everything and not one.resources.negated
+            found = found or (everything and not one.conditions and one.actions.match(action))
+    return found
+
+
 def decide(
     context: SendContext,
     resource: IdentityArn | None,

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from relay.policy.arn import IdentityArn
-from relay.policy.authorization import Decision, Question, SendContext, Verdict, decide
+from relay.policy.authorization import Decision, Question, SendContext, Verdict, always_allows, decide
 from tests.unit.policy.policies import DELEGATE, DOMAIN, OWNER, SERVICES, identity_policy, request, user_policy
 
 ANYBODY = {"Principal": "*"}
@@ -177,3 +177,25 @@ def test_the_log_names_policy_and_statement():
     assert str(Decision(Verdict.DENY, "p", "s")) == "explicit deny of policy p, statement s"
     assert str(Decision(Verdict.ALLOW, "p")) == "allow of policy p"
     assert str(Decision(Verdict.NO_MATCH)) == "no matching allow"
+
+
+@pytest.mark.parametrize(
+    ("policies", "always"),
+    [
+        ([], False),
+        ([USER_ALLOW], True),
+        ([USER_OTHER, USER_ALLOW], True),
+        ([user_policy(Action="ses:*")], True),
+        ([user_policy(NotAction="ses:Get*", Action=None)], True),
+        ([USER_OTHER], False),
+        ([USER_ALLOW, USER_DENY], False),
+        ([USER_ALLOW, user_policy(Effect="Deny", Action="ses:Get*")], False),
+        ([user_policy(Resource=str(DOMAIN))], False),
+        ([user_policy(NotResource="*", Resource=None)], False),
+        ([user_policy(Condition={"Bool": {"aws:SecureTransport": "true"}})], False),
+    ],
+)
+def test_what_a_user_may_always_do(policies, always):
+    assert always_allows(policies, "ses:SendRawEmail") is always
+    if always:  # then it may here
+        assert decide(request(OWNER, user_arn=f"arn:aws:iam::{OWNER}:user/u"), DOMAIN, [], policies).allowed
