@@ -212,7 +212,8 @@ class Directory(Protocol):
     def covering(self, account_id: str, address: str) -> Sequence[CoveringIdentity]:
         """Return all identities of an account that cover an address, most specific first; none when it is closed.
 
-        Identities that are not verified are among them: what their owner denies stays denied.
+        Identities that are not verified are among them: what their owner denies stays denied. Only the first that has
+        policies comes with them.
         """
         ...
 

@@ -81,7 +81,10 @@ PolicyTexts = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class CoveringIdentity:
-    """An identity that covers an address, verified or not, with the policies attached to it, by name."""
+    """An identity that covers an address, verified or not, and its policies when they stand for the address.
+
+    Those are the ones of the most specific identity that has any (AUTHZ-012); all others come without.
+    """
 
     identity: Identity
     policies: PolicyTexts = ()

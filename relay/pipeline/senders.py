@@ -69,6 +69,7 @@ class SenderCheck:
         region: str,
     ) -> Sender | Refusal:
         """Return who the message is sent as when everybody named as a sender may be used, or why not."""
+        self._shelf.begin()
         named, policies = _named(shaped), self._user_policies(caller)
         if not named.any and (not caller.user or always_allows(policies, SMTP_ACTION)):
             known = self._own(caller.account.account_id, submission, shaped, region)

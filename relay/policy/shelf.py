@@ -1,7 +1,8 @@
 """Policies ready to be asked: stored texts are read once, not once a request.
 
 A text that was stored and cannot be read any more, such as one of another region, becomes a policy that denies
-everything: it may have held a Deny. Kept is what was asked for last, bounded by the length of the texts.
+everything: it may have held a Deny. Kept is what was asked for last, bounded by the length of the texts; what one
+request may have read anew is bounded too, since fifty authors could bring fifty times eighty kilobytes.
 """
 
 from collections.abc import Callable, Collection
@@ -13,6 +14,8 @@ from relay.policy.document import Faults, parse_identity_policy, parse_user_poli
 from relay.policy.statements import Actions, Effect, Policy, Statement
 
 KEPT_MAX_CHARS = 1 << 20  # 256 policies of the largest size; a compiled one takes about ten times its text
+READ_MAX_CHARS = 1 << 17  # anew for one request, 25 ms; one identity and one user have 92,160 bytes at most
+TOO_MANY = "(too many policies to read for one request)"
 UNREADABLE = "(the stored text cannot be read)"
 
 _DENY_ALL = Statement(Effect.DENY, Actions(frozenset(), negated=True), sid=UNREADABLE)
@@ -23,13 +26,18 @@ _Key = tuple[IdentityArn | None, PolicyTexts]
 class Shelf:
     """Compiled policies by their texts; `services` are the service principals this relay knows."""
 
-    __slots__ = ("_chars", "_old", "_services", "_young")
+    __slots__ = ("_chars", "_old", "_read_chars", "_services", "_young")
 
     def __init__(self, services: Collection[str] = ()) -> None:
         self._services = services
         self._young: dict[_Key, tuple[Policy, ...]] = {}
         self._old: dict[_Key, tuple[Policy, ...]] = {}
         self._chars = 0
+        self._read_chars = 0
+
+    def begin(self) -> None:
+        """Begin a request."""
+        self._read_chars = 0
 
     def of_identity(self, arn: IdentityArn, texts: PolicyTexts) -> tuple[Policy, ...]:
         """Return the policies attached to an identity."""
@@ -49,9 +57,12 @@ class Shelf:
         if found is not None:
             return found
         found = self._old.pop(key, None)
-        if found is None:
-            found = tuple(_sealed(name, read(name, text)) for name, text in key[1])
         chars = sum(len(text) for _, text in key[1])
+        if found is None:
+            self._read_chars += chars
+            if self._read_chars > READ_MAX_CHARS:
+                return _UNREAD
+            found = tuple(_sealed(name, read(name, text)) for name, text in key[1])
         if self._chars + chars > KEPT_MAX_CHARS // 2:
             self._old, self._young, self._chars = self._young, {}, 0
         self._chars += chars
@@ -60,6 +71,7 @@ class Shelf:
 
 
 _NOTHING = (Policy("(no policy)", ()),)
+_UNREAD = (Policy("(unread)", (replace(_DENY_ALL, sid=TOO_MANY),)),)
 
 
 def _sealed(name: str, read: Policy | Faults) -> Policy:

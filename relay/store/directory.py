@@ -44,7 +44,7 @@ SIGNING_DOMAINS_MAX = 1024
 SUPPRESSED_MAX = 16_384
 CONFIGURATION_SETS_MAX = 4096
 USERS_MAX = 1024  # with 10 KiB of policies each at most
-POLICED_MAX = 512  # addresses, each with the identities that cover it; one has 80 KiB of policies at most
+POLICED_MAX = 256  # addresses, with the policies that stand for them: 80 KiB at most, 1 KiB usually
 NAME_MAX_CHARACTERS = 512
 
 
@@ -91,6 +91,7 @@ class CatalogDirectory:
         self._sets: Cache[tuple[str, str], tuple[_View, ConfigurationSet | None]] = Cache(CONFIGURATION_SETS_MAX)
         self._user_policies: Cache[tuple[str, str], tuple[_View, PolicyTexts]] = Cache(USERS_MAX)
         self._policed: Cache[tuple[str, str], tuple[_View, tuple[CoveringIdentity, ...]]] = Cache(POLICED_MAX)
+        self._texts: Cache[tuple[str, str], PolicyTexts] = Cache(POLICED_MAX)
         self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
         self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
         self._catalog.refuse_newer()
@@ -262,14 +263,22 @@ class CatalogDirectory:
         names = covering_names(address)
         rows = self._catalog.rows("policies_of_identities", {"account": account_id, "names": json.dumps(names)})
         identities = {row[1]: identity_of(row) for row in rows}
+        policed = {row[1] for row in rows if row[5] is not None}
+        governing = next((name for name in names if name in policed), "")
+        texts = self._shared((account_id, governing), tuple((row[5], row[6]) for row in rows if row[1] == governing))
         return tuple(
-            CoveringIdentity(
-                identities[name],
-                tuple((row[5], row[6]) for row in rows if row[1] == name and row[5] is not None),
-            )
+            CoveringIdentity(identities[name], texts if name == governing else ())
             for name in names
             if name in identities
         )
+
+    def _shared(self, key: tuple[str, str], texts: PolicyTexts) -> PolicyTexts:
+        """Return texts as another address has them already: a thousand addresses of a domain hold them once."""
+        known = self._texts.get(key)
+        if known != texts:
+            self._texts.put(key, texts)
+            return texts
+        return known
 
     def _read_signing_keys(self, account_id: str, domain: str) -> tuple[SigningKey, ...]:
         rows = self._catalog.rows("list_dkim_keys", {"account": account_id, "domain": domain})

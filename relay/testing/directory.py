@@ -100,12 +100,10 @@ class MemoryDirectory:
         account = self.accounts.get(account_id)
         if account is None or account.state is AccountState.CLOSED:
             return ()
-        keys = [(account_id, name) for name in covering_names(address)]
-        return [
-            CoveringIdentity(self.identities[key], tuple(sorted(self.policies_of_identities.get(key, {}).items())))
-            for key in keys
-            if key in self.identities
-        ]
+        keys = [(account_id, name) for name in covering_names(address) if (account_id, name) in self.identities]
+        governing = next((key for key in keys if self.policies_of_identities.get(key)), None)
+        texts = tuple(sorted(self.policies_of_identities[governing].items())) if governing is not None else ()
+        return [CoveringIdentity(self.identities[key], texts if key == governing else ()) for key in keys]
 
     def sending_identity(self, account_id: str, address: str) -> Identity | None:
         """Return the most specific verified identity that covers an address."""

@@ -6,7 +6,7 @@ import pytest
 
 from relay.policy import shelf as module
 from relay.policy.authorization import Verdict, decide
-from relay.policy.shelf import UNREADABLE, Shelf
+from relay.policy.shelf import TOO_MANY, UNREADABLE, Shelf
 from tests.unit.policy.policies import DELEGATE, DOMAIN, OWNER, request
 
 
@@ -50,3 +50,15 @@ def test_what_is_kept_is_bounded(monkeypatch):
         assert shelf.of_identity(DOMAIN, used) is first  # what is in use stays
         kept = sum(len(one) for _, texts in (*shelf._young, *shelf._old) for _, one in texts)
         assert kept <= 11_000
+
+
+def test_what_one_request_reads_anew_is_bounded():
+    shelf = Shelf()
+    largest = [tuple((f"p{n}", text(Sid="s" * 3700 + f"{number}-{n}")) for n in range(20)) for number in range(4)]
+    shelf.begin()
+    asked = [decide(request(), DOMAIN, shelf.of_identity(DOMAIN, texts)) for texts in largest]
+    assert [one.allowed for one in asked] == [True, False, False, False]
+    assert (asked[1].verdict, asked[1].sid) == (Verdict.DENY, TOO_MANY)
+    shelf.begin()  # what was read is kept, and what was not is not forgotten
+    assert decide(request(), DOMAIN, shelf.of_identity(DOMAIN, largest[0])).allowed
+    assert decide(request(), DOMAIN, shelf.of_identity(DOMAIN, largest[1])).allowed
