@@ -260,6 +260,18 @@ def test_unknown_unverified_and_not_allowed_are_one_answer(product):
     assert not sources & {f"a@{name}" for name in names}
 
 
+@pytest.mark.req("AUTHZ-005")
+def test_smtp_needs_the_raw_action(product):
+    product.own("action.example")
+    for action in ("SendRawEmail", "Send*", "SendEmail", "SendTemplatedEmail", "SendBulkTemplatedEmail"):
+        product.allow("action.example", Action=f"ses:{action}")
+        reply = product.submit("a@action.example", source("action.example"))
+        if action in {"SendRawEmail", "Send*"}:
+            assert reply.startswith("250"), action
+        else:
+            assert reply == denied(arn("action.example")), action
+
+
 @pytest.mark.req("AUTHZ-016")
 def test_another_region_is_refused(allowed):
     for region in ("us-east-1", "local-2"):
