@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from bench.figures import Figure, arguments, at_most, finish, show_reference
 from relay.model.account import Identity, IdentityKind
@@ -18,6 +19,7 @@ from relay.policy.document import IDENTITY_POLICY_MAX_BYTES, POLICIES_MAX, parse
 from relay.policy.statements import Policy
 
 LIMIT_US = 1000.0
+WORST_MS = 50.0  # how long the loop may wait for a hostile owner and a hostile sender together
 CALLER, OWNER, REGION = "123456789012", "888888888888", "us-east-1"
 ARN = IdentityArn(REGION, OWNER, "example.com")
 ADDRESS = "a" * 64 + "@" + ".".join(["b" * 62] * 2) + ".example.com"
@@ -74,6 +76,26 @@ def microseconds(call: Callable[[], object], rounds: int) -> float:
     return best
 
 
+def worst() -> float:
+    """Return the slowest of hostile requests: many recipients, many authors, a very long name, twenty policies."""
+    contexts = (
+        replace(CONTEXT, recipients=tuple(f"{'a' * 40}{number}@{'a' * 60}.example" for number in range(1000))),
+        replace(CONTEXT, from_names=tuple("a" * 190 for _ in range(50))),
+        replace(CONTEXT, from_names=("a" * 9990,)),
+    )
+    keyed = {
+        f"{key} {pattern}": one_with("StringLike", key, lambda number, pattern=pattern: pattern.format(number))
+        for key in ("ses:Recipients", "ses:FromDisplayName")
+        for pattern in ("*{}*x@example.com", "*{}.example", "{}*", "*" + "a" * 50 + "b" + "a" * 50 + "{}*")
+    }
+    policies = [[largest(make)] * POLICIES_MAX for make in (SHAPES | keyed).values()]
+    return max(
+        microseconds(lambda context=context, many=many: decide(context, ARN, many), 1)
+        for context in contexts
+        for many in policies
+    )
+
+
 def plain(name: str, value: float) -> Figure:
     return Figure(name, "", f"{value:.1f} us")
 
@@ -92,6 +114,7 @@ def main() -> int:
     figures.append(plain(f"largest policy, patterns of {len(CONTEXT.recipients)} recipients", value))
     many = [largest(statements)] * POLICIES_MAX
     figures.append(plain(f"{POLICIES_MAX} largest policies", microseconds(lambda: decide(CONTEXT, ARN, many), 10)))
+    figures.append(at_most("the worst that a request may cost", worst() / 1000, WORST_MS, "ms"))
     text = json.dumps({"Statement": statements(19)})
     reading = microseconds(lambda: parse_identity_policy("p", text, ARN), 20)
     figures += [plain(f"reading a policy of {len(text)} bytes", reading), *requests(rounds)]
@@ -105,14 +128,14 @@ def requests(rounds: int) -> list[Figure]:
     small = parse_identity_policy("p", json.dumps({"Statement": allow}), ARN)
     assert isinstance(small, Policy)
     catalog = {
-        (OWNER, "example.com"): OwnedIdentity(Identity(OWNER, "example.com", IdentityKind.DOMAIN, True, 0), (small,)),
-        (CALLER, "mine.example"): OwnedIdentity(Identity(CALLER, "mine.example", IdentityKind.DOMAIN, True, 0)),
+        OWNER: [OwnedIdentity(Identity(OWNER, "example.com", IdentityKind.DOMAIN, True, 0), (small,))],
+        CALLER: [OwnedIdentity(Identity(CALLER, "mine.example", IdentityKind.DOMAIN, True, 0))],
     }
 
     def ask(source: str, address: str) -> object:
         senders = Senders((address,), envelope=address)
         return authorize(
-            NamedArns(source), senders, CONTEXT, region=REGION, lookup=lambda *key: catalog.get(key), user_policies=()
+            NamedArns(source), senders, CONTEXT, region=REGION, covering=lambda account, _: catalog.get(account, ())
         )
 
     return [

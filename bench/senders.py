@@ -5,6 +5,7 @@ sends, which policies of the user, which keys sign, is the recipient suppressed 
 The parts that the caches answer are shown beside those that SQLite answers.
 """
 
+import json
 import random
 import resource
 import sys
@@ -13,14 +14,21 @@ import time
 from collections.abc import Callable, Iterator
 
 from bench.figures import Figure, arguments, at_most, finish, show_reference
+from relay.mail.compose import Shaped, ShapeRules, shape
+from relay.mail.scan import scan_body
 from relay.model.configuration_set import ConfigurationSet
+from relay.model.content import Content
+from relay.model.message import Protocol, Submission
+from relay.pipeline.senders import Caller, Sender, SenderCheck
 from relay.signing.secrets import DEFAULT_REGIONS, new_master_key
 from relay.store.authenticator import CatalogAuthenticator
 from relay.store.catalog import Catalog, open_catalog
 from relay.store.directory import CatalogDirectory
 from relay.store.suppression import Form
 
-ACCOUNT = "000000000001"
+ACCOUNT, OWNER = "000000000001", "000000000002"
+REGION = "local-1"
+ARN = f"arn:aws:ses:{REGION}:{OWNER}:identity/owned.example"
 SET = "news"
 LIMIT_US = 60.0
 MEMORY_MIB_MAX = 32.0
@@ -40,6 +48,11 @@ def fill(catalog: Catalog, identities: int, suppressed: int) -> tuple[str, str]:
     connection.execute("BEGIN")
     connection.executemany(insert, rows)
     connection.execute("COMMIT")
+    catalog.accounts.create(OWNER)
+    catalog.identities.create(OWNER, "owned.example")
+    catalog.identities.set_verified(OWNER, "owned.example")
+    allow = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "ses:Send*", "Resource": ARN}
+    catalog.identity_policies.put(OWNER, "owned.example", "p", json.dumps({"Statement": allow}), REGION)
     lines = (f"user{number}@example{number % 5000}.com,BOUNCE\n" for number in range(suppressed))
     catalog.suppression.import_lines(ACCOUNT, lines, Form.CSV)
     return made.credential.username, made.secret
@@ -60,6 +73,27 @@ def checks(reader: CatalogDirectory, user: str, sender: str, recipient: str, *, 
     if sandbox:
         reader.sending_identity(ACCOUNT, recipient)
     reader.suppressed(ACCOUNT, recipient)
+
+
+def asking(
+    reader: CatalogDirectory, account_id: str, user: str, author: str, headers: str = ""
+) -> Callable[[int], object]:
+    """Return the identity step of a message, from its header fields to who may send it."""
+    content = Content(f"{headers}From: {author}\r\n\r\n".encode(), b"hi\r\n")
+    facts, to = scan_body(b"hi\r\n"), ("user@remote.example",)
+    submission = Submission(account_id, "app", author, to, content, facts, Protocol.ESMTPSA, False, "127.0.0.1", "x")
+    shaped = shape(submission, ShapeRules("relay.example"), "m" * 60, 0)
+    assert isinstance(shaped, Shaped)
+    account = reader.account(account_id)
+    assert account is not None
+    check, caller = SenderCheck(reader), Caller(account, user)
+
+    def ask(_: int) -> object:
+        found = check.sender(caller, submission, shaped, to, 0, REGION)
+        assert isinstance(found, Sender)
+        return found
+
+    return ask
 
 
 def microseconds(call: Callable[[int], object], rounds: int) -> float:
@@ -109,6 +143,10 @@ def figures(
     yield plain("  identity, any of all", lambda n: reader.sending_identity(ACCOUNT, senders[n]))
     yield plain("  suppressed, cached", lambda _: reader.suppressed(ACCOUNT, target))
     yield plain("  suppressed, any of all", lambda n: reader.suppressed(ACCOUNT, targets[n]))
+    named = f"X-SES-SOURCE-ARN: {ARN}\r\n"
+    yield measured("who may send: own identity, usual user", asking(reader, ACCOUNT, "app", same))
+    yield measured("who may send: own identity with a policy", asking(reader, OWNER, "", "a@owned.example"))
+    yield measured("who may send: delegate by ARN", asking(reader, ACCOUNT, "app", "a@owned.example", named))
     yield plain("login", lambda _: door.check(user, password))
     yield plain("login of nobody", lambda _: door.check("nobody", password))
 

@@ -10,6 +10,7 @@ RelayError
         AlreadyExistsError   what is to be made is there already
         LimitExceededError   there would be more of something than there may be
         NotFoundError        there is nothing of that name
+        InvalidPolicyError  a policy text has faults
     CorruptionError      stored data fails its own checks
     NewerVersionError    stored data was written by a newer release (exit code 78)
 """
@@ -71,6 +72,14 @@ class LimitExceededError(UsageError):
 
 class NotFoundError(UsageError):
     """There is nothing of that name (API: NotFoundException)."""
+
+
+class InvalidPolicyError(UsageError):
+    """A policy text is refused (API: InvalidPolicy); `faults` says all that is wrong with it, one a line as text."""
+
+    def __init__(self, faults: object) -> None:
+        super().__init__(f"The policy is refused, nothing was changed:\n{faults}")
+        self.faults = faults
 
 
 class CorruptionError(RelayError):

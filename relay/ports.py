@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from relay.model.account import Account, Identity, Principal, SuppressionEntry
+from relay.model.account import Account, CoveringIdentity, Identity, PolicyTexts, Principal, SuppressionEntry
 from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import Content
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
@@ -205,12 +205,16 @@ class Directory(Protocol):
         """Return a configuration set of an account, None when there is none of this name."""
         ...
 
-    def user_policies(self, account_id: str, user: str) -> Sequence[tuple[str, str]]:
-        """Return (name, document) of each policy of a user, by name; empty when it has none."""
+    def user_policies(self, account_id: str, user: str) -> PolicyTexts:
+        """Return the policies of a user; empty when it has none."""
         ...
 
-    def identity_policies(self, account_id: str, identity: str) -> Sequence[tuple[str, str]]:
-        """Return (name, document) of each policy of an identity in its stored form, by name."""
+    def covering(self, account_id: str, address: str) -> Sequence[CoveringIdentity]:
+        """Return all identities of an account that cover an address, most specific first; none when it is closed.
+
+        Identities that are not verified are among them: what their owner denies stays denied. Only the first that has
+        policies comes with them.
+        """
         ...
 
     def sending_identity(self, account_id: str, address: str) -> Identity | None:

@@ -60,7 +60,8 @@ class Identity:
 
     `verified` says that mail may be sent from it. As the answer to who covers an address (IDENT-004) it also carries
     what holds for mail from that address: the domain identity whose keys sign ("": none does), the default
-    configuration set ("": none), and the MAIL FROM domain (None: the relay's own).
+    configuration set ("": none), the MAIL FROM domain (None: the relay's own), and whether policies decide about it
+    (AUTHZ-012), be they its own or those of another identity that covers the address.
     """
 
     account: str
@@ -71,6 +72,22 @@ class Identity:
     dkim_domain: str = ""
     configuration_set: str = ""
     mail_from: MailFrom | None = None
+    has_policies: bool = False
+
+
+PolicyTexts = tuple[tuple[str, str], ...]
+"""Stored policies: the name and the text of each, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoveringIdentity:
+    """An identity that covers an address, verified or not, and its policies when they stand for the address.
+
+    Those are the ones of the most specific identity that has any (AUTHZ-012); all others come without.
+    """
+
+    identity: Identity
+    policies: PolicyTexts = ()
 
 
 @dataclass(frozen=True, slots=True)

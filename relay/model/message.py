@@ -25,6 +25,22 @@ class Protocol(StrEnum):
     UTF8SMTPSA = "UTF8SMTPSA"
     LOCAL = "LOCAL"
 
+    @property
+    def secure(self) -> bool:
+        """True when the session was encrypted; what a program on this machine handed over crossed no network."""
+        return self in _SECURE
+
+
+_SECURE = frozenset(
+    (
+        Protocol.ESMTPS,
+        Protocol.ESMTPSA,
+        Protocol.UTF8SMTPS,
+        Protocol.UTF8SMTPSA,
+        Protocol.LOCAL,
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

@@ -4,7 +4,7 @@ A refusal is a value. Each door renders it in its own dialect; the SMTP dialect 
 are the contract that clients match on. `%s` in a text is replaced by the refusal's detail.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -74,10 +74,14 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request refused for `reason`; nothing was queued for any recipient."""
+    """A request refused for `reason`; nothing was queued for any recipient.
+
+    `why` is for the log of the operator alone: the client must not learn which policy denies, or what is missing.
+    """
 
     reason: Reason
     detail: str = ""
+    why: str = field(default="", compare=False)
 
     @property
     def text(self) -> str:

@@ -35,9 +35,7 @@ from relay.model.message import (
 )
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.model.scan import Scan, ScanVerdict
-from relay.policy.arn import IdentityArn
-from relay.policy.identity import failed_identities, not_verified
-from relay.policy.sandbox import unverified_recipients
+from relay.pipeline.senders import Caller, Sender, SenderCheck, caller_of
 from relay.policy.simulator import Scenario, is_simulator_address, scenario_of, simulated_recipients
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
 from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, SigningKey, Spool
@@ -78,10 +76,10 @@ class _Request:
     """
 
     submission: Submission
-    account: Account
+    caller: Caller
     recipients: tuple[str, ...]
     shaped: Shaped
-    identity: Identity
+    sender: Sender
     configuration_set: ConfigurationSet | None
     mail_from_domain: str
     message_id: str
@@ -95,6 +93,11 @@ class _Request:
     def counted(self) -> int:
         """How many recipients count against the daily quota (QUOTA-003)."""
         return len(self.recipients) - len(self.simulated)
+
+    @property
+    def account(self) -> Account:
+        """The account that sends, which quota, events and suppression list belong to (AUTHZ-018, AUTHZ-020)."""
+        return self.caller.account
 
 
 class Accept:
@@ -118,6 +121,7 @@ class Accept:
     ) -> None:
         self.rules = rules
         self._directory = directory
+        self._senders = SenderCheck(directory)
         self._permits = permits
         self._spool = spool
         self._accepted = accepted
@@ -144,7 +148,7 @@ class Accept:
         if not needs_helper(submission):
             self._begin(submission, answer, None)
             return
-        account = self._account_in_time(submission)
+        account = self._caller_in_time(submission)
         if isinstance(account, Refusal):
             self._refuse(submission, account, answer)
             return
@@ -190,9 +194,9 @@ class Accept:
         bad_content: bool | None,  # noqa: FBT001
     ) -> _Request | Refusal:
         self._directory.refresh()
-        account = self._account(submission)
-        if isinstance(account, Refusal):
-            return account
+        caller = self._caller(submission)
+        if isinstance(caller, Refusal):
+            return caller
         now_ms = self._clock.now_ms()
         message_id = new_message_id(self._spool.shard, now_ms)
         shaped = shape(submission, self.rules.shape, message_id, now_ms)
@@ -203,7 +207,7 @@ class Accept:
             return Refusal(Reason.NO_RECIPIENTS)
         if len(recipients) > self.rules.recipients_max:
             return Refusal(Reason.TOO_MANY_RECIPIENTS, str(self.rules.recipients_max))
-        sending = self._sending(account, submission, shaped, recipients)
+        sending = self._sending(caller, submission, shaped, recipients, now_ms)
         if isinstance(sending, Refusal):
             return sending
         simulated = simulated_recipients(recipients, self.rules.shape.hostname)
@@ -212,7 +216,7 @@ class Accept:
             bad_content = contains_eicar(submission.content.head, body)
         return _Request(
             submission,
-            account,
+            caller,
             recipients,
             shaped,
             *sending,
@@ -224,37 +228,40 @@ class Accept:
             bool(bad_content),
         )
 
-    def _account_in_time(self, submission: Submission) -> Account | Refusal:
+    def _caller_in_time(self, submission: Submission) -> Caller | Refusal:
         """Check the account before the helper works for it: its state is the first thing to be told (FLOW-022)."""
         try:
             self._directory.refresh()
-            return self._account(submission)
+            return self._caller(submission)
         except StorageError as error:
             self._log.error("the catalog cannot be read", error=str(error))
             return Refusal(Reason.TEMPORARY)
 
     def _sending(
-        self, account: Account, submission: Submission, shaped: Shaped, recipients: Sequence[str]
-    ) -> tuple[Identity, ConfigurationSet | None, str] | Refusal:
-        """Return the identity, the configuration set and the MAIL FROM domain that a message is sent with."""
+        self, caller: Caller, submission: Submission, shaped: Shaped, recipients: tuple[str, ...], now_ms: int
+    ) -> tuple[Sender, ConfigurationSet | None, str] | Refusal:
+        """Return sender, configuration set and MAIL FROM domain ("": the relay's own) that a message is sent with."""
+        rules, account = self.rules, caller.account
         named = shaped.controls.configuration_set
         chosen = self._configuration_set(account, named)
         if isinstance(chosen, Refusal):
             return chosen
-        identity = self._identity(account, submission, shaped)
-        if isinstance(identity, Refusal):
-            return identity
-        if not named:
-            chosen = self._configuration_set(account, identity.configuration_set)
+        sender = self._senders.sender(caller, submission, shaped, recipients, now_ms, rules.region)
+        if isinstance(sender, Refusal):
+            return sender
+        if not named and sender.identity.account == account.account_id:  # AUTHZ-020
+            chosen = self._configuration_set(account, sender.identity.configuration_set)
             if isinstance(chosen, Refusal):
                 return chosen
-        refusal = self._sandbox(account, recipients)
+        simulated = partial(is_simulator_address, hostname=rules.shape.hostname)
+        refusal = self._senders.sandbox(account, sender.owners, recipients, simulated, rules.region)
         if refusal is not None:
             return refusal
-        mail_from = _mail_from_domain(identity)
-        return mail_from if isinstance(mail_from, Refusal) else (identity, chosen, mail_from)
+        mail_from = _mail_from_domain(sender.identity)
+        return mail_from if isinstance(mail_from, Refusal) else (sender, chosen, mail_from)
 
-    def _account(self, submission: Submission) -> Account | Refusal:
+    def _caller(self, submission: Submission) -> Caller | Refusal:
+        principal = None
         if submission.principal:
             principal = self._directory.principal(submission.principal)
             if principal is None or principal.account != submission.account:
@@ -264,7 +271,7 @@ class Accept:
             return Refusal(Reason.ACCOUNT_CLOSED)
         if account.state is AccountState.PAUSED:
             return Refusal(Reason.ACCOUNT_PAUSED)
-        return account
+        return caller_of(account, principal)
 
     def _configuration_set(self, account: Account, name: str) -> ConfigurationSet | Refusal | None:
         """Return a set of the account that may be sent with, None without a name (CFG-009, CFG-013, CFG-017)."""
@@ -274,33 +281,6 @@ class Accept:
         if found is None:
             return Refusal(Reason.SET_UNKNOWN, name)
         return found if found.sending_enabled else Refusal(Reason.SET_PAUSED, name)
-
-    def _sandbox(self, account: Account, recipients: Sequence[str]) -> Refusal | None:
-        """Refuse recipients that an account in the sandbox may not write to (SBX-002)."""
-        if not account.sandbox:
-            return None
-        verified = partial(self._covered, account.account_id)
-        simulated = partial(is_simulator_address, hostname=self.rules.shape.hostname)
-        failed = unverified_recipients(recipients, verified, simulated)
-        return not_verified(failed, self.rules.region) if failed else None
-
-    def _identity(self, account: Account, submission: Submission, shaped: Shaped) -> Identity | Refusal:
-        """Return the identity of the author when everybody named as a sender is ours (HDR-011, ERR-001)."""
-        author = str(shaped.author)
-        identity = self._directory.sending_identity(account.account_id, author)
-        if identity is not None and submission.sender == author and _plain(shaped):
-            return identity
-        named = [str(mailbox.address) for mailbox in shaped.authors]
-        named += [str(shaped.sender.address)] if shaped.sender else []
-        named += [submission.sender]
-        named += [str(shaped.return_path)] if shaped.return_path else []
-        failed = failed_identities(named, partial(self._covered, account.account_id))
-        if failed or identity is None:
-            return not_verified(failed or (author,), self.rules.region)
-        return identity
-
-    def _covered(self, account_id: str, address: str) -> bool:
-        return self._directory.sending_identity(account_id, address) is not None
 
     # --- the promise ---------------------------------------------------------------------------------------------
 
@@ -341,7 +321,7 @@ class Accept:
             key=self._spool.next_key(),
             message_id=request.message_id,
             account=request.account.account_id,
-            sender=submission.sender,
+            sender=request.sender.feedback_address,
             accepted_ms=request.now_ms,
             expires_ms=request.now_ms + (_lifetime_ms(request.configuration_set) or self.rules.lifetime_ms),
             size_bytes=content.size_bytes,
@@ -378,7 +358,7 @@ class Accept:
     def _signed_head(self, request: _Request) -> bytes:
         """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
         shaped, rules = request.shaped, self.rules
-        keys = self._signing_keys(request.identity)
+        keys = self._signing_keys(request.sender.identity)
         if not rules.ed25519:
             keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
         now_s = request.now_ms // 1000
@@ -401,17 +381,18 @@ class Accept:
             timestamp_ms=request.now_ms,
             message_id=request.message_id,
             source=submission.sender,
-            source_arn=str(IdentityArn(self.rules.region, account, request.identity.name)),
+            source_arn=request.sender.arn,
             account=account,
             destination=request.recipients,
             source_ip=submission.source_address,
-            caller=submission.principal or account,
+            caller=request.caller.user or submission.principal or account,
             configuration_set=request.configuration_set.name if request.configuration_set else "",
         )
 
     # --- log and metrics -----------------------------------------------------------------------------------------
 
     def _refuse(self, submission: Submission, refusal: Refusal, answer: Answer) -> None:
+        decided = {"why": refusal.why} if refusal.why else {}
         self._log.info(
             "refused",
             reason=refusal.reason.label,
@@ -420,6 +401,7 @@ class Accept:
             account=submission.account,
             sender=submission.sender,
             recipients=len(submission.recipients),
+            **decided,
         )
         self._metrics.count("relay_messages_refused_total", refusal.reason.label)
         answer(refusal)
@@ -436,6 +418,7 @@ class Accept:
             metrics.count("relay_simulator_deliveries_total", Scenario.SUPPRESSION_LIST, amount=played)
         metrics.observe("relay_message_bytes", message.size_bytes)
         metrics.observe("relay_accept_seconds", self._clock.monotonic() - request.begun)
+        delegated = {"identity": request.sender.arn, "why": request.sender.why} if request.sender.why else {}
         self._log.info(
             "accepted",
             message_id=message.message_id,
@@ -443,6 +426,7 @@ class Accept:
             sender=message.sender,
             recipients=len(new.deliveries),
             size_bytes=message.size_bytes,
+            **delegated,
         )
 
     def _tell_bad_content(self, message: Message) -> None:

@@ -13,6 +13,7 @@ Texts compare with case, except that the domain of an address has none.
 """
 
 import operator
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class BadCondition:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One operator and key with its values, compiled."""
+    """One operator and key with its values, compiled; `steps` says what asking it about one value may cost."""
 
     operator: str
     key: str
@@ -71,6 +72,7 @@ class Condition:
     quantifier: Quantifier
     negated: bool
     if_missing: bool
+    steps: int
     _test: Test = field(repr=False, compare=False)
 
     def holds(self, found: Sequence[str], *, allowing: bool) -> bool:
@@ -90,6 +92,7 @@ class _Operator:
 
     read: Callable[[str, tuple[str, ...]], Test | BadCondition]
     negated: bool = False
+    each: bool = True  # each value of the condition is compared, one after the other
 
 
 def compile_condition(name: str, key: str, values: tuple[str, ...]) -> Condition | BadCondition:
@@ -115,10 +118,23 @@ def compile_condition(name: str, key: str, values: tuple[str, ...]) -> Condition
     if base == "Null":
         wanted = test("")
         return Condition(
-            name, spelled, values, quantifier, negated=False, if_missing=wanted, _test=lambda _: not wanted
+            name, spelled, values, quantifier, negated=False, if_missing=wanted, steps=1, _test=lambda _: not wanted
         )
     if_missing = rest != base or (quantifier is Quantifier.ALL or (known.negated and quantifier is Quantifier.STRICT))
-    return Condition(name, spelled, values, quantifier, known.negated, if_missing, test)
+    steps = _VALUE_STEPS + sum(map(_steps, values)) if known.each else _VALUE_STEPS
+    return Condition(name, spelled, values, quantifier, known.negated, if_missing, steps, test)
+
+
+_VALUE_STEPS = 10  # reading one value of a request, and comparing it with all plain values at once
+_COMPARISON_STEPS = 5
+
+
+def _steps(value: str) -> int:
+    """Return what comparing a value of a request with one of the condition may cost."""
+    wildcards = value.count("*") + value.count("?")
+    if wildcards == 1 and "*" in (value[0], value[-1]):
+        return 1
+    return _COMPARISON_STEPS * (1 + wildcards) + (len(value) if "?" in value else len(value) // 2)
 
 
 def _split_quantifier(name: str) -> tuple[Quantifier, str]:
@@ -166,9 +182,16 @@ def _equals_without_case(key: str, values: tuple[str, ...]) -> Test:
     return lambda value: fold(plain(value)) in wanted
 
 
-def _like(key: str, values: tuple[str, ...]) -> Test:
+def _like_with_case(key: str, values: tuple[str, ...]) -> Test | BadCondition:
     if key not in ADDRESS_KEYS:
         return GlobSet(values).fits
+    for value in values:
+        if _domain_has_capitals(value):
+            return BadCondition(
+                "A pattern without @ ends in the domain, which is compared in lower case, so one with capitals there "
+                "never matches.",
+                value.lower(),
+            )
     wanted = GlobSet(map(lower_domain, values)).fits
     return lambda value: wanted(plain_address(value))
 
@@ -228,6 +251,15 @@ def _compared(
     return reader
 
 
+def _domain_has_capitals(pattern: str) -> bool:
+    """Say whether a pattern of addresses ends in capitals that can only stand for the domain.
+
+    What follows the last wildcard is in the domain: no @ is in it, and a wildcard before it may be the @.
+    """
+    end = re.split(r"[*?]", pattern)[-1]
+    return "@" not in pattern and end.lower() != end
+
+
 def _any_of(tests: Sequence[Test]) -> Test:
     if len(tests) == 1:
         return tests[0]
@@ -249,12 +281,12 @@ _BAD_DATE = (
 )
 
 _OPERATORS: dict[str, _Operator] = {
-    "StringEquals": _Operator(_equals),
-    "StringNotEquals": _Operator(_equals, negated=True),
-    "StringEqualsIgnoreCase": _Operator(_equals_without_case),
-    "StringNotEqualsIgnoreCase": _Operator(_equals_without_case, negated=True),
-    "StringLike": _Operator(_like),
-    "StringNotLike": _Operator(_like, negated=True),
+    "StringEquals": _Operator(_equals, each=False),
+    "StringNotEquals": _Operator(_equals, negated=True, each=False),
+    "StringEqualsIgnoreCase": _Operator(_equals_without_case, each=False),
+    "StringNotEqualsIgnoreCase": _Operator(_equals_without_case, negated=True, each=False),
+    "StringLike": _Operator(_like_with_case),
+    "StringNotLike": _Operator(_like_with_case, negated=True),
     "StringLikeIgnoreCase": _Operator(_like_without_case),
     "StringNotLikeIgnoreCase": _Operator(_like_without_case, negated=True),
     "Bool": _Operator(_boolean),

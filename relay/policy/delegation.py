@@ -6,7 +6,8 @@ Who is asked about what:
     feedback address        the return-path ARN, else the source ARN, else a from ARN that covers it, else its own
     envelope sender         the source ARN, else a from ARN that covers it, else its own
 
-The feedback address is Return-Path, without that the envelope sender. The identity that an ARN names must be verified
+The feedback address is Return-Path, without that the envelope sender; reports go there when a request names an
+identity of another account, else to the envelope sender (FLOW-016). The identity that an ARN names must be verified
 and cover the address. The policies that decide are those of the most specific identity of the same owner that covers
 the address and has any, so a policy on an address replaces those of its domain.
 
@@ -14,21 +15,14 @@ An identity of another account that does not exist, is not verified, does not co
 region or does not allow gets one answer, word for word: nobody can find out which.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from relay.model.account import Identity
 from relay.model.refusal import Reason, Refusal
 from relay.policy.arn import BadArn, IdentityArn, parse_identity_arn
-from relay.policy.authorization import SendContext, decide
-from relay.policy.identity import (
-    REPLY_MAX_OCTETS,
-    covering_addresses,
-    covering_domains,
-    not_verified,
-    printable,
-    split_address,
-)
+from relay.policy.authorization import Decision, Question, SendContext
+from relay.policy.identity import REPLY_MAX_OCTETS, covering_names, not_verified, printable
 from relay.policy.statements import Policy
 
 
@@ -40,8 +34,8 @@ class OwnedIdentity:
     policies: tuple[Policy, ...] = ()
 
 
-Lookup = Callable[[str, str], OwnedIdentity | None]
-"""Return the identity of an account by its exact name, None when there is none."""
+Covering = Callable[[str, str], Sequence[OwnedIdentity]]
+"""Return all identities of an account that cover an address, verified or not, most specific first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +45,14 @@ class NamedArns:
     source: str = ""
     author: str = ""
     return_path: str = ""
+
+    @property
+    def any(self) -> bool:
+        """True when the request names one at all."""
+        return bool(self.source or self.author or self.return_path)
+
+
+NO_ARNS = NamedArns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +68,34 @@ class Senders:
     return_path: str = ""
 
     @property
+    def all(self) -> tuple[str, ...]:
+        """Every sender once; the null sender is none."""
+        named = (*self.authors, self.sender, self.envelope, self.return_path)
+        return tuple(dict.fromkeys(address for address in named if address))
+
+    @property
     def feedback(self) -> str:
-        """Where reports go."""
+        """The address that the return-path ARN, or what stands for it, must allow."""
         return self.return_path or self.envelope
 
 
 @dataclass(frozen=True, slots=True)
 class Authorized:
-    """The identities a request may use; `account` says whose each is. `feedback` is None for the null sender."""
+    """The identities a request may use; `account` says whose each is. `feedback` is None for the null sender.
+
+    Reports go to `feedback_address`, "" for nowhere: the envelope sender (FLOW-016); where an identity of another
+    account is named, Return-Path (AUTHZ-021). `why` is for the log: the policies that allowed it.
+    """
 
     author: Identity
     feedback: Identity | None
+    feedback_address: str = ""
+    why: str = ""
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """Whose identities they are."""
+        return frozenset(one.account for one in (self.author, self.feedback) if one is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,10 @@ class _Arns:
     source: IdentityArn | None
     author: IdentityArn | None
     return_path: IdentityArn | None
+
+    def foreign_to(self, account: str) -> bool:
+        """Say whether one is of another account."""
+        return any(arn is not None and arn.account != account for arn in (self.source, self.author, self.return_path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +123,7 @@ def authorize(
     context: SendContext,
     *,
     region: str,
-    lookup: Lookup,
+    covering: Covering,
     user_policies: Sequence[Policy] = (),
 ) -> Authorized | Refusal:
     """Return the identities that a request may use, or the one refusal of the request.
@@ -111,8 +134,9 @@ def authorize(
     if isinstance(arns, Refusal):
         return arns
     shown = tuple(dict.fromkeys((*senders.authors, senders.sender))) if senders.sender else senders.authors
+    reports_to = _reports_to(senders, delegated=arns.foreign_to(context.account))
     check = _Check(
-        replace(context, from_addresses=shown, feedback_address=senders.feedback), region, lookup, user_policies
+        replace(context, from_addresses=shown, feedback_address=reports_to), region, covering, user_policies
     )
     claims = _claims(senders, arns)
     found = check.foreign(claims)
@@ -123,24 +147,35 @@ def authorize(
         return own
     found |= own
     author = found[_author_claim(senders.authors[0], arns)]
-    return Authorized(author, found.get(_feedback_claim(senders.feedback, arns)))
+    return Authorized(author, found.get(_feedback_claim(senders.feedback, arns)), reports_to, check.why)
 
 
-def access_denied(context: SendContext, arn: IdentityArn | str) -> Refusal:
+def access_denied(context: SendContext, arn: IdentityArn | str, why: str = "") -> Refusal:
     """Return the refusal of a caller that may not use an identity (ERR-003); it fits into a reply line."""
     action = context.action
     text = f"User `{context.caller_arn}' is not authorized to perform `{action}' on resource `{arn}'"
-    return Refusal(Reason.ACCESS_DENIED, printable(text, REPLY_MAX_OCTETS - len("554 5.7.1 Access denied: \r\n")))
+    return Refusal(
+        Reason.ACCESS_DENIED, printable(text, REPLY_MAX_OCTETS - len("554 5.7.1 Access denied: \r\n")), why
+    )
 
 
 class _Check:
     """One request while its claims are checked."""
 
-    def __init__(self, context: SendContext, region: str, lookup: Lookup, user_policies: Sequence[Policy]) -> None:
+    def __init__(
+        self, context: SendContext, region: str, covering: Covering, user_policies: Sequence[Policy]
+    ) -> None:
         self._context = context
         self._region = region
-        self._lookup = lookup
+        self._covering = covering
         self._user_policies = user_policies
+        self._question = Question(context)
+        self._decided: dict[tuple[IdentityArn, str], Decision] = {}
+
+    @property
+    def why(self) -> str:
+        """The policies that allowed the request, for the log."""
+        return "; ".join(dict.fromkeys(str(one) for one in self._decided.values() if one.policy))
 
     def foreign(self, claims: Sequence[_Claim]) -> dict[_Claim, Identity] | Refusal:
         """Return the identities of other accounts that claims name; each is looked at whole before the next."""
@@ -149,8 +184,11 @@ class _Check:
             if claim.arn is None or claim.arn.account == self._context.account:
                 continue
             identity = self._named(claim.address, claim.arn)
-            if identity is None or not self._allows(claim.address, identity):
-                return access_denied(self._context, claim.arn)
+            if isinstance(identity, str):
+                return access_denied(self._context, claim.arn, f"{claim.arn} {identity}")
+            decision = self._decide(claim.address, identity)
+            if not decision.allowed:
+                return access_denied(self._context, claim.arn, str(decision))
             found[claim] = identity
         return found
 
@@ -165,7 +203,7 @@ class _Check:
         for claim in claims:
             if claim.arn is not None and claim.arn.account != self._context.account:
                 continue
-            known = claim.arn is None or self._named(claim.address, claim.arn) is not None
+            known = claim.arn is None or not isinstance(self._named(claim.address, claim.arn), str)
             identity = self._most_specific(claim.address) if known else None
             if identity is None:
                 failed.append(claim.address)
@@ -174,49 +212,41 @@ class _Check:
         if failed:
             return not_verified(tuple(dict.fromkeys(failed)), self._region)
         for claim, identity in found.items():
-            if not self._allows(claim.address, identity):
-                return access_denied(self._context, self._arn(identity))
+            decision = self._decide(claim.address, identity)
+            if not decision.allowed:
+                return access_denied(self._context, self._arn(identity), str(decision))
         return found
 
-    def _named(self, address: str, arn: IdentityArn) -> Identity | None:
-        """Return the identity that an ARN names when it is verified and covers the address."""
-        owned = self._lookup(arn.account, arn.name)
-        if owned is None or not owned.identity.verified:
-            return None
-        return owned.identity if arn.region == self._region and covers(arn.name, address) else None
+    def _named(self, address: str, arn: IdentityArn) -> Identity | str:
+        """Return the identity that an ARN names when it is verified and covers the address, else what is wrong."""
+        if arn.region != self._region:
+            return f"is not of the region {self._region}"
+        for owned in self._covering(arn.account, address):
+            if owned.identity.name == arn.name:
+                return owned.identity if owned.identity.verified else "is not verified"
+        return f"does not exist, or does not cover {address}"
 
     def _most_specific(self, address: str) -> Identity | None:
-        for name in covering_names(address):
-            owned = self._lookup(self._context.account, name)
-            if owned is not None and owned.identity.verified:
-                return owned.identity
-        return None
+        verified = (one.identity for one in self._covering(self._context.account, address) if one.identity.verified)
+        return next(verified, None)
 
-    def _allows(self, address: str, identity: Identity) -> bool:
-        governing = self._governing(identity.account, address)
-        return decide(self._context, self._arn(identity), governing, self._user_policies).allowed
+    def _decide(self, address: str, identity: Identity) -> Decision:
+        """Ask the policies of the most specific identity that covers the address and has any (AUTHZ-012).
 
-    def _governing(self, owner: str, address: str) -> Sequence[Policy]:
-        """Return the policies of the most specific identity that covers the address and has any (AUTHZ-012).
-
-        It need not be verified any more: what its owner denied stays denied.
+        It need not be verified any more: what its owner denied stays denied. All claims of a request are asked with
+        the same values, so one answer serves those that rest on the same identity and policies.
         """
-        for name in covering_names(address):
-            owned = self._lookup(owner, name)
-            if owned is not None and owned.policies:
-                return owned.policies
-        return ()
+        covering = self._covering(identity.account, address)
+        governing = next((one for one in covering if one.policies), None)
+        key = (self._arn(identity), governing.identity.name if governing is not None else "")
+        decision = self._decided.get(key)
+        if decision is None:
+            policies = governing.policies if governing is not None else ()
+            decision = self._decided[key] = self._question.decide(key[0], policies, self._user_policies)
+        return decision
 
     def _arn(self, identity: Identity) -> IdentityArn:
         return IdentityArn(self._region, identity.account, identity.name)
-
-
-def covering_names(address: str) -> Iterator[str]:
-    """Yield the names of all identities that cover an address, most specific first (IDENT-002, 004 to 006)."""
-    parts = split_address(address)
-    if parts is not None:
-        yield from covering_addresses("@".join(parts))
-        yield from covering_domains(parts[1])
 
 
 def covers(name: str, address: str) -> bool:
@@ -246,6 +276,12 @@ def _claims(senders: Senders, arns: _Arns) -> tuple[_Claim, ...]:
     if senders.envelope and senders.return_path:
         claims.append(_Claim(senders.envelope, arns.source or _if_covered(arns.author, senders.envelope)))
     return tuple(dict.fromkeys(claims))
+
+
+def _reports_to(senders: Senders, *, delegated: bool) -> str:
+    if not senders.envelope:
+        return ""  # the null sender gets no reports (SMTP-017)
+    return senders.feedback if delegated else senders.envelope
 
 
 def _author_claim(address: str, arns: _Arns) -> _Claim:

@@ -32,9 +32,24 @@ def generate(
     arn: IdentityArn,
     statements: Sequence[StatementParts],
     services: Collection[str] = (),
+    *,
+    existing: str = "",
 ) -> str | Faults:
-    """Return the text of a policy called `name` for the identity `arn`, or what is wrong with its parts."""
-    document = {"Version": VERSION, "Id": name, "Statement": [_statement(arn, parts) for parts in statements]}
+    """Return the text of a policy called `name` for the identity `arn`, or what is wrong with its parts.
+
+    With an `existing` text the statements are added to it, and all else of it is kept.
+    """
+    document: dict[str, object] = {"Version": VERSION, "Id": name, "Statement": []}
+    if existing:
+        before = parse_identity_policy(name, existing, arn, services)
+        if isinstance(before, Faults):
+            return before
+        document = json.loads(existing)
+    kept = document["Statement"]
+    document["Statement"] = [
+        *(kept if isinstance(kept, list) else [kept]),
+        *(_statement(arn, parts) for parts in statements),
+    ]
     text = json.dumps(document, indent=2, ensure_ascii=False)
     policy = parse_identity_policy(name, text, arn, services)
     return policy if isinstance(policy, Faults) else text

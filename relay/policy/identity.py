@@ -54,6 +54,14 @@ def covering_domains(domain: str) -> tuple[str, ...]:
     return tuple(".".join(labels[start:]) for start in range(len(labels) - 1))
 
 
+def covering_names(address: str) -> tuple[str, ...]:
+    """Return the names of all identities that cover an address, most specific first (IDENT-002, 004 to 006)."""
+    parts = split_address(address)
+    if parts is None:
+        return ()
+    return (*covering_addresses("@".join(parts)), *covering_domains(parts[1]))
+
+
 def failed_identities(addresses: Iterable[str], covered: Callable[[str], bool]) -> tuple[str, ...]:
     """Return those of the addresses (From, Sender, envelope sender) that no identity covers, each once, in order.
 

@@ -129,6 +129,7 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else _KELVIN.join(map(str.lower, text.split(_KELVIN)))
 
 
+@lru_cache(maxsize=2048)  # the recipients of a request are asked about again and again
 def plain_address(address: str) -> str:
     """Return the one form of an address: no quotes that it does not need, the domain in lower case.
 

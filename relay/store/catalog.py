@@ -25,6 +25,7 @@ from relay.store.catalog_dkim_setup import DkimSetup
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_notices import Notices
+from relay.store.catalog_policies import IdentityPolicies
 from relay.store.catalog_reviews import Reviews
 from relay.store.catalog_tables import Tables
 from relay.store.catalog_templates import VerificationTemplates
@@ -48,6 +49,7 @@ class Catalog:
         self.identities = Identities(tables)
         self.dkim = DkimKeys(tables)
         self.dkim_setup = DkimSetup(tables)
+        self.identity_policies = IdentityPolicies(tables)
         self.notices = Notices(tables)
         self.users = Users(tables)
         self.configuration_sets = ConfigurationSets(tables)

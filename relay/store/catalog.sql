@@ -314,9 +314,35 @@ SELECT name, document, updated_ms FROM user_policy WHERE account = :account AND 
 -- Remove a policy of a user.
 DELETE FROM user_policy WHERE account = :account AND user = :user AND name = :name;
 
+-- name: put_identity_policy
+-- Add a policy of an identity, or replace it.
+INSERT INTO identity_policy (account, identity, name, document, updated_ms)
+VALUES (:account, :identity, :name, :document, :updated_ms)
+ON CONFLICT DO UPDATE SET document = excluded.document, updated_ms = excluded.updated_ms;
+
 -- name: list_identity_policies
 -- The policies of an identity, by name.
-SELECT name, document FROM identity_policy WHERE account = :account AND identity = :identity ORDER BY name;
+SELECT name, document, updated_ms FROM identity_policy
+WHERE account = :account AND identity = :identity ORDER BY name;
+
+-- name: get_identity_policy
+-- One policy of an identity.
+SELECT name, document, updated_ms FROM identity_policy
+WHERE account = :account AND identity = :identity AND name = :name;
+
+-- name: delete_identity_policy
+-- Remove a policy of an identity.
+DELETE FROM identity_policy WHERE account = :account AND identity = :identity AND name = :name;
+
+-- name: has_identity_policies
+-- Whether any identity of an account has a policy.
+SELECT EXISTS (SELECT 1 FROM identity_policy WHERE account = :account);
+
+-- name: policies_of_identities
+-- All identities among some names (a JSON array), verified or not; one row for each policy, NULL where there is none.
+SELECT i.account, i.name, i.kind, i.verified, i.created_ms, p.name, p.document
+FROM identity AS i LEFT JOIN identity_policy AS p ON p.account = i.account AND p.identity = i.name
+WHERE i.account = :account AND i.name IN (SELECT value FROM json_each(:names)) ORDER BY i.name, p.name;
 
 -- name: get_account_details
 -- What an account says about itself.

@@ -1,14 +1,14 @@
 """Users of the catalog: whom credentials belong to, and the policies that say what they may do (AUTHZ-013).
 
-What a policy means is decided in `relay.policy`; here its text is kept as it was given. A user without any policy
-may do nothing.
+What a policy means is decided elsewhere; here its text is kept whole, when it can be read. A user without any
+policy may do nothing.
 """
 
 import json
 import re
 from dataclasses import dataclass
 
-from relay.errors import UsageError
+from relay.errors import InvalidPolicyError, UsageError
 from relay.policy.document import Faults, parse_user_policy
 from relay.store.catalog_tables import Tables
 
@@ -25,6 +25,7 @@ SENDING_POLICY = json.dumps(  # smtp-credentials.md
 )
 
 _NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}\Z")
+_ANY_NAME = "policy"  # names of policies of identities are narrower
 _POLICY_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,128}\Z")
 
 
@@ -86,12 +87,15 @@ class Users:
             return self._tables.run("revoke_credentials_of", values)
 
     def put_policy(self, account: str, user: str, name: str, document: str) -> None:
-        """Add a policy, or replace the one of this name; it holds from the next request on."""
+        """Add a policy, or replace the one of this name; it holds from the next request on.
+
+        Raise InvalidPolicyError, with every fault, for a text that is no policy of a user.
+        """
         if not _POLICY_NAME.match(name):
             raise UsageError(f"A policy name has 1 to 128 letters, digits and +=,.@_-; {name[:80]!r} does not fit.")
-        read = parse_user_policy(name, document)
+        read = parse_user_policy(_ANY_NAME, document)
         if isinstance(read, Faults):
-            raise UsageError(f"The policy was not stored.\n{read}")
+            raise InvalidPolicyError(read)
         values = {"account": account, "user": user, "name": name, "document": document}
         with self._tables.writing(account):
             self.require(account, user)

@@ -6,15 +6,25 @@ below, whatever the catalog holds. Open it after the fork that makes the worker.
 when the files cannot be read; the caller then answers TEMPORARY.
 """
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.errors import CorruptionError, StorageError, UsageError
-from relay.model.account import Account, AccountState, Identity, IdentityKind, Principal, SuppressionEntry
+from relay.model.account import (
+    Account,
+    AccountState,
+    CoveringIdentity,
+    Identity,
+    IdentityKind,
+    PolicyTexts,
+    Principal,
+    SuppressionEntry,
+)
 from relay.model.configuration_set import ConfigurationSet
-from relay.policy.identity import covering_addresses, covering_domains, split_address
+from relay.policy.identity import covering_addresses, covering_domains, covering_names, split_address
 from relay.policy.suppression import fold
 from relay.ports import SigningKey
 from relay.signing import keys
@@ -35,7 +45,7 @@ SIGNING_DOMAINS_MAX = 1024
 SUPPRESSED_MAX = 16_384
 CONFIGURATION_SETS_MAX = 4096
 USERS_MAX = 1024  # with 10 KiB of policies each at most
-IDENTITY_POLICIES_MAX = 256  # identities with 80 KiB of policies each at most
+POLICED_MAX = 256  # addresses, with the policies that stand for them: 80 KiB at most, 1 KiB usually
 NAME_MAX_CHARACTERS = 512
 
 
@@ -45,6 +55,7 @@ class _View:
 
     account: Account | None
     has_addresses: bool
+    has_policies: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -77,9 +88,6 @@ class StoredCredential:
     principal: Principal
 
 
-_Policies = tuple[tuple[str, str], ...]
-
-
 class CatalogDirectory:
     """Answers what the pipeline asks of the catalog."""
 
@@ -94,8 +102,9 @@ class CatalogDirectory:
         self._signing: Cache[tuple[str, str], tuple[_View, tuple[SigningKey, ...]]] = Cache(SIGNING_DOMAINS_MAX)
         self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
         self._sets: Cache[tuple[str, str], tuple[_View, ConfigurationSet | None]] = Cache(CONFIGURATION_SETS_MAX)
-        self._user_policies: Cache[tuple[str, str], tuple[_View, _Policies]] = Cache(USERS_MAX)
-        self._identity_policies: Cache[tuple[str, str], tuple[_View, _Policies]] = Cache(IDENTITY_POLICIES_MAX)
+        self._user_policies: Cache[tuple[str, str], tuple[_View, PolicyTexts]] = Cache(USERS_MAX)
+        self._policed: Cache[tuple[str, str], tuple[_View, tuple[CoveringIdentity, ...]]] = Cache(POLICED_MAX)
+        self._texts: Cache[tuple[str, str], PolicyTexts] = Cache(POLICED_MAX)
         self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
         self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
         self._catalog.refuse_newer()
@@ -143,13 +152,10 @@ class CatalogDirectory:
             return None
         covered = self._address_identity(view, account_id, address) if view.has_addresses else None
         domain = self._domain_identity(view, account_id, parts[1])
-        if covered is None:
-            return domain.identity if domain is not None else None
-        # What an address says of signing stands over what its domain says (DKIM-013).
-        if domain is None or covered.signing is False:
-            return covered.identity
-        signs = domain.signs if covered.signing else domain.identity.dkim_domain
-        return replace(covered.identity, dkim_domain=signs)
+        identity = _joined(covered, domain)
+        if identity is None or not view.has_policies:
+            return identity
+        return replace(identity, has_policies=any(one.policies for one in self.covering(account_id, address)))
 
     def is_mail_from_domain(self, domain: str) -> bool:
         """Return whether a lower-case domain is the MAIL FROM domain of any account."""
@@ -193,29 +199,27 @@ class CatalogDirectory:
         self._sets.put(key, (view, found))
         return found
 
-    def user_policies(self, account_id: str, user: str) -> Sequence[tuple[str, str]]:
-        """Return name and document of each policy of a user, by name."""
-        values = {"account": account_id, "user": user}
-        return self._policies(self._user_policies, (account_id, user), "list_user_policies", values)
-
-    def identity_policies(self, account_id: str, identity: str) -> Sequence[tuple[str, str]]:
-        """Return name and document of each policy of an identity in its stored form, by name."""
-        values = {"account": account_id, "identity": identity}
-        return self._policies(self._identity_policies, (account_id, identity), "list_identity_policies", values)
-
-    def _policies(
-        self,
-        cache: Cache[tuple[str, str], tuple[_View, _Policies]],
-        key: tuple[str, str],
-        query: str,
-        values: Mapping[str, str],
-    ) -> _Policies:
-        view = self._view(key[0])
-        cached = cache.get(key)
+    def user_policies(self, account_id: str, user: str) -> PolicyTexts:
+        """Return the policies of a user, by name."""
+        view = self._view(account_id)
+        cached = self._user_policies.get((account_id, user))
         if cached is not None and cached[0] is view:
             return cached[1]
-        found = tuple((row[0], row[1]) for row in self._catalog.rows(query, values))
-        cache.put(key, (view, found))
+        rows = self._catalog.rows("list_user_policies", {"account": account_id, "user": user})
+        found = tuple((row[0], row[1]) for row in rows)
+        self._user_policies.put((account_id, user), (view, found))
+        return found
+
+    def covering(self, account_id: str, address: str) -> Sequence[CoveringIdentity]:
+        """Return all identities of an account that cover an address, most specific first; none when it is closed."""
+        view = self._view(account_id)
+        if view.account is None or view.account.state is AccountState.CLOSED:
+            return ()
+        cached = self._policed.get((account_id, address))
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        found = self._read_policed(account_id, address)
+        self._policed.put((account_id, address), (view, found))
         return found
 
     def _view(self, account_id: str) -> _View:
@@ -223,7 +227,8 @@ class CatalogDirectory:
         if view is None:
             rows = self._catalog.rows("get_account", {"id": account_id})
             has_addresses = bool(self._catalog.rows("has_addresses", {"account": account_id})[0][0])
-            view = _View(account_of(rows[0]) if rows else None, has_addresses)
+            has_policies = bool(self._catalog.rows("has_identity_policies", {"account": account_id})[0][0])
+            view = _View(account_of(rows[0]) if rows else None, has_addresses, has_policies)
             self._views.put(account_id, view)
         return view
 
@@ -265,6 +270,27 @@ class CatalogDirectory:
         signing = next((bool(row[7]) for row in found if row[7] is not None), None)
         identity = replace(identity_of(found[0]), configuration_set=found[0][6])
         return _Covered(identity, next((row[1] for row in found if row[5]), ""), signing)
+
+    def _read_policed(self, account_id: str, address: str) -> tuple[CoveringIdentity, ...]:
+        names = covering_names(address)
+        rows = self._catalog.rows("policies_of_identities", {"account": account_id, "names": json.dumps(names)})
+        identities = {row[1]: identity_of(row) for row in rows}
+        policed = {row[1] for row in rows if row[5] is not None}
+        governing = next((name for name in names if name in policed), "")
+        texts = self._shared((account_id, governing), tuple((row[5], row[6]) for row in rows if row[1] == governing))
+        return tuple(
+            CoveringIdentity(identities[name], texts if name == governing else ())
+            for name in names
+            if name in identities
+        )
+
+    def _shared(self, key: tuple[str, str], texts: PolicyTexts) -> PolicyTexts:
+        """Return texts as another address has them already: a thousand addresses of a domain hold them once."""
+        known = self._texts.get(key)
+        if known != texts:
+            self._texts.put(key, texts)
+            return texts
+        return known
 
     def _read_signing_keys(self, account_id: str, domain: str) -> tuple[SigningKey, ...]:
         rows = self._catalog.rows("signing_keys", {"account": account_id, "domain": domain})
@@ -314,3 +340,13 @@ class CatalogDirectory:
 def _storable(name: str) -> str:
     """Return a name that a client gave, or "" for one that nothing stored can have."""
     return name if name.isascii() and len(name) <= NAME_MAX_CHARACTERS else ""
+
+
+def _joined(address: _Covered | None, domain: _Covered | None) -> Identity | None:
+    """Return what an address and its domain say together; of signing the address is heard first (DKIM-013)."""
+    if address is None:
+        return domain.identity if domain is not None else None
+    if domain is None or address.signing is False:
+        return address.identity
+    signs = domain.signs if address.signing else domain.identity.dkim_domain
+    return replace(address.identity, dkim_domain=signs)

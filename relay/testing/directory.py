@@ -7,14 +7,16 @@ from relay.model.account import (
     UNLIMITED,
     Account,
     AccountState,
+    CoveringIdentity,
     Identity,
     IdentityKind,
+    PolicyTexts,
     Principal,
     SuppressionEntry,
 )
 from relay.model.configuration_set import ConfigurationSet
 from relay.model.refusal import Reason, Refusal
-from relay.policy.identity import covering_addresses, covering_domains, split_address
+from relay.policy.identity import covering_addresses, covering_domains, covering_names, split_address
 from relay.policy.suppression import SuppressionReason, fold
 from relay.ports import SigningKey
 
@@ -90,13 +92,19 @@ class MemoryDirectory:
         """Return a configuration set, None when there is none."""
         return self.configuration_sets.get((account_id, name))
 
-    def user_policies(self, account_id: str, user: str) -> Sequence[tuple[str, str]]:
+    def user_policies(self, account_id: str, user: str) -> PolicyTexts:
         """Return the policies of a user."""
-        return sorted(self.policies_of_users.get((account_id, user), {}).items())
+        return tuple(sorted(self.policies_of_users.get((account_id, user), {}).items()))
 
-    def identity_policies(self, account_id: str, identity: str) -> Sequence[tuple[str, str]]:
-        """Return the policies of an identity."""
-        return sorted(self.policies_of_identities.get((account_id, identity), {}).items())
+    def covering(self, account_id: str, address: str) -> Sequence[CoveringIdentity]:
+        """Return all identities that cover an address, with their policies; none when the account is closed."""
+        account = self.accounts.get(account_id)
+        if account is None or account.state is AccountState.CLOSED:
+            return ()
+        keys = [(account_id, name) for name in covering_names(address) if (account_id, name) in self.identities]
+        governing = next((key for key in keys if self.policies_of_identities.get(key)), None)
+        texts = tuple(sorted(self.policies_of_identities[governing].items())) if governing is not None else ()
+        return [CoveringIdentity(self.identities[key], texts if key == governing else ()) for key in keys]
 
     def sending_identity(self, account_id: str, address: str) -> Identity | None:
         """Return the most specific verified identity that covers an address."""
@@ -111,7 +119,8 @@ class MemoryDirectory:
         settings = (self.signing.get((account_id, identity.name)) for identity in found)
         if not next((setting for setting in settings if setting is not None), True):
             signs = ""
-        return replace(found[0], dkim_domain=signs)
+        has_policies = any(one.policies for one in self.covering(account_id, address))
+        return replace(found[0], dkim_domain=signs, has_policies=has_policies)
 
     def is_mail_from_domain(self, domain: str) -> bool:
         """Return whether a domain is somebody's MAIL FROM domain."""

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from relay.store.catalog_users import SENDING_POLICY
+
 B = "000000000002"
 DETAILS = ("--mail-type", "PROMOTIONAL", "--website-url", "https://b.example", "--use-case", "News for members.")
 
@@ -146,19 +148,17 @@ def test_users_and_policies(site, tmp_path, monkeypatch):
     (key,) = site.json("credentials", "create", "--access-key", "--user", "billing")
     assert key["user"] == "billing"
     file = tmp_path / "policy.json"
-    allow = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:*", "Resource": "*"}]}'
-    file.write_text(allow)
+    file.write_text(SENDING_POLICY)
     site.call("user", "policy", "put", "billing", "mine", str(file))
-    monkeypatch.setattr("sys.stdin", io.StringIO(allow.replace("Allow", "Deny")))
+    second = SENDING_POLICY.replace("Raw", "")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(second.encode())))
     site.call("user", "policy", "put", "billing", "mine", "-")
-    assert [one["document"] for one in site.json("user", "policy", "list", "billing")] == [
-        allow.replace("Allow", "Deny")
-    ]
+    assert [one["document"] for one in site.json("user", "policy", "list", "billing")] == [second]
     file.write_bytes(b"\xff\xfe")
     site.call("user", "policy", "put", "billing", "mine", str(file), code=64)
     file.write_text("[]")
     _, error = site.call("user", "policy", "put", "billing", "mine", str(file), code=64)
-    assert "not stored" in error
+    assert "nothing was changed" in error
     assert "Example: " in error
     site.call("user", "policy", "delete", "billing", "mine")
     assert site.call("user", "policy", "list", "billing")[1] == "User billing has no policies: it may do nothing.\n"

@@ -1,5 +1,7 @@
 """What every Directory promises: the one on disk and the one in memory."""
 
+import json
+
 import pytest
 
 from relay.model.account import AccountState, Principal
@@ -11,6 +13,7 @@ from relay.testing.directory import MemoryDirectory
 from tests.keypool import new_key
 
 KEY = bytes(range(32))
+REGION = "local-1"
 A, B = "000000000001", "000000000002"
 
 
@@ -27,7 +30,8 @@ class OnDisk:
         self.catalog.accounts.set_state(account_id, state)
 
     def identity(self, account_id, name, *, verified=True):
-        self.catalog.identities.create(account_id, name)
+        if self.catalog.identities.get(account_id, name) is None:
+            self.catalog.identities.create(account_id, name)
         self.catalog.identities.set_verified(account_id, name, verified=verified)
 
     def user(self, account_id, name, user=""):
@@ -40,10 +44,7 @@ class OnDisk:
         self.catalog.users.delete_policy(account_id, user, name)
 
     def identity_policy(self, account_id, identity, name, document):
-        connection = self.catalog.identities._tables.connection
-        connection.execute(
-            "INSERT INTO identity_policy VALUES (?, ?, ?, ?, 0)", (account_id, identity, name, document)
-        )
+        self.catalog.identity_policies.put(account_id, identity, name, document, REGION)
 
     def configuration_set(self, one):
         known = self.catalog.configuration_sets.get(one.account, one.name) is not None
@@ -138,13 +139,11 @@ def test_principals(world):
 
 
 def test_policies_of_users_and_identities(world):
-    allow = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:*", "Resource": "*"}]}'
+    allow = '{"Statement": {"Effect": "Allow", "Action": "ses:*", "Resource": "*"}}'
     deny = allow.replace("Allow", "Deny")
     world.user(A, "app", user="billing")
     world.user_policy(A, "billing", "z", allow)
     world.user_policy(A, "billing", "a", deny)
-    world.identity(A, "x.example")
-    world.identity_policy(A, "x.example", "p", allow)
     world.directory.refresh()
     assert ("a", deny) in world.directory.user_policies(A, "billing")
     assert ("z", allow) in world.directory.user_policies(A, "billing")
@@ -152,12 +151,53 @@ def test_policies_of_users_and_identities(world):
     assert names == sorted(names)
     assert list(world.directory.user_policies(B, "billing")) == []
     assert list(world.directory.user_policies(A, "nobody")) == []
-    assert list(world.directory.identity_policies(A, "x.example")) == [("p", allow)]
-    assert list(world.directory.identity_policies(A, "y.example")) == []
-    assert list(world.directory.identity_policies(B, "x.example")) == []
     world.drop_user_policy(A, "billing", "a")
     world.directory.refresh()
     assert "a" not in [name for name, _ in world.directory.user_policies(A, "billing")]
+
+
+def policy_text(name):
+    statement = {"Effect": "Allow", "Principal": {"AWS": B}, "Action": "ses:Send*"}
+    return json.dumps({"Statement": statement | {"Resource": f"arn:aws:ses:{REGION}:{A}:identity/{name}"}})
+
+
+@pytest.mark.req("AUTHZ-012", "IDENT-003")
+def test_what_covers_an_address_comes_with_its_policies(world):
+    world.account(A)
+    world.account(B)
+    for name in ("x.example", "sub.x.example", "joe@sub.x.example"):
+        world.identity(A, name)
+    for name, policy in (("x.example", "q"), ("x.example", "p"), ("joe@sub.x.example", "r")):
+        world.identity_policy(A, name, policy, policy_text(name))
+    world.identity(B, "x.example")
+    world.directory.refresh()
+
+    def covering(account, address):
+        return [
+            (one.identity.name, [name for name, _ in one.policies])
+            for one in world.directory.covering(account, address)
+        ]
+
+    joe = [
+        ("joe@sub.x.example", ["r"]),
+        ("sub.x.example", []),
+        ("x.example", []),
+    ]  # less specific policies do not count
+    assert covering(A, "joe@sub.x.example") == covering(A, "joe+label@sub.x.example") == joe
+    assert covering(A, "Joe@Sub.X.example") == [("sub.x.example", []), ("x.example", ["p", "q"])]
+    assert covering(B, "joe@sub.x.example") == [("x.example", [])]
+    assert covering("000000000009", "joe@sub.x.example") == covering(A, "joe@y.example") == covering(A, "joe") == []
+    policies = {name: text for one in world.directory.covering(A, "a@x.example") for name, text in one.policies}
+    assert policies == {"p": policy_text("x.example"), "q": policy_text("x.example")}
+    assert world.directory.sending_identity(A, "ann@sub.x.example").has_policies
+    assert not world.directory.sending_identity(B, "ann@sub.x.example").has_policies
+    world.identity(A, "joe@sub.x.example", verified=False)  # what its owner said stands
+    world.directory.refresh()
+    assert covering(A, "joe@sub.x.example") == joe
+    assert not world.directory.covering(A, "joe@sub.x.example")[0].identity.verified
+    world.account(A, AccountState.CLOSED)
+    world.directory.refresh()
+    assert covering(A, "joe@sub.x.example") == []
 
 
 def test_configuration_sets(world):

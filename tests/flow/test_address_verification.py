@@ -97,7 +97,7 @@ def test_creating_an_address_mails_a_link_within_seconds(product, receiver):
     assert re.fullmatch(r"<[0-9A-Za-z-]+@relay\.example>", mail["Message-ID"])
     assert link.startswith(f"http://127.0.0.1:{product.http_port}/verify/")
     assert mail.defects == []
-    assert shown(product, "Joe@Elsewhere.example")["verification"] == "PENDING"
+    assert shown(product, "Joe@Elsewhere.example")["state"] == "PENDING"
 
 
 @pytest.mark.req("IDENT-019")
@@ -115,7 +115,7 @@ def test_looking_at_the_page_verifies_nothing_and_its_button_does(product, recei
     done = confirm(link)
     assert done.status_code == 200
     assert "is verified" in done.text
-    assert shown(product, "ann@elsewhere.example") | {"verified": True, "verification": "SUCCESS"} == shown(
+    assert shown(product, "ann@elsewhere.example") | {"verified": True, "state": "SUCCESS"} == shown(
         product, "ann@elsewhere.example"
     )
     again = confirm(link)
@@ -172,14 +172,14 @@ def test_a_link_that_nobody_uses_in_a_day_fails_the_identity(product, receiver):
         int(time.time() * 1000) - 1,
     )
     show = ("identity", "show", "late@elsewhere.example", "--account", "000000000002")
-    eventually(lambda: product.json(*show)["verification"] == "FAILED", 20)
+    eventually(lambda: product.json(*show)["state"] == "FAILED", 20)
     assert confirm(link).status_code == 404
     told = read(mail_to(receiver, "owner@contact.example")[0])
     assert "Verification failed for late@elsewhere.example" in told["Subject"]
     product.run("identity", "resend", "late@elsewhere.example", "--account", "000000000002")
-    assert product.json(*show)["verification"] == "PENDING"
+    assert product.json(*show)["state"] == "PENDING"
     assert confirm(link_in(mail_to(receiver, "late@elsewhere.example", 2)[1])).status_code == 200
-    assert product.json(*show)["verification"] == "SUCCESS"
+    assert product.json(*show)["state"] == "SUCCESS"
     assert "Verification successful" in read(mail_to(receiver, "owner@contact.example", 2)[1])["Subject"]
 
 

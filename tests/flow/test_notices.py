@@ -72,4 +72,4 @@ def test_a_forced_verification_takes_the_waiting_mail_back(receiver):
         with made:
             mail_to(other, "you@forced.example")
             assert all(message[1] != ["me@forced.example"] for message in other.messages)
-            assert shown(made, "me@forced.example")["verification"] == "SUCCESS"
+            assert shown(made, "me@forced.example")["state"] == "SUCCESS"

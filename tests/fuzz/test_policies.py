@@ -138,7 +138,7 @@ def test_nobody_is_authorized_by_an_empty_catalog(arn, author, envelope, return_
         Senders((author,), "", envelope, return_path),
         context,
         region="us-east-1",
-        lookup=lambda _account, _name: None,
+        covering=lambda _account, _address: (),
     )
     assert not isinstance(result, Authorized)
     assert len(f"554 5.7.1 {result.text}\r\n".encode("utf-8", "replace")) <= 512

@@ -88,6 +88,7 @@ def list_(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show an account: state, limits and use, contacts, what it says about its mail, requests that wait."""
     from relay.model.review import ReviewState  # noqa: PLC0415
+    from relay.policy.arn import AccountRoot  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.cli.spent import use_of  # noqa: PLC0415
 
@@ -99,11 +100,12 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         waiting = catalog.reviews.list(account, ReviewState.PENDING)
     use = use_of(site.data_dir, found)
     if as_json:
-        more = {"contacts": list(contacts), "details": details_object(details)}
+        more = {"arn": str(AccountRoot(account)), "contacts": list(contacts), "details": details_object(details)}
         write_json({**as_object(found), **use, **more, "pendingRequests": [one.review_id for one in waiting]})
         return
     fields: dict[str, object] = {
         "account": found.account_id,
+        "ARN": AccountRoot(account),
         "state": found.state,
         "sandbox": "yes" if found.sandbox else "no",
         "recipients in 24 hours": limit_text(found.daily_quota),

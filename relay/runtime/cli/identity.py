@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from relay.errors import UsageError
+from relay.runtime.cli.identity_policy import app as policy
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import (
     iso,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from relay.store.catalog_identities import IdentityDetails, Standing
 
 app = typer.Typer(help="Domains and addresses to send from.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
 
 TXT_STRING_MAX_OCTETS = 255  # RFC 1035 section 3.3.14
 

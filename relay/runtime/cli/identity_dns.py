@@ -1,7 +1,7 @@
 """Commands of `relay identity` about DNS: look now, show and export records, say what is wrong, begin again."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,13 +59,13 @@ def show(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an identity: its states, the records to publish, what DNS answers now and what differs."""
+    """Show an identity: its ARN and states, the records to publish, what DNS answers now and what differs."""
     seen = _see(config, account, name)
     reports = _ask(seen.site, seen.records) if dns else ()
     if as_json:
         write_json(_shown_object(seen, reports))
         return
-    write_fields(fields(seen.details))
+    write_fields(fields(seen.details, arn=seen.arn, policies=seen.policies))
     if seen.details.warning:
         note(seen.details.warning)
     if reports:
@@ -179,11 +179,20 @@ def restart(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """An identity of a relay, and the records it wants."""
+    """An identity of a relay, the records it wants, and the names of its policies."""
 
     site: "Site"
     details: "IdentityDetails"
     records: "tuple[Expected, ...]"
+    policies: tuple[str, ...] = ()
+
+    @property
+    def arn(self) -> str:
+        """What other accounts name it by (AUTHZ-024)."""
+        from relay.policy.arn import IdentityArn  # noqa: PLC0415
+
+        identity = self.details.identity
+        return str(IdentityArn(self.site.config.region, identity.account, identity.name))
 
 
 def _see(config: "Path | None", account: str, name: str) -> _Seen:
@@ -191,7 +200,9 @@ def _see(config: "Path | None", account: str, name: str) -> _Seen:
 
     site = open_site(config)
     with site.catalog() as catalog:
-        return _seen(site, catalog.identities.require(account, name))
+        seen = _seen(site, catalog.identities.require(account, name))
+        policies = catalog.identity_policies.list(account, name)
+    return replace(seen, policies=tuple(one.name for one in policies))
 
 
 def _seen(site: "Site", details: "IdentityDetails") -> _Seen:
@@ -297,6 +308,8 @@ def _shown_object(seen: _Seen, reports: "Sequence[RecordReport]") -> dict[str, A
     token = {record.name for record in seen.records if record.also_at}
     return {
         **details_object(seen.details),
+        "arn": seen.arn,
+        "policies": list(seen.policies),
         "records": [one for one in listed if one["name"] not in token],
         "alternative": next((one for one in listed if one["name"] in token), None),
     }

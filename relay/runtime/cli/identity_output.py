@@ -18,25 +18,40 @@ FOUND_SHOWN_MAX_CHARACTERS = 60
 ASPECT_WORDS = {"VERIFICATION": "verification", "DKIM": "DKIM", "MAIL_FROM": "MAIL FROM"}
 
 
-def fields(details: "IdentityDetails") -> dict[str, object]:
+def fields(details: "IdentityDetails", *, arn: str, policies: Sequence[str]) -> dict[str, object]:
     """Return what an identity is and how its checks stand, for people."""
     identity = details.identity
+    is_address = identity.kind == "EMAIL_ADDRESS"
     fields: dict[str, object] = {
         "identity": identity.name,
+        "ARN": arn,
         "account": identity.account,
-        "kind": "domain" if identity.kind == "DOMAIN" else "address",
+        "kind": "address" if is_address else "domain",
         "verified": "yes" if identity.verified else "no",
         "created": when(identity.created_ms),
     }
     for aspect, standing in details.checks.items():
-        fields[ASPECT_WORDS[aspect]] = _standing(standing)
+        by_link = is_address and aspect == "VERIFICATION"
+        fields[ASPECT_WORDS[aspect]] = _by_link(standing) if by_link else _standing(standing)
     if details.mail_from_domain:
         fields["MAIL FROM domain"] = details.mail_from_domain
     if details.configuration_set:
         fields["configuration set"] = details.configuration_set
+    if policies:
+        fields["policies"] = ", ".join(policies)
     if details.tags:
         fields["tags"] = ", ".join(f"{key}={value}" for key, value in details.tags.items())
     return fields
+
+
+def _by_link(standing: "Check") -> str:
+    """Return how the verification of an address stands, which a mailed link decides and not DNS (IDENT-017)."""
+    from relay.model.verification import LINK_VALID_MS  # noqa: PLC0415
+
+    text = f"{state_word(standing.state)} since {when(standing.since_ms)}"
+    if standing.state != "PENDING":
+        return text
+    return f"{text}; the mailed link works until {when(standing.since_ms + LINK_VALID_MS)}"
 
 
 def _standing(standing: "Check") -> str:

@@ -1,19 +1,16 @@
 """`relay user`: whom credentials belong to, and what their policies say they may do."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import iso, when, write_json, write_json_lines, write_table
+from relay.runtime.cli.policy_text import DocumentArgument, read_policy, telling_faults
 
 app = typer.Typer(help="Users and their policies.", no_args_is_help=True)
 policy = typer.Typer(help="What a user may do.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
-
-DOCUMENT_MAX_BYTES = 1 << 20
 
 NameArgument = Annotated[str, typer.Argument(metavar="USER", help="The user.")]
 PolicyArgument = Annotated[str, typer.Argument(metavar="POLICY", help="The policy.")]
@@ -45,7 +42,8 @@ def create(
 def list_(
     *, account: AccountOption = DEFAULT_ACCOUNT, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the users of an account."""
+    """List the users of an account, with the ARNs that policies of others name them by."""
+    from relay.policy.arn import UserArn  # noqa: PLC0415
     from relay.runtime.cli.paging import all_pages  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
@@ -56,6 +54,7 @@ def list_(
             {
                 "account": user.account,
                 "user": user.name,
+                "arn": str(UserArn(user.account, user.name)),
                 "created": iso(user.created_ms),
                 "policies": user.policies,
                 "credentials": user.credentials,
@@ -64,8 +63,17 @@ def list_(
         )
         return
     write_table(
-        ("User", "Policies", "Credentials", "Created"),
-        ((user.name, user.policies, user.credentials, when(user.created_ms)) for user in found),
+        ("User", "ARN", "Policies", "Credentials", "Created"),
+        (
+            (
+                user.name,
+                UserArn(user.account, user.name),
+                user.policies,
+                user.credentials,
+                when(user.created_ms),
+            )
+            for user in found
+        ),
         empty=f"Account {account} has no users.",
     )
 
@@ -96,31 +104,22 @@ def delete(
 def put(
     user: NameArgument,
     name: PolicyArgument,
-    document: Annotated[Path, typer.Argument(metavar="FILE", help="The policy as JSON; -: standard input.")],
+    document: DocumentArgument,
     *,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a user a policy, or replace the one of this name; it holds from the next request on."""
-    from relay.errors import UsageError  # noqa: PLC0415
     from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    try:
-        text = sys.stdin.read(DOCUMENT_MAX_BYTES) if str(document) == "-" else _read(document)
-    except UnicodeDecodeError:
-        raise UsageError(f"{document} is no text in UTF-8.") from None
+    text = read_policy(document)
     site = open_site(config)
-    with site.catalog() as catalog:
+    with site.catalog() as catalog, telling_faults(as_json=as_json):
         catalog.users.put_policy(account, user, name, text)
     record(site.data_dir, "user.policy.put", account, {"user": user, "policy": name, "document": text})
     _told(account, user, name, f"User {user} has the policy {name}.", as_json=as_json)
-
-
-def _read(path: Path) -> str:
-    with path.open(encoding="utf-8") as stream:
-        return stream.read(DOCUMENT_MAX_BYTES)
 
 
 @policy.command("list")

@@ -42,6 +42,7 @@ def user_policy(*statements: dict, name: str = "u", **elements: object) -> Polic
     """Return a policy of a user."""
     default = {"Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": "*"}
     written = [default | elements] if not statements else [default | one for one in statements]
+    written = [{name: value for name, value in one.items() if value is not None} for one in written]
     policy = parse_user_policy(name, json.dumps({"Statement": written}))
     assert isinstance(policy, Policy), str(policy)
     return policy

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from relay.policy.arn import IdentityArn
-from relay.policy.authorization import Decision, SendContext, Verdict, decide
+from relay.policy.authorization import Decision, Question, SendContext, Verdict, always_allows, decide
 from tests.unit.policy.policies import DELEGATE, DOMAIN, OWNER, SERVICES, identity_policy, request, user_policy
 
 ANYBODY = {"Principal": "*"}
@@ -147,3 +147,55 @@ def test_one_address_written_in_other_ways(address, denied):
 def test_the_caller_as_refusals_name_it():
     assert request().caller_arn == f"arn:aws:iam::{DELEGATE}:root"
     assert request(user_arn="arn:aws:iam::1:user/J").caller_arn == "arn:aws:iam::1:user/J"
+
+
+# --- what a request may cost --------------------------------------------------------------------------------------
+
+MANY = {"StringLike": {"ses:Recipients": [f"*{number}*x@*.example" for number in range(100)]}}
+
+
+@pytest.mark.parametrize(
+    ("recipients", "policies", "verdict"), [(1, 20, YES), (50, 1, YES), (1000, 20, Verdict.TOO_MUCH)]
+)
+def test_more_than_a_request_may_cost_allows_nothing(recipients, policies, verdict):
+    context = request(recipients=tuple(f"{number}@receiver.example" for number in range(recipients)))
+    slow = [identity_policy(DOMAIN, f"p{number}", Condition=MANY, **ANYBODY) for number in range(policies)]
+    decision = decide(context, DOMAIN, [*slow, ALLOW])
+    assert decision.verdict is verdict
+    assert decision.allowed is (verdict is YES)
+
+
+def test_the_cost_of_all_identities_of_a_request_adds_up():
+    question = Question(request(recipients=tuple(f"{number}@receiver.example" for number in range(30))))
+    slow = [identity_policy(DOMAIN, "p", Condition=MANY, **ANYBODY)]
+    verdicts = [question.decide(DOMAIN, slow).verdict for _ in range(20)]
+    assert verdicts[0] is NONE
+    assert verdicts[-1] is Verdict.TOO_MUCH
+
+
+def test_the_log_names_policy_and_statement():
+    assert str(Decision(Verdict.DENY, "p", "s")) == "explicit deny of policy p, statement s"
+    assert str(Decision(Verdict.ALLOW, "p")) == "allow of policy p"
+    assert str(Decision(Verdict.NO_MATCH)) == "no matching allow"
+
+
+@pytest.mark.parametrize(
+    ("policies", "always"),
+    [
+        ([], False),
+        ([USER_ALLOW], True),
+        ([USER_OTHER, USER_ALLOW], True),
+        ([user_policy(Action="ses:*")], True),
+        ([user_policy(NotAction="ses:Get*", Action=None)], True),
+        ([USER_OTHER], False),
+        ([USER_ALLOW, USER_DENY], False),
+        ([USER_ALLOW, user_policy(Effect="Deny", Action="ses:Get*")], False),
+        ([user_policy(Resource=str(DOMAIN))], False),
+        ([user_policy(NotResource="*", Resource=None)], False),
+        ([user_policy(Condition={"Bool": {"aws:SecureTransport": "true"}})], False),
+    ],
+)
+def test_what_a_user_may_always_do(policies, always):
+    assert always_allows(policies, "ses:SendRawEmail") is always
+    if always:  # then it may here
+        assert decide(request(OWNER, user_arn=f"arn:aws:iam::{OWNER}:user/u"), DOMAIN, [], policies).allowed

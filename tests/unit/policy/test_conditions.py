@@ -224,3 +224,20 @@ def test_forms():
     assert plain_address("nothing") == "nothing"
     assert plain_address("a@BÜ.example") == "a@BÜ.example"
     assert len(KEYS) == 13
+
+
+@pytest.mark.parametrize("pattern", ["*Example.com", "*.Example.com", "a*Example.com", "Example.com", "?Example.com"])
+@pytest.mark.parametrize("key", ["ses:FromAddress", "ses:Recipients", "ses:FeedbackAddress"])
+def test_a_pattern_that_ends_in_capitals_of_a_domain_is_refused(key, pattern):
+    for operator in ("StringLike", "StringNotLike", "ForAnyValue:StringLikeIfExists"):
+        fault = compile_condition(operator, key, ("ok@example.com", pattern))
+        assert isinstance(fault, BadCondition)
+        assert "capitals" in fault.reason
+        assert fault.example == pattern.lower()
+    assert isinstance(compile_condition("StringLikeIgnoreCase", key, (pattern,)), Condition)
+    assert isinstance(compile_condition("StringLike", "ses:FromDisplayName", (pattern,)), Condition)
+
+
+@pytest.mark.parametrize("pattern", ["Marketing*", "*B?example.com", "*@Example.com", "Bob@Example.com", "*X*", "*"])
+def test_capitals_that_can_match_are_taken(pattern):
+    assert isinstance(compile_condition("StringLike", "ses:FromAddress", (pattern,)), Condition)

@@ -8,6 +8,7 @@ from relay.model.account import Identity, IdentityKind
 from relay.model.refusal import Reason, Refusal
 from relay.policy.arn import IdentityArn
 from relay.policy.delegation import Authorized, NamedArns, OwnedIdentity, Senders, access_denied, authorize, covers
+from relay.policy.identity import covering_names
 from relay.policy.statements import Policy
 from tests.unit.policy.policies import DELEGATE, OWNER, REGION, identity_policy, request, user_policy
 
@@ -36,8 +37,8 @@ class Catalog:
     def deny(self, name: str) -> "Catalog":
         return self.allow(name, Effect="Deny")
 
-    def find(self, account: str, name: str) -> OwnedIdentity | None:
-        return self._owned.get((account, name))
+    def covering(self, account: str, address: str) -> list[OwnedIdentity]:
+        return [self._owned[account, name] for name in covering_names(address) if (account, name) in self._owned]
 
 
 def ask(
@@ -59,7 +60,7 @@ def ask(
         Senders(authors, sender, authors[0] if envelope is None else envelope, return_path),
         request(account, **values),
         region=REGION,
-        lookup=catalog.find,
+        covering=catalog.covering,
         user_policies=users,
     )
 

@@ -99,3 +99,17 @@ def test_a_bad_name():
     found = generate("a b", DOMAIN, [StatementParts([DELEGATE])])
     assert isinstance(found, Faults)
     assert found.faults[0].element == "PolicyName"
+
+
+def test_a_statement_is_added_to_a_policy_that_is_there():
+    before = generate("p", DOMAIN, [StatementParts([DELEGATE], sid="first")])
+    assert isinstance(before, str)
+    after = generate("p", DOMAIN, [StatementParts(["*"], effect="Deny", sid="second")], existing=before)
+    assert isinstance(after, str)
+    assert [one["Sid"] for one in json.loads(after)["Statement"]] == ["first", "second"]
+    single = json.dumps(json.loads(before) | {"Statement": json.loads(before)["Statement"][0], "Id": "mine"})
+    after = generate("p", DOMAIN, [StatementParts(["*"], effect="Deny", sid="second")], existing=single)
+    assert isinstance(after, str)
+    assert len(json.loads(after)["Statement"]) == 2
+    assert json.loads(after)["Id"] == "mine"
+    assert isinstance(generate("p", DOMAIN, [StatementParts(["*"])], existing="[]"), Faults)
