@@ -90,6 +90,8 @@ def serve(
     found = dict(bodies) if bodies is not None else {role: find_body(name) for role, name in BODIES.items()}
     supervisor_start.preload()  # before root is given up: the library may be where only root can read
     privileges.drop(target)
+    if bodies is None:
+        supervisor_start.prepare_catalog(config.data_dir)
     supervisor = Supervisor(
         config_path, config, workers=workers, listening=listening, lock=lock, log=log, bodies=found, timing=timing
     )
