@@ -22,7 +22,6 @@ RSA_BITS = 2048
 RSA_BITS_MIN = 1024  # RFC 8301 section 3.2
 RSA_BITS_MAX = 4096
 KEY_TEXT_MAX_BYTES = 16 * 1024
-_STRING_MAX_CHARS = 255  # one character-string of a TXT record, RFC 1035 section 3.3
 
 
 class KeyKind(StrEnum):
@@ -99,12 +98,6 @@ def public_record(key: PrivateKey) -> str:
     else:
         data = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return f"v=DKIM1; k={kind_of(key)}; p={base64.b64encode(data).decode()}"
-
-
-def zone_strings(record: str) -> str:
-    """Return a record as quoted strings of at most 255 characters, as zone files want them."""
-    pieces = [record[at : at + _STRING_MAX_CHARS] for at in range(0, len(record), _STRING_MAX_CHARS)]
-    return " ".join(f'"{piece}"' for piece in pieces)
 
 
 def signer(key: PrivateKey) -> Callable[[bytes], bytes]:

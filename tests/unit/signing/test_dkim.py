@@ -211,9 +211,6 @@ def test_records(private_keys):
     rsa = keys.public_record(private_keys[keys.KeyKind.RSA])
     assert rsa.startswith("v=DKIM1; k=rsa; p=MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A")
     assert keys.public_record(private_keys[keys.KeyKind.ED25519]).startswith("v=DKIM1; k=ed25519; p=")
-    strings = keys.zone_strings(rsa)
-    assert strings.replace('" "', "").strip('"') == rsa
-    assert max(map(len, strings.strip('"').split('" "'))) <= 255
 
 
 def _rsa(bits):
