@@ -200,13 +200,3 @@ def _a_labels_valid(domain: str) -> bool:
         )
     except (idna.IDNAError, UnicodeError, ValueError):
         return False
-
-
-def to_unicode(domain: str) -> str:
-    """Return a domain for people to read, in U-labels where it has any."""
-    if "xn--" not in domain:
-        return domain
-    try:
-        return idna.decode(domain, strict=True)
-    except (idna.IDNAError, UnicodeError, ValueError):
-        return domain

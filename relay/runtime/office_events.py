@@ -17,6 +17,7 @@ from relay.model.message import NewEvent
 from relay.ports import EventDestination, Metrics
 from relay.runtime.children import ChildContext, Role
 from relay.runtime.config.model import Config
+from relay.runtime.office_jobs import end_tasks
 from relay.runtime.peers import worker_socket
 from relay.runtime.rpc import ask
 from relay.store.adoption import shard_paths, shards_on_disk
@@ -170,11 +171,7 @@ class EventService:
         self._outbox = None
 
     async def _stop_tasks(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_tasks(self._tasks)
         self._tasks = []
 
     async def _prune(self, shard: int, seq: int) -> None:

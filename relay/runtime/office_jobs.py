@@ -33,11 +33,7 @@ class Schedule:
 
     async def close(self) -> None:
         """Stop; what runs is cut off."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_tasks(self._tasks)
         self._tasks = []
 
     async def _repeat(self, job: Job) -> None:
@@ -50,3 +46,12 @@ class Schedule:
             except Exception as error:  # noqa: BLE001 (a broken job must not end the office)
                 self._log.error("job failed and is tried again", job=job.name, error=error)
             await asyncio.sleep(job.every_seconds)
+
+
+async def end_tasks(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended; raise what one of them failed with."""
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -164,8 +164,8 @@ def master_key(data_dir: Path) -> bytes:
             return decode_master_key(file.read(MASTER_KEY_MAX_BYTES))
     except OSError as error:
         raise ConfigurationError(
-            f"The master key {path} cannot be read ({error.strerror}): run `relay init`, or restore keys/ from your "
-            "backup."
+            f"The master key {path} cannot be read ({error.strerror}): restore keys/ from your backup, or make a new "
+            "relay in another directory with `relay init DIR`."
         ) from error
 
 

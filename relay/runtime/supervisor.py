@@ -51,7 +51,10 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Reload:
-    """A reload that children are taking on. `waiting` has those that have not answered."""
+    """A reload that children are taking on. `waiting` has those that have not answered.
+
+    `back`: the old configuration again, after one of them could not take the new one.
+    """
 
     config: Config
     generation: int
@@ -59,6 +62,7 @@ class Reload:
     deadline: float
     waiting: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
+    back: bool = False
 
 
 def serve(
@@ -90,6 +94,8 @@ def serve(
     found = dict(bodies) if bodies is not None else {role: find_body(name) for role, name in BODIES.items()}
     supervisor_start.preload()  # before root is given up: the library may be where only root can read
     privileges.drop(target)
+    if bodies is None:
+        supervisor_start.prepare_catalog(config.data_dir)
     supervisor = Supervisor(
         config_path, config, workers=workers, listening=listening, lock=lock, log=log, bodies=found, timing=timing
     )
@@ -475,21 +481,27 @@ class Supervisor:
         if self._reload is not reload or reload.waiting:
             return
         self._reload = None
-        if reload.faults:
+        if reload.faults and not reload.back:
             self._take_back(reload)
-        else:
+        elif not reload.back:
             self._config = reload.config
             self._listening.close(self._listening.places() - set(places_of(reload.config.listeners)))
             supervisor_start.write_listeners(self._run_dir, self._listening.bound())
             self._log.info("reloaded", listeners=len(self._listening.places()))
             self._notifier.ready(self._status())
         self._update_stragglers()
+        if self._reload is not None:
+            self._end_reload_if_done(self._reload)
         self._begin_reload()
 
     def _take_back(self, reload: Reload) -> None:
+        """Go back to the old configuration; until every child has it, the new ports are still open in some."""
         self._listening.close(reload.opened)
         self._generation += 1
         self._refuse_reload(reload.faults)
+        waiting = {child.name for child in self._children if child.ready}
+        deadline = time.monotonic() + self._timing.reload
+        self._reload = Reload(self._config, self._generation, [], deadline, waiting, back=True)
 
     def _update_stragglers(self) -> None:
         """Give every ready child with another configuration the current one."""

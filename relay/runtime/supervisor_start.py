@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from relay.errors import ConfigurationError, TemporaryError
-from relay.runtime import privileges
+from relay.errors import ConfigurationError, CorruptionError, TemporaryError
+from relay.runtime import privileges, settings
 from relay.runtime.config.model import Config
 from relay.runtime.privileges import RunAs
 from relay.runtime.sockets import Place
+from relay.store.catalog import CATALOG_FILE, open_catalog
 
 _ORPHANS_WAIT_SECONDS = 10.0
 _ORPHANS_POLL_SECONDS = 0.02
@@ -48,6 +49,24 @@ def prepare_directories(data_dir: Path, target: RunAs | None) -> Path:
     except OSError as error:
         raise _unusable(data_dir, target, error) from error
     return run_dir
+
+
+def prepare_catalog(data_dir: Path) -> None:
+    """Bring the catalog up to date before anybody reads it; as the relay's user, and closed before the first fork.
+
+    ConfigurationError when it is missing, damaged, of a newer release, or sealed with another master key: no client
+    could log in, so the relay says so instead of starting.
+    """
+    master = settings.master_key(data_dir)
+    path = data_dir / CATALOG_FILE
+    if not path.exists():
+        raise ConfigurationError(
+            f"{path} is missing; restore it from your backup, or begin with an empty one: relay reset --data --yes"
+        )
+    try:
+        open_catalog(data_dir, master).close()
+    except CorruptionError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 class RunLock:

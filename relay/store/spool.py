@@ -36,6 +36,7 @@ from relay.store.writer import KEY_BLOCK, CrashPoint, Writer
 
 TRACE_PREFIX_MIN: Final = 25  # of a message id: what a return path carries
 _ROOM_SECONDS: Final = 1.0
+_DISK_BYTES_A_BYTE: Final = 2  # it is in the log, and in the database as well once the log is carried over
 _DAMAGE_LOGGED_MAX: Final = 100
 _WRITE: Final = queries("write.sql")
 _READ: Final = queries("read.sql")
@@ -146,6 +147,7 @@ class ShardSpool:
 
         A body file in `incoming/` is moved: use `content` afterwards, not the old path.
         """
+        self._room_bytes -= _DISK_BYTES_A_BYTE * message.content.size_bytes
         if isinstance(message.content.body, bytes):
             self._writer.submit_soon(Append(message, done))
         else:
@@ -207,7 +209,10 @@ class ShardSpool:
         self._in_flight.note(slot, delivery_key)
 
     def room_bytes(self) -> int:
-        """Return how much may still be written before `disk_free_min` is reached; looks once a second."""
+        """Return how much may still be written before `disk_free_min` is reached.
+
+        Looks once a second, and counts what is written in between.
+        """
         now = self._clock.monotonic()
         if now < self._room_until:
             return self._room_bytes

@@ -156,7 +156,7 @@ def guarded():
     """A relay of two workers with limits a test can reach."""
     limits = {
         "disk_free_min": "1MB",
-        "auth": {"failures_per_minute": 6, "failures_per_day": 12, "delay_from": 3, "delay": "400ms"},
+        "auth": {"failures_per_minute": 6, "failures_per_day": 12, "delay_from": 3, "delay": "1s"},
     }
     with Receiver(keep_bytes=False) as receiver, Product(receiver.port, workers=2, limits=limits) as made:
         yield made
@@ -176,13 +176,13 @@ def test_failures_are_counted_over_workers_and_slow_down_from_the_third(guarded)
     replies = [answer for answer, _ in answers]
     assert replies[:6] == [WRONG] * 6
     assert replies[6:] == ["421 Too many failed authentications"] * 4
-    assert all(seconds < 0.35 for _, seconds in answers[:2])
-    assert all(seconds >= 0.35 for _, seconds in answers[2:6])
+    assert all(seconds < 0.9 for _, seconds in answers[:2])
+    assert all(seconds >= 0.9 for _, seconds in answers[2:6])
     # From that address not even the right password is looked at; from elsewhere nobody is hindered.
     assert attempt(guarded, "127.0.3.1", guarded.user, guarded.password)[0].startswith("421")
     answer, seconds = attempt(guarded, "127.0.3.2", guarded.user, guarded.password)
     assert answer == "235 Authentication successful"
-    assert seconds < 0.35
+    assert seconds < 0.9
 
 
 def test_a_failing_stranger_delays_a_user_but_never_locks_them_out(guarded):
@@ -191,7 +191,7 @@ def test_a_failing_stranger_delays_a_user_but_never_locks_them_out(guarded):
         assert attempt(guarded, f"127.0.3.{10 + number}", guarded.user, "wrong")[0] == WRONG
     answer, seconds = attempt(guarded, "127.0.3.30", guarded.user, guarded.password)
     assert answer == "235 Authentication successful"
-    assert seconds < 2
+    assert seconds < 8
 
 
 def test_an_address_with_a_recent_success_is_exempt(guarded):

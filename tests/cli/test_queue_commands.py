@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import threading
 import uuid
@@ -118,6 +119,18 @@ def test_actions_on_a_stopped_relay(site, queued):
     (shown,) = site.json("queue", "show", queued[2])
     assert shown["nextAttempt"] < "2030"
     assert site.json("queue", "delete", queued[1], "--yes")[0]["count"] == 1
+    assert "c@one.test" not in states(site)
+
+
+def test_a_deletion_that_nobody_can_confirm_says_what_to_give(site, queued, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    _, error = site.call("queue", "delete", queued[1], code=64)
+    assert "there is nobody to ask: give --yes" in error
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    site.call("queue", "delete", queued[1], code=1)
+    assert states(site)["c@one.test"] == "queued"
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    site.call("queue", "delete", queued[1])
     assert "c@one.test" not in states(site)
 
 

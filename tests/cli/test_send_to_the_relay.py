@@ -65,6 +65,12 @@ def test_another_certificate_is_not_believed(site, listening):
     assert listening.logins == []
 
 
+def test_a_relay_that_is_not_running_is_named_with_the_next_step(site):
+    out, _ = site.call("send", "--from", "a@x.test", "--to", "b@x.test", code=75)
+    assert "is the relay running? `relay doctor` tells" in out
+    assert "Errno" not in out
+
+
 def test_no_such_listener(site):
     _, error = site.call("send", "--from", "a@x.test", "--to", "b@x.test", "--port", "7", code=78)
     assert "--host" in error

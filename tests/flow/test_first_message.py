@@ -118,7 +118,7 @@ def test_trace_tells_the_attempt(product, sent):
     assert "taken" in attempt["reply"]
     assert attempt["tls"] == "none"
     begun, accepted = (datetime.fromisoformat(at) for at in (attempt["time"], trace["accepted"]))
-    assert (begun - accepted).total_seconds() < 1
+    assert (begun - accepted).total_seconds() < 4  # at once: the index is looked at every 5 s
 
 
 def test_metrics_and_health(product, sent):

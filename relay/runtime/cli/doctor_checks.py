@@ -136,7 +136,7 @@ def resolver(site: Site) -> Iterator[Check]:
     try:
         lookup.resolver(site.config).resolve(".", "NS", raise_on_no_answer=False)
     except dns.resolver.NXDOMAIN:
-        yield Check("resolver", "ok", f"{servers} answers for its own domains only")
+        yield Check("resolver", "ok", f"{servers}, for some domains only")
         return
     except dns.exception.DNSException as error:
         reason = " ".join(str(error).split())[:200]

@@ -1,6 +1,7 @@
 """Options that several commands share, and the readers of values such as HOST:PORT."""
 
 import ipaddress
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,18 @@ AccountOption = Annotated[
     str, typer.Option("--account", metavar="ID", help="The account, 12 digits.", show_default="000000000001")
 ]
 DEFAULT_ACCOUNT = "000000000001"
+
+
+def confirm(question: str) -> None:
+    """Ask on standard error, and leave when the answer is no. Raise UsageError when there is nobody to ask."""
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise UsageError("Nothing was done, because there is nobody to ask: give --yes.") from None
+    if not agreed:
+        raise typer.Abort
 
 
 def read_endpoint(text: str, *, default_host: str = "127.0.0.1") -> tuple[str, int]:

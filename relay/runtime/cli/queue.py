@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.errors import EX_UNAVAILABLE, UsageError
-from relay.runtime.cli.options import ConfigOption, JsonOption
+from relay.runtime.cli.options import ConfigOption, JsonOption, confirm
 from relay.runtime.cli.output import note, when, working, write_fields, write_json, write_json_lines, write_table
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def delete(
 ) -> None:
     """Take deliveries out of the queue for good; nobody is told."""
     if not yes:
-        typer.confirm("Delete for good, without a bounce?", abort=True, err=True)
+        confirm("Delete for good, without a bounce?")
     _act(
         "delete",
         "deleted",

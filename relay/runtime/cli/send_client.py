@@ -77,7 +77,7 @@ async def send_all(
                 client = client or await _connect(server)
                 result = await _send_one(client, draft, content, number, started)
             except (aiosmtplib.SMTPException, OSError) as error:
-                result = _failure(number, error, time.monotonic() - started)
+                result = _failure(server, number, error, time.monotonic() - started)
             on_result(result)
             if client is not None and not client.is_connected:
                 client = None
@@ -112,13 +112,17 @@ async def _send_one(client: aiosmtplib.SMTP, draft: Draft, content: bytes, numbe
     return Sent(number, 250, reply, time.monotonic() - started, refused)
 
 
-def _failure(number: int, error: Exception, seconds: float) -> Sent:
+def _failure(server: Server, number: int, error: Exception, seconds: float) -> Sent:
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         refused = {one.recipient: _line(one.code, one.message) for one in error.recipients}
         worst = max(one.code for one in error.recipients)
         return Sent(number, worst, "no recipient was accepted", seconds, refused)
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         return Sent(number, error.code, " ".join(error.message.splitlines()), seconds)
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(cause, ConnectionRefusedError):
+        text = f"nothing listens on {server.host} port {server.port}; is the relay running? `relay doctor` tells"
+        return Sent(number, 0, text, seconds)
     return Sent(number, 0, " ".join(str(error).split()) or type(error).__name__, seconds)
 
 

@@ -182,7 +182,7 @@ def _report(report: "ImportReport", *, as_json: bool) -> None:
         return
     for line, error in report.failures:
         note(f"line {line}: {error}")
-    typer.echo(f"{report.processed} lines read, {report.changed} changed the list, {report.failed} refused.")
+    typer.echo(f"{report.processed} good lines, {report.changed} changed the list; {report.failed} refused.")
 
 
 def _addresses(count: int) -> str:

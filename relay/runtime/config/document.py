@@ -130,7 +130,13 @@ def read(text: str) -> tuple[Mapping, list[Fault]]:
     if node is None:
         return Mapping(1), []
     if not isinstance(node, yaml.MappingNode):
-        return Mapping(1), [Fault((), "must be a list of settings, `key: value`", node.start_mark.line + 1)]
+        return Mapping(1), [
+            Fault(
+                (),
+                "must be settings, one `key: value` a line, not a list or a single value",
+                node.start_mark.line + 1,
+            )
+        ]
     reader = _Reader()
     return reader.value(node, ()), reader.faults
 

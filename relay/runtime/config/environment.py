@@ -22,6 +22,7 @@ from relay.runtime.config.load import Loaded
 from relay.runtime.config.values import shown
 
 _SERVED_KINDS = ("submission", "mx", "http", "metrics")
+_LOG_BYTES_A_WORKER = 16 << 20  # a spool's log before it is carried over into the database, which grows by it
 _Found = Iterator[tuple[Severity, KeyPath, str]]
 
 
@@ -92,6 +93,12 @@ def _data_dir(loaded: Loaded) -> _Found:
         text = f"can be read by other users; `chmod 700 {path}` keeps mail and keys private"
         yield "warning", ("data_dir",), text
     free = shutil.disk_usage(place).free
+    needed = loaded.config.worker_count(len(os.sched_getaffinity(0))) * _LOG_BYTES_A_WORKER
+    if loaded.config.limits.disk_free_min < needed:
+        text = (
+            f"is less than the {needed >> 20} MB that the logs of workers may need; a full disk could stop deliveries"
+        )
+        yield "warning", ("limits", "disk_free_min"), text
     if free < loaded.config.limits.disk_free_min:
         text = f"has {free >> 20} MiB free, less than limits.disk_free_min; no mail would be accepted"
         yield "warning", ("data_dir",), text

@@ -177,7 +177,10 @@ class Limits(Section):
         100, "Commands that move no mail (NOOP, RSET, VRFY ...) between two messages, then 421.", ge=1, le=1_000_000
     )
     disk_free_min: Size = setting(
-        "128MB", "Free space on the file system of `data_dir` below which new mail gets 452.", le=1 << 50
+        "512MB",
+        "Free space on the file system of `data_dir` below which new mail gets 452. Deliveries need some of it to be "
+        "written down: keep at least 16 MB for each worker.",
+        le=1 << 50,
     )
     drain_timeout: Duration = setting(
         "30s",

@@ -70,6 +70,8 @@ def parse(text: str, file: Path) -> Loaded:
     """Return the configuration that `text` would be as the content of `file`; the file itself is not touched."""
     file = file.absolute()
     document, faults = read(text)
+    if faults and not document:  # nothing could be read: to name what is missing would lead astray
+        raise InvalidConfigurationError(file, faults)
     config, more = _validated(document, file.parent)
     faults += more
     if faults or config is None:

@@ -117,7 +117,7 @@ def parse_domain_pattern(value: Any) -> str:
     """Return `*`, `*.domain` (every name below it), or a domain."""
     if value == "*":
         return "*"
-    if isinstance(value, str) and value.startswith("*."):
+    if isinstance(value, str) and value.startswith("*.") and value[2:].strip("."):
         return "*." + parse_domain(value[2:])
     if isinstance(value, str) and "*" in value:
         raise ValueError(f"takes * only alone or as the first label (*.example), not {shown(value)}")
@@ -144,7 +144,7 @@ def parse_network(value: Any) -> str:
 
 def _split_port(text: str, default_port: int) -> tuple[str, int]:
     bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(\d{1,5}))?", text)
-    plain = re.fullmatch(r"([^:\[\]]+)(?::(\d{1,5}))?", text)
+    plain = re.fullmatch(r"([^:\[\]]+)(?::(\d{1,9}))?", text)
     match = bracketed or plain
     if match is None:
         return text, default_port  # a bare IPv6 address, or nonsense that the caller refuses
@@ -158,7 +158,10 @@ def parse_nameserver(value: Any) -> HostPort:
     host, port = _split_port(str(value), 53)
     if not 1 <= port <= _PORT_MAX:
         raise ValueError(f"has a port that does not exist: {shown(value)}")
-    return HostPort(parse_address(host), port)
+    try:
+        return HostPort(parse_address(host), port)
+    except ValueError:
+        raise ValueError(f"must be an IPv4 or IPv6 address, or address:port, not {shown(value)}") from None
 
 
 def parse_smarthost(value: Any, *, default_port: int = 25) -> HostPort:
@@ -169,7 +172,11 @@ def parse_smarthost(value: Any, *, default_port: int = 25) -> HostPort:
     if not 1 <= port <= _PORT_MAX:
         raise ValueError(f"has a port that does not exist: {shown(value)}")
     if ":" in host or re.fullmatch(r"[\d.]+", host):
-        return HostPort(parse_address(host), port)
+        try:
+            return HostPort(parse_address(host), port)
+        except ValueError:
+            text = f"must be a name or an address, with a port or without (10.0.0.5:25), not {shown(value)}"
+            raise ValueError(text) from None
     return HostPort(parse_domain(host), port)
 
 

@@ -7,15 +7,12 @@ spent until the shard announces again. Nothing is kept on disk: the shards are t
 
 import asyncio
 import os
-import signal
 import socket
 import struct
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
-
-import uvloop
 
 from relay.policy.leases import Grant, Ledger, Usage
 from relay.policy.quota import first_minute
@@ -340,15 +337,3 @@ async def serve_permits(
     finally:
         server.close()
         permits.close()
-
-
-def run_permits(listener: socket.socket, settings: PermitsSettings, clock: Clock) -> None:
-    """Run the process until SIGTERM or SIGINT: an event loop of its own around `serve_permits`."""
-
-    async def body() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve_permits(listener, settings, clock, stop)
-
-    uvloop.run(body())

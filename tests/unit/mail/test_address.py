@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.mail.address import Address, BadAddress, normal_domain, parse_mailbox, to_unicode
+from relay.mail.address import Address, BadAddress, normal_domain, parse_mailbox
 
 GOOD = [
     ("a@b.example", "a@b.example"),
@@ -153,9 +153,3 @@ def test_canonical_drops_needless_quotes_only():
     assert parse_mailbox('"a@b"@c.example').canonical == '"a@b"@c.example'
     assert parse_mailbox('""@c.example').canonical == '""@c.example'
     assert parse_mailbox("joe@b.example").canonical == "joe@b.example"
-
-
-def test_to_unicode():
-    assert to_unicode("xn--bcher-kva.example") == "bücher.example"
-    assert to_unicode("b.example") == "b.example"
-    assert to_unicode("xn--.example") == "xn--.example"

@@ -22,11 +22,13 @@ CONTENT = Content(b"From: a@example.com\r\nSubject: hello\r\n\r\n", b"Hello\r\n.
 
 
 class SystemClock:
+    ahead_seconds = 0.0
+
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self.ahead_seconds
 
 
 class ListLog:
@@ -106,7 +108,8 @@ async def bench(domains=None, zones=None, *, guard=None, resolver=None, connecto
         clock = SystemClock()
         metrics = ProcessMetrics("test")
         base = ResolverSettings(nameservers=(net.dns.nameserver,), timeout_seconds=0.6)
-        dns = DnsResolver(replace(base, **(resolver or {})), clock, metrics)
+        dns_clock = SystemClock()
+        dns = DnsResolver(replace(base, **(resolver or {})), dns_clock, metrics)
         log = ListLog()
         base_settings = OutboundSettings(helo_name=US, own_names=frozenset({US}), port=net.port)
         outbound = OutboundDelivery(
@@ -119,6 +122,7 @@ async def bench(domains=None, zones=None, *, guard=None, resolver=None, connecto
             metrics=metrics,
         )
         made = Bench(net, outbound, dns, metrics, log=log)
+        made.dns_clock = dns_clock
         outbound.on_outcome = made.on_outcome
         try:
             yield made

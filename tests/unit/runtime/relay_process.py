@@ -64,6 +64,8 @@ class EchoBody:
     async def reload(self, config, listeners):
         if self.flag("refuse"):
             raise RelayError("this process cannot take it")
+        while self.flag("linger") and len(listeners) < len(self.servers):  # noqa: ASYNC110 - told by a file
+            await asyncio.sleep(0.01)
         await self.listen(listeners)
 
     async def drain(self, timeout_seconds):

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,25 @@ def test_when_one_process_cannot_take_it_all_go_back(relay):
     assert {_limit_of(relay, name) for name in ("worker-0001", "worker-0002")} == {89}
     client, _pid, _name = relay.connect(added)
     client.close()
+    stop(relay)
+
+
+def test_a_reload_waits_until_all_have_gone_back(relay):
+    """A port that a refused reload opened is free again before the next one binds it."""
+    relay.write_config()
+    relay.start().ready()
+    relay.flag("refuse", "worker-0002")
+    relay.flag("linger", "worker-0001")
+    added = _free_port()
+    relay.write_config(ports=(0, added), connections_max=88)
+    relay.signal(signal.SIGHUP)
+    relay.until("reload refused, the old configuration stays")
+    relay.flag("refuse", "worker-0002", on=False)
+    relay.signal(signal.SIGHUP)
+    time.sleep(0.3)  # time for a reload that does not wait, to fail
+    relay.flag("linger", "worker-0001", on=False)
+    relay.until("reloaded", listeners=2)
+    assert sum(line["event"].startswith("reload refused") for line in relay.lines) == 1
     stop(relay)
 
 

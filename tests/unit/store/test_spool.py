@@ -136,6 +136,16 @@ def test_room_counts_from_the_minimum(tmp_path):
     run(tmp_path, case, options=SpoolOptions(disk_free_min_bytes=1 << 60))
 
 
+def test_room_shrinks_with_each_message_between_two_looks_at_the_disk(tmp_path):
+    async def case(spool):
+        before = spool.room_bytes()
+        message = new_message(spool)
+        assert await written(spool.append, message) is None
+        assert before - spool.room_bytes() >= message.content.size_bytes
+
+    run(tmp_path, case, clock=ManualClock())
+
+
 def test_large_bodies_are_files_until_the_last_delivery_settles(tmp_path):
     async def case(spool):
         arriving = spool.paths.incoming / "7-1.body"

@@ -44,7 +44,13 @@ def findings(site: Path, more: str = "", *, now_ms: int = 0, ports: bool = True)
 
 
 def test_a_good_site_gets_no_remark(site):
-    assert findings(site) == []
+    assert findings(site, "workers: 2\n") == []
+
+
+def test_a_reserve_of_disk_that_the_logs_of_all_workers_could_use_up(site):
+    assert findings(site, "workers: 3\nlimits: {disk_free_min: 48MB}\n") == []
+    (warning,) = findings(site, "workers: 4\nlimits: {disk_free_min: 48MB}\n")
+    assert warning.startswith("warning DIR/relay.yaml:5: limits.disk_free_min: is less than the 64 MB that the logs")
 
 
 def test_a_missing_certificate_and_key(site):

@@ -156,7 +156,7 @@ def test_a_key_given_twice_names_both_lines():
         ("hostname: [a.example\n", "2: is not YAML: expected ',' or ']', but got '<stream end>'"),
         ("hostname: a\n\tb: c\n", "2: is not YAML: found character '\\t' that cannot start any token"),
         ("hostname: a.example\n---\nhostname: b.example\n", "2: is not YAML: but found another document"),
-        ("- a\n- b\n", "1: must be a list of settings, `key: value`"),
+        ("- a\n- b\n", "1: must be settings, one `key: value` a line, not a list or a single value"),
         ("hostname: a.example\nregion: a\x01b\n", "2: contains a character that YAML forbids"),
         ("? [a, b]\n: c\nhostname: a.example\n", "1: has a list or mapping where a key belongs"),
         ("a: " + "[" * 5000 + "\n", "1: is nested too deeply for a configuration"),
@@ -165,6 +165,11 @@ def test_a_key_given_twice_names_both_lines():
 )
 def test_what_is_not_yaml_has_a_line_and_a_sentence(text, fault):
     assert any(found.startswith(fault) for found in faults(text)), faults(text)
+
+
+@pytest.mark.parametrize("text", ["hostname: [a.example\n", "- a\n- b\n"])
+def test_what_cannot_be_read_at_all_is_not_told_what_is_missing(text):
+    assert len(faults(text)) == 1
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!secret", "!!binary"])

@@ -1,5 +1,6 @@
 """Every kind of value: what it takes, what it makes of it, and what it says otherwise."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,22 @@ def test_a_smart_host_is_a_host_and_a_port(text, host, port):
 def test_what_is_no_smart_host_is_refused(value):
     with pytest.raises(ValueError, match=r"must be|port that does not exist"):
         values.parse_smarthost(value)
+
+
+@pytest.mark.parametrize(
+    ("parse", "value", "sentence"),
+    [
+        (values.parse_smarthost, "10.0.0.5:250000", "has a port that does not exist: '10.0.0.5:250000'"),
+        (values.parse_smarthost, "10.0.0.5:smtp", "must be a name or an address, with a port or without"),
+        (values.parse_smarthost, "10.0.0.999", "must be a name or an address, with a port or without"),
+        (values.parse_nameserver, "127.0.0.1:dns", "must be an IPv4 or IPv6 address, or address:port, not"),
+        (values.parse_nameserver, "127.0.0.1:530000", "has a port that does not exist"),
+        (values.parse_domain_pattern, "*.", "takes * only alone or as the first label (*.example), not '*.'"),
+    ],
+)
+def test_a_refusal_names_what_may_stand_there(parse, value, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        parse(value)
 
 
 def test_a_name_server_is_an_address():

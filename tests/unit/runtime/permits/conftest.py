@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from relay.model.account import Account, AccountState
 from relay.model.refusal import Refusal
 from relay.ports import Lease
 from relay.runtime.permits.client import PermitsClient
-from relay.runtime.permits.server import PermitsSettings, listen, run_permits
+from relay.runtime.permits.server import PermitsSettings, listen, serve_permits
 
 FORK = multiprocessing.get_context("fork")
 
@@ -32,6 +33,17 @@ def account(daily_quota=-1, send_rate=-1, account_id="000000000001"):
     return Account(account_id, AccountState.ENABLED, False, daily_quota, send_rate)
 
 
+def run_permits(listener, settings):
+    """Serve until SIGTERM; the body of the forked process."""
+
+    async def body():
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        await serve_permits(listener, settings, SystemClock(), stop)
+
+    uvloop.run(body())
+
+
 class PermitsProcess:
     """Starts and kills permits; the listening socket outlives it, as with the supervisor."""
 
@@ -42,7 +54,7 @@ class PermitsProcess:
 
     def start(self, shards=(1,), read_usage=lambda shard, since: None, grace=0.05):
         settings = PermitsSettings(tuple(shards), read_usage, announce_grace_seconds=grace)
-        self.process = FORK.Process(target=run_permits, args=(self.listener, settings, SystemClock()), daemon=True)
+        self.process = FORK.Process(target=run_permits, args=(self.listener, settings), daemon=True)
         self.process.start()
         return self
 

@@ -170,7 +170,7 @@ def test_nothing_is_granted_before_all_shards_are_known(permits):
         client, shard = await started(permits, 1, wait_seconds=0.3)
         begin = time.monotonic()
         assert (await ask(client, account(daily_quota=10))).reason is Reason.TEMPORARY
-        assert 0.25 < time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin > 0.25
         assert isinstance(await ask(client, account()), Lease)
         durable = Shard()
         durable.commit("000000000001", time.time_ns() // 60_000_000_000, 8)
@@ -213,7 +213,7 @@ def test_while_permits_is_away_only_limited_accounts_wait(permits):
         begin = time.monotonic()
         answers = await asyncio.gather(*(ask(client, account(send_rate=10)) for _ in range(50)))
         assert reasons(answers) == [Reason.TEMPORARY] * 50
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < 8  # side by side: one after the other they would take 10 s
         assert await send(client, shard, account()) is None
         permits.start()
         await until(lambda: client.connected)
