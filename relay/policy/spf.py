@@ -32,12 +32,17 @@ def find_record(texts: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def includes(record: str, spf_domain: str) -> bool:
+    """Say whether a record includes the relay's; what it includes by way of others is not followed."""
+    return any(term.lstrip("+").lower() == f"include:{spf_domain}" for term in record.split())
+
+
 def with_include(existing: str, spf_domain: str) -> str:
     """Return a record with the relay included, before its `all` or `redirect` (AUTHN-002)."""
+    if includes(existing, spf_domain):
+        return existing
     include = f"include:{spf_domain}"
     terms = existing.split()
-    if any(term.lstrip("+").lower() == include.lower() for term in terms):
-        return existing
     end = next(
         (at for at, term in enumerate(terms) if _ALL.match(term) or term.lower().startswith("redirect=")), None
     )

@@ -24,6 +24,7 @@ from relay.store.catalog_dkim import DkimKeys
 from relay.store.catalog_dkim_setup import DkimSetup
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
+from relay.store.catalog_mail_from import MailFroms
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_policies import IdentityPolicies
 from relay.store.catalog_reviews import Reviews
@@ -50,6 +51,7 @@ class Catalog:
         self.dkim = DkimKeys(tables)
         self.dkim_setup = DkimSetup(tables)
         self.identity_policies = IdentityPolicies(tables)
+        self.mail_froms = MailFroms(tables)
         self.notices = Notices(tables)
         self.users = Users(tables)
         self.configuration_sets = ConfigurationSets(tables)

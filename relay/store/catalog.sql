@@ -468,16 +468,36 @@ UPDATE identity SET verified = :verified WHERE account = :account AND name = :na
 DELETE FROM identity WHERE account = :account AND name = :name;
 
 -- name: covering_identity
--- A verified identity, whether keys sign for it, and what it says of signing; asked for one name at a time, since a list of names costs more than its look-ups.
+-- A verified identity with its settings: default set, whether keys sign, what it says of signing, MAIL FROM.
+-- Asked for one name at a time, since a list of names costs more than its look-ups.
 SELECT account, name, kind, verified, created_ms,
     EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active'),
-    i.configuration_set, i.dkim_signing
+    i.configuration_set, i.dkim_signing, i.mail_from_domain, i.mail_from_fallback,
+    CASE i.mail_from_domain WHEN '' THEN '' ELSE (SELECT state FROM identity_check AS c
+        WHERE c.account = i.account AND c.identity = i.name AND c.aspect = 'MAIL_FROM') END
 FROM identity AS i
 WHERE account = :account AND name = :name AND kind = :kind AND verified;
 
 -- name: has_addresses
 -- Whether an account has address identities at all.
 SELECT EXISTS (SELECT 1 FROM identity WHERE account = :account AND kind = 'EMAIL_ADDRESS');
+
+-- name: get_mail_from
+-- The MAIL FROM domain of an identity, and what holds while it is not usable.
+SELECT mail_from_domain, mail_from_fallback FROM identity WHERE account = :account AND name = :name;
+
+-- name: set_mail_from
+-- Change them.
+UPDATE identity SET mail_from_domain = :domain, mail_from_fallback = :fallback
+WHERE account = :account AND name = :name;
+
+-- name: sends_from_domain
+-- Whether an account has the domain, or an address at it, as an identity.
+SELECT 1 FROM identity WHERE account = :account AND (name = :domain OR substr(name, -length(:domain) - 1) = '@' || :domain) LIMIT 1;
+
+-- name: delete_check
+-- Forget a check that nobody wants any more.
+DELETE FROM identity_check WHERE account = :account AND identity = :identity AND aspect = :aspect;
 
 -- name: is_mail_from_domain
 -- Whether a domain is the MAIL FROM domain of any identity.

@@ -19,10 +19,13 @@ from relay.model.account import (
     CoveringIdentity,
     Identity,
     IdentityKind,
+    MailFrom,
+    MailFromFallback,
     PolicyTexts,
     Principal,
     SuppressionEntry,
 )
+from relay.model.check import CheckState
 from relay.model.configuration_set import ConfigurationSet
 from relay.policy.identity import covering_addresses, covering_domains, covering_names, split_address
 from relay.policy.suppression import fold
@@ -36,7 +39,7 @@ from relay.store.catalog_credentials import CredentialKind
 from relay.store.catalog_dkim import owner_of
 from relay.store.catalog_identities import identity_of
 from relay.store.directory_cache import Cache
-from relay.store.directory_file import ReadFile
+from relay.store.directory_file import ReadFile, Row
 
 ACCOUNTS_MAX = 4096
 PRINCIPALS_MAX = 8192
@@ -260,15 +263,16 @@ class CatalogDirectory:
     def _read_covering(self, account_id: str, names: Sequence[str], kind: IdentityKind) -> _Covered | None:
         """Return what the verified identities among `names`, most specific first, say together.
 
-        The most specific one gives settings (IDENT-004), the most specific one with keys signs (DKIM-012), and the
-        most specific one that says something of signing is obeyed (DKIM-013).
+        The most specific one gives settings (IDENT-004), the most specific one with keys signs (DKIM-012); of signing
+        (DKIM-013) and MAIL FROM (MFROM-010) the most specific one that says something is obeyed.
         """
         values = {"account": account_id, "kind": str(kind)}
         found = [row for name in names for row in self._catalog.rows("covering_identity", {**values, "name": name})]
         if not found:
             return None
         signing = next((bool(row[7]) for row in found if row[7] is not None), None)
-        identity = replace(identity_of(found[0]), configuration_set=found[0][6])
+        mail_from = next((_mail_from(row) for row in found if row[8]), None)
+        identity = replace(identity_of(found[0]), configuration_set=found[0][6], mail_from=mail_from)
         return _Covered(identity, next((row[1] for row in found if row[5]), ""), signing)
 
     def _read_policed(self, account_id: str, address: str) -> tuple[CoveringIdentity, ...]:
@@ -343,10 +347,18 @@ def _storable(name: str) -> str:
 
 
 def _joined(address: _Covered | None, domain: _Covered | None) -> Identity | None:
-    """Return what an address and its domain say together; of signing the address is heard first (DKIM-013)."""
+    """Return what an address and its domain say together; the address is heard first (DKIM-013, MFROM-010)."""
     if address is None:
         return domain.identity if domain is not None else None
-    if domain is None or address.signing is False:
+    if domain is None:
         return address.identity
     signs = domain.signs if address.signing else domain.identity.dkim_domain
-    return replace(address.identity, dkim_domain=signs)
+    return replace(
+        address.identity,
+        dkim_domain="" if address.signing is False else signs,
+        mail_from=address.identity.mail_from or domain.identity.mail_from,
+    )
+
+
+def _mail_from(row: Row) -> MailFrom:
+    return MailFrom(row[8], row[10] == CheckState.SUCCESS, MailFromFallback(row[9]))

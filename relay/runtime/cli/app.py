@@ -13,6 +13,7 @@ import typer
 
 from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
+from relay.runtime.cli.authentication import dmarc, spf
 from relay.runtime.cli.check import check
 from relay.runtime.cli.classify import classify
 from relay.runtime.cli.configuration_set import app as configuration_set
@@ -22,6 +23,7 @@ from relay.runtime.cli.dkim import app as dkim
 from relay.runtime.cli.doctor import doctor
 from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
+from relay.runtime.cli.identity_mail_from import app as mail_from
 from relay.runtime.cli.initialise import init
 from relay.runtime.cli.output import complain
 from relay.runtime.cli.queue import app as queue
@@ -84,10 +86,13 @@ app.add_typer(account, name="account", rich_help_panel=SENDERS)
 app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
 app.add_typer(user, name="user", rich_help_panel=SENDERS)
 register_identity_dns(identity)
+identity.add_typer(mail_from, name="mail-from")
 app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
 app.add_typer(verification, name="verification", rich_help_panel=SENDERS)
 app.add_typer(verification_template, name="verification-template", rich_help_panel=SENDERS)
 app.add_typer(dkim, name="dkim", rich_help_panel=SENDERS)
+app.add_typer(dmarc, name="dmarc", rich_help_panel=SENDERS)
+app.command("spf", short_help="Print the SPF record to publish.", rich_help_panel=SENDERS)(spf)
 app.add_typer(configuration_set, name="configuration-set", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)

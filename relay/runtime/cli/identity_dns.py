@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.errors import EX_TEMPFAIL, TemporaryError, UsageError
+from relay.runtime.cli.authentication import outlook_fields, outlook_object, outlook_of
 from relay.runtime.cli.identity import NameArgument, details_object, zone_line
 from relay.runtime.cli.identity_output import (
     ASPECT_WORDS,
@@ -62,10 +63,17 @@ def show(
     """Show an identity: its ARN and states, the records to publish, what DNS answers now and what differs."""
     seen = _see(config, account, name)
     reports = _ask(seen.site, seen.records) if dns else ()
+    silent = bool(reports) and all(report.difference == "no answer" for report in reports)
+    outlook = outlook_of(seen.site, account, seen.details.identity.name) if dns and not silent else None
     if as_json:
-        write_json(_shown_object(seen, reports))
+        write_json({**_shown_object(seen, reports), "dmarc": outlook_object(outlook) if outlook else None})
         return
-    write_fields(fields(seen.details, arn=seen.arn, policies=seen.policies))
+    write_fields(
+        {
+            **fields(seen.details, arn=seen.arn, policies=seen.policies),
+            **(outlook_fields(outlook) if outlook else {}),
+        }
+    )
     if seen.details.warning:
         note(seen.details.warning)
     if reports:
