@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from relay.errors import StorageError
 from relay.runtime import settings
-from relay.store.catalog import Catalog, open_catalog
+from relay.store.catalog import Catalog, open_existing_catalog
 
 Result = TypeVar("Result")
 
@@ -36,7 +36,7 @@ class CatalogThread:
 
     def _run(self, work: Callable[[Catalog], Result]) -> Result:
         if self._catalog is None:
-            self._catalog = open_catalog(self._data_dir, settings.master_key(self._data_dir))
+            self._catalog = open_existing_catalog(self._data_dir, settings.master_key(self._data_dir))
         try:
             return work(self._catalog)
         except StorageError:

@@ -23,7 +23,7 @@ from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask, dns_checks, letters, look, looked_at, records_for, records_of
 from relay.runtime.office_jobs import Job, Schedule
-from relay.store.catalog import Catalog, open_catalog
+from relay.store.catalog import Catalog, open_existing_catalog
 from relay.store.catalog_checks import Look
 from relay.store.catalog_identities import IdentityDetails
 
@@ -94,7 +94,7 @@ class CheckService:
         return changes
 
     def _open(self, config: Config) -> Catalog:
-        return open_catalog(config.data_dir, settings.master_key(config.data_dir), now_ms=self._clock.now_ms)
+        return open_existing_catalog(config.data_dir, settings.master_key(config.data_dir), now_ms=self._clock.now_ms)
 
     def _due(self, catalog: Catalog, config: Config) -> list[_Work]:
         now_ms = self._clock.now_ms()

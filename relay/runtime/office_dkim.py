@@ -24,7 +24,7 @@ from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask
 from relay.runtime.office_jobs import Job, Schedule
-from relay.store.catalog import Catalog, open_catalog
+from relay.store.catalog import Catalog, open_existing_catalog
 
 EVERY_SECONDS = 3600.0
 ROUND_SECONDS = 1800.0
@@ -190,7 +190,7 @@ class KeyRound:
         return [_read(catalog, account, name) for account, name, _ in found]
 
     def _open(self) -> Catalog:
-        return open_catalog(
+        return open_existing_catalog(
             self._config.data_dir,
             settings.master_key(self._config.data_dir),
             now_ms=self._clock.now_ms,

@@ -10,7 +10,7 @@ from relay.runtime import account_mail, settings
 from relay.runtime.audit import record
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.store.catalog import Catalog, open_catalog
+from relay.store.catalog import Catalog, open_existing_catalog
 from relay.store.usage import sent_last_day
 
 CALLER = "relay"
@@ -21,7 +21,7 @@ def apply_rules(config: Config, log: Log) -> None:
     raises, lowers = settings.raise_rule(config), settings.lower_rule(config)
     now_ms = SteadyClock().now_ms()
     sent = sent_last_day(config.data_dir, now_ms)
-    with open_catalog(config.data_dir, settings.master_key(config.data_dir)) as catalog:
+    with open_existing_catalog(config.data_dir, settings.master_key(config.data_dir)) as catalog:
         for account in catalog.accounts.list():
             changed_ms = catalog.reviews.last_rule_ms(account.account_id)
             standing = Standing(sent[account.account_id], changed_ms=changed_ms)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from relay.errors import ConfigurationError, CorruptionError
+from relay.errors import ConfigurationError, CorruptionError, StorageError
 from relay.signing.keys import KeyKind, generate
 from relay.signing.secrets import MASTER_KEY_BYTES, Sealer
 from relay.store.catalog_accounts import Accounts
@@ -106,6 +106,23 @@ def open_catalog(
         connection.close()
         raise
     return Catalog(Tables(connection, path, queries, sealer, master_key, clock, new_key, dkim_zone), lists)
+
+
+def open_existing_catalog(
+    data_dir: str | os.PathLike[str],
+    master_key: bytes,
+    *,
+    now_ms: Callable[[], int] | None = None,
+    dkim_zone: str = "",
+) -> Catalog:
+    """Open the catalog of a relay that was set up. As `open_catalog`, and StorageError when the file is gone.
+
+    An empty one in its place would refuse every client for good, and hide that the real one is to be restored.
+    """
+    path = Path(data_dir) / CATALOG_FILE
+    if not path.exists():
+        raise StorageError(f"{path} is missing; restore it from your backup.")
+    return open_catalog(data_dir, master_key, now_ms=now_ms, dkim_zone=dkim_zone)
 
 
 def check_key(connection: sqlite3.Connection, path: Path, queries: Queries, sealer: Sealer) -> None:

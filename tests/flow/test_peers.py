@@ -158,6 +158,7 @@ maillog_file_prefixes = {directory}
     try:
         import smtplib
 
+        product.run("configuration-set", "create", "x")
         text = (
             "From: app@example.com\r\nTo: postfix@remote.example\r\nX-SES-CONFIGURATION-SET: x\r\n"
             "Subject: through Postfix\r\n\r\nhello\r\n"

@@ -45,10 +45,10 @@ class Site:
     @contextlib.contextmanager
     def catalog(self) -> Iterator["Catalog"]:
         """Open the catalog for the block."""
-        from relay.store.catalog import open_catalog  # noqa: PLC0415
+        from relay.store.catalog import open_existing_catalog  # noqa: PLC0415
 
         zone = self.config.dkim.zone or ""
-        with open_catalog(self.data_dir, self.master_key(), dkim_zone=zone) as catalog:
+        with open_existing_catalog(self.data_dir, self.master_key(), dkim_zone=zone) as catalog:
             yield catalog
 
     def master_key(self) -> bytes:
