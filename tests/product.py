@@ -4,6 +4,7 @@ Ports are given out by the kernel; nothing outside loopback is reached; everythi
 """
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
@@ -25,6 +26,9 @@ from pathlib import Path
 
 import yaml
 
+from tests.commands import run_command
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process started here compiles the whole product
 RELAY = [sys.executable, "-m", "relay"]
 READY_SECONDS = 60
 
@@ -151,19 +155,36 @@ def _path(line):
     return line.decode(errors="replace").split(":", 1)[1].strip().split(">")[0].lstrip("<")
 
 
+_TEMPLATES = {}  # domain: what init printed, and the directory it made
+
+
+def copy_of_template(directory, domain):
+    """Fill a directory as init does, with a verified domain; return what init printed about it."""
+    if domain not in _TEMPLATES:
+        template = Path(tempfile.mkdtemp(prefix="relay-template-", dir="/tmp"))
+        atexit.register(shutil.rmtree, template, ignore_errors=True)
+        done = run_command(["init", str(template / "made"), "--hostname", "relay.example", "--json"])
+        assert done.returncode == 0, done.stderr
+        for command in (["create"], ["verify", "--force"]) if domain else ():
+            run_command(["identity", *command, domain, "-c", str(template / "made" / "relay.yaml")])
+        _TEMPLATES[domain] = (json.loads(done.stdout), template / "made")
+    made, source = _TEMPLATES[domain]
+    shutil.copytree(source, directory, dirs_exist_ok=True)
+    return made
+
+
 class Product:
     """A relay in a directory of its own. Use as a context manager; `settings` overlay the configuration."""
 
     def __init__(self, receiver_port=None, *, workers=1, listeners=(), domain="example.com", **settings):
         self.directory = Path(tempfile.mkdtemp(prefix="relay-test-", dir="/tmp"))
         self.config = self.directory / "relay.yaml"
-        made = json.loads(self.run("init", str(self.directory / "made"), "--json", config=None).stdout)
-        for path in (self.directory / "made").iterdir():
-            shutil.move(path, self.directory / path.name)
+        ready = "" if "dkim" in settings else domain  # how keys are made follows the settings
+        made = copy_of_template(self.directory, ready)
         self.user, self.password = made["smtp"]["username"], made["smtp"]["password"]
         self.access_key = made["access_key"]
         self.account = made["account"]
-        self.certificate = self.directory / Path(made["certificate"]).relative_to(self.directory / "made")
+        self.certificate = self.directory / "tls" / Path(made["certificate"]).name
         ports = free_ports(5)
         self.port, self.implicit_port, self.trusted_port, self.mx_port, self.metrics_port = ports
         values = yaml.safe_load(self.config.read_text())
@@ -193,9 +214,8 @@ class Product:
         self.data_dir = self.directory / values["data_dir"]
         self.save()
         self.domain = domain
-        if domain:
-            self.run("identity", "create", domain)
-            self.run("identity", "verify", "--force", domain)
+        for command in (["create"], ["verify", "--force"]) if domain and not ready else ():
+            self.run("identity", *command, domain)
         self.process = None
 
     def save(self):
@@ -204,14 +224,9 @@ class Product:
 
     def run(self, *arguments, check=True, config="own", input_text=None, env=None):
         """Run a relay command to its end."""
-        command = [*RELAY, *arguments]
-        if config == "own":
-            command += ["-c", str(self.config)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=60, input=input_text,
-            env=os.environ | (env or {}),
-        )  # fmt: skip
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        own = ["-c", str(self.config)] if config == "own" else []
+        done = run_command([*arguments, *own], input_text=input_text, env=env)
+        assert not check or done.returncode == 0, f"{done.args}: {done.stdout}{done.stderr}"
         return done
 
     def json(self, *arguments):

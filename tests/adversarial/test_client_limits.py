@@ -221,7 +221,12 @@ def test_no_descriptors_left_is_survived_without_spinning(small, arrivals):
         except (OSError, smtplib.SMTPException):
             return False
 
+    def calm():
+        with open_listener(small, "trusted") as client:
+            return client.say("XYZZY")[:3] == "500"  # under stress the first error is the last
+
     eventually(taken, 20, "recovery")
+    eventually(calm, 20, "the end of stress")
     eventually(lambda: with_mark(arrivals.messages, "after-descriptors"), 20)
     assert small.children()["worker-0001"] == pid
 

@@ -1,6 +1,5 @@
 """`relay dmarc` and `relay spf`: what receivers will find for mail of a domain, and the records to publish."""
 
-import asyncio
 import ipaddress
 from collections.abc import Iterator
 from contextlib import closing
@@ -116,6 +115,8 @@ def outlook_object(one: "SenderOutlook") -> dict[str, Any]:
 
 def outlook_of(site: "Site", account: str, name: str) -> "SenderOutlook | None":
     """Return what receivers will find for mail of an identity, None while nothing may be sent from it."""
+    import asyncio  # noqa: PLC0415
+
     from relay.runtime.sender_outlook import look, own_settings  # noqa: PLC0415
     from relay.store.directory import CatalogDirectory  # noqa: PLC0415
 
@@ -143,6 +144,8 @@ def _outlooks(site: "Site", account: str, domain: str) -> "Iterator[tuple[str, S
 
 
 def _own_record(site: "Site") -> tuple[str, str, list[str]]:
+    import asyncio  # noqa: PLC0415
+
     from relay.policy.spf import own_record  # noqa: PLC0415
 
     addresses = [str(address) for address in site.config.delivery.source_addresses]
@@ -161,6 +164,8 @@ def _own_record(site: "Site") -> tuple[str, str, list[str]]:
 
 
 def _sender_record(site: "Site", domain: str) -> tuple[str, str, list[str]]:
+    import asyncio  # noqa: PLC0415
+
     from relay.policy.spf import LOOKUPS_MAX, find_record, include_record, lookups, with_include  # noqa: PLC0415
 
     with working("asking DNS"):
