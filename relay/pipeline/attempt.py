@@ -128,6 +128,11 @@ class OutboundDelivery:
                 return
         self._look_up(item, domain, refresh=hosts is not None)
 
+    def forgive(self) -> None:
+        """Try sites that failed a moment ago at once: an operator asked for it."""
+        for site in self._sites.values():
+            site.forgive()
+
     def withdraw(self, delivery_key: int) -> bool:
         """Take back a job that has not started."""
         item = self._items.pop(delivery_key, None)

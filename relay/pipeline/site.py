@@ -172,6 +172,11 @@ class Site:
         self._dead_answer = None
         session.work()
 
+    def forgive(self) -> None:
+        """Forget that no host took a connection: somebody knows better."""
+        self._dead_answer = None
+        self._dead_until = self._refused_until = 0.0
+
     def walk_failed(self, walk: Walk, answer: Answer) -> None:
         """No host would take a connection."""
         self._walks.discard(walk)

@@ -14,6 +14,7 @@ from relay.store.reader import QueueFilter
 
 PAGE = 500
 CHANGES_MAX = 1_000_000
+TRIES = frozenset({"retry", "release"})  # what an operator asks for now is tried now
 ACTIONS = {"retry": "retry_now", "hold": "hold", "release": "release", "delete": "delete"}
 
 
@@ -35,6 +36,9 @@ class WorkerOps:
         action, wanted = text(request, "action"), _filter(request)
         if action not in ACTIONS:
             raise UsageError(f"there is no action {action!r}")
+        if action in TRIES:
+            for line in self._lines.values():
+                line.outbound.forgive()
         return {"count": sum([await _act_on(line, action, wanted) for line in self._lines.values()])}
 
     def stats(self, _request: Json) -> Json:

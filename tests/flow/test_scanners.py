@@ -181,7 +181,7 @@ def test_an_infected_message_reaches_nobody(relay, receiver, rspamd):
         "Reject",
     }
     assert about(rspamd, "marker-bad") == []  # what is infected needs no score
-    assert 'relay_messages_rejected_total{cause="virus"} 1' in relay.metrics()
+    eventually(lambda: 'relay_messages_rejected_total{cause="virus"} 1' in relay.metrics(), what="the metric")
 
 
 @pytest.mark.req("FLOW-006")
@@ -248,7 +248,7 @@ def test_a_spam_scanner_that_fails_lets_the_message_pass_and_is_counted(relay, r
         rspamd.up()
     assert states(trace) == {"user@remote.example": "delivered"}
     assert (trace["scan"]["verdict"], trace["scan"]["spamScore"]) == ("failed", None)
-    assert "relay_messages_unscanned_total 1" in relay.metrics()
+    eventually(lambda: "relay_messages_unscanned_total 1" in relay.metrics(), what="the metric")
     assert "delivered without a scan" in relay.log_text()
 
 
