@@ -142,12 +142,16 @@ class StorageProbe:
         return [self._fault] if self._fault else []
 
     def _look(self, free_bytes_min: int) -> str:
+        from relay.store.adoption import shard_paths, shards_on_disk  # noqa: PLC0415 (tests of the pages need none)
+        from relay.store.room import room_bytes  # noqa: PLC0415
+
         try:
             with tempfile.NamedTemporaryFile(dir=self._data_dir / "office", prefix="probe-") as probe:
                 probe.write(b"probe")
-            free = shutil.disk_usage(self._data_dir).free
         except OSError as error:
             return f"{self._data_dir} cannot be written: {error.strerror}"
-        if free < free_bytes_min:
+        spools = [shard_paths(self._data_dir, shard).database for shard in shards_on_disk(self._data_dir)]
+        if room_bytes(self._data_dir, free_bytes_min, spools) <= 0:
+            free = shutil.disk_usage(self._data_dir).free
             return f"{self._data_dir} has {free >> 20} MiB left, less than limits.disk_free_min"
         return ""

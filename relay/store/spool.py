@@ -31,6 +31,7 @@ from relay.store.housekeeping import Housekeeper, Retention
 from relay.store.jobs import Append, Call, Group, Settle
 from relay.store.reader import QueueDepth, QueueFilter, QueuePage, ShardReader
 from relay.store.records import scan_row
+from relay.store.room import room_bytes
 from relay.store.sql import queries
 from relay.store.writer import KEY_BLOCK, CrashPoint, Writer
 
@@ -217,14 +218,8 @@ class ShardSpool:
         if now < self._room_until:
             return self._room_bytes
         self._room_until = now + _ROOM_SECONDS
-        try:
-            facts = os.statvfs(self.paths.directory)
-        except OSError:
-            self._room_bytes = 0
-            return 0
-        no_inode_left = facts.f_files > 0 and facts.f_favail == 0
-        free = 0 if no_inode_left else facts.f_bavail * facts.f_frsize
-        self._room_bytes = free - self._options.disk_free_min_bytes
+        paths = self.paths
+        self._room_bytes = room_bytes(paths.directory, self._options.disk_free_min_bytes, (paths.database,))
         return self._room_bytes
 
     # --- for operators -----------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def test_bombs_are_answered_at_once_and_harm_nobody(name, product):
         client.send(b".\r\n")
         assert other.say("NOOP") == "250 Ok"
         answer = client.reply()
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10  # 2 s on a machine that does nothing else
         assert answer[:3] == code, answer
         assert other.transaction(message("beside"))[:3] == "250"
 

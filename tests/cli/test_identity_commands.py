@@ -8,6 +8,7 @@ import yaml
 
 from relay.model.check import Aspect
 from relay.runtime.settings import master_key
+from relay.store import catalog_identities
 from relay.store.catalog import open_catalog
 
 A, B = "000000000001", "000000000002"
@@ -164,3 +165,71 @@ def test_several_are_deleted_at_once_or_none(site):
         for table in ("dkim_key WHERE domain", "identity_check WHERE identity"):
             query = f"SELECT count(*) FROM {table} <> 'b.example.net'"
             assert opened._tables.connection.execute(query).fetchone() == (0,)
+
+
+@pytest.mark.req("IDENT-007")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (f"{'a' * 64}.example", "1 to 63"),
+        (".".join(["a" * 60] * 4) + ".aaaaaaaaaaa.example", "domain name"),
+        ("shop..example", "domain name"),
+        ("shop.example.", "final dot"),
+        ("example", "at least two"),
+        ("shop-.example", "inner hyphens"),
+        ("joe@", "not an email address"),
+        ("*@shop.example", "*"),
+    ],
+)
+def test_names_that_are_no_identity_say_what_one_is(site, name, text):
+    _, error = site.call("identity", "create", name, code=64)
+    assert text in error
+    assert site.json("identity", "list") == []
+
+
+@pytest.mark.req("IDENT-007", "IDENT-008")
+def test_unicode_becomes_punycode_and_www_gets_a_warning(site):
+    (made,) = site.json("identity", "create", "bücher.example")
+    assert made["identity"] == "xn--bcher-kva.example"
+    _, error = site.call("identity", "create", "www.shop.example")
+    assert "most senders mean shop.example" in error
+
+
+@pytest.mark.req("IDENT-020")
+def test_an_identity_has_up_to_fifty_tags_and_a_default_set(site):
+    many = [part for number in range(50) for part in ("--tag", f"key{number}=v")]
+    (made,) = site.json("identity", "create", "shop.example", *many)
+    assert len(made["tags"]) == 50
+    _, error = site.call("identity", "set", "shop.example", "--tag", "one-more=v", code=64)
+    assert "50" in error
+    for tag in (f"{'k' * 129}=v", f"k={'v' * 257}"):
+        site.call("identity", "create", "other.example", "--tag", tag, code=64)
+    assert [one["identity"] for one in site.json("identity", "list")] == ["shop.example"]
+    site.call("configuration-set", "create", "news")
+    for name in ("letters.example", "joe@shop.example"):
+        (made,) = site.json("identity", "create", name, "--configuration-set", "news")
+        assert made["configurationSet"] == "news"
+    _, error = site.call("identity", "create", "none.example", "--configuration-set", "missing", code=64)
+    assert "missing" in error
+    assert "none.example" not in {one["identity"] for one in site.json("identity", "list")}
+    (changed,) = site.json("identity", "set", "letters.example", "--configuration-set", "")
+    assert changed["configurationSet"] is None
+    (changed,) = site.json("identity", "set", "letters.example", "--configuration-set", "news")
+    assert changed["configurationSet"] == "news"
+
+
+@pytest.mark.req("IDENT-023")
+def test_the_10_001st_second_and_unknown_identities(site, monkeypatch):
+    monkeypatch.setattr(catalog_identities, "IDENTITIES_MAX", 2)
+    for name in ("a.shop.example", "joe@shop.example"):
+        site.call("identity", "create", name)
+        _, error = site.call("identity", "create", name, code=64)
+        assert "exists already" in error
+    for name in ("b.shop.example", "ann@shop.example"):
+        _, error = site.call("identity", "create", name, code=64)
+        assert "as many as it may" in error
+    _, error = site.call("identity", "delete", "--yes", "c.shop.example", code=64)
+    assert "no identity" in error
+    assert len(site.json("identity", "list")) == 2
+    site.call("identity", "delete", "--yes", "a.shop.example")
+    site.call("identity", "create", "b.shop.example")

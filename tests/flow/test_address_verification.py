@@ -87,7 +87,7 @@ def in_catalog(product, statement, *values):
 def test_creating_an_address_mails_a_link_within_seconds(product, receiver):
     begun = time.monotonic()
     link = ask_for(product, receiver, "Joe@Elsewhere.example")
-    assert time.monotonic() - begun < 8  # the command itself takes most of it
+    assert time.monotonic() - begun < 30  # the command itself takes most of it
     sender, _, data = mail_to(receiver, "Joe@Elsewhere.example")[0]
     mail = email.message_from_bytes(data, policy=email.policy.default)
     assert sender == ""

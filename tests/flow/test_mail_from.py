@@ -70,8 +70,21 @@ def answers(product, recipient):
         return client.rcpt(recipient)[0]
 
 
-@pytest.mark.req("MFROM-001", "MFROM-004", "MFROM-006", "MFROM-007", "MFROM-008", "MFROM-010", "MFROM-011")
+def told(receiver, words):
+    """Wait for a mail to the contact whose subject has these words."""
+
+    def there():
+        mails = [data for _, to, data in receiver.messages if to == ["owner@remote.example"]]
+        return any(words.encode() in data.replace(b"\r\n ", b" ") for data in mails)
+
+    eventually(there, what=words)
+
+
+@pytest.mark.req(
+    "MFROM-001", "MFROM-004", "MFROM-006", "MFROM-007", "MFROM-008", "MFROM-009", "MFROM-010", "MFROM-011"
+)
 def test_a_domain_is_used_once_its_mx_record_is_found_and_bounces_come_back_there(product, names, receiver):
+    product.run("account", "contact", product.account, "owner@remote.example")
     own(product, names, "shop.example")
     assert path_of(product, receiver).endswith(f"@{BOUNCE}")
     out = product.run("identity", "mail-from", "set", "shop.example", "mail.shop.example").stdout
@@ -82,6 +95,7 @@ def test_a_domain_is_used_once_its_mx_record_is_found_and_bounces_come_back_ther
     names.publish("shop.example", records(product, "shop.example"))
     product.run("identity", "verify", "shop.example")
     assert mail_from(product, "shop.example") == "SUCCESS"
+    told(receiver, "MAIL FROM domain setup successful for shop.example")
     path = path_of(product, receiver)
     assert path.endswith("@mail.shop.example")
     # Only tokens are taken there, and the postmaster.
@@ -98,6 +112,7 @@ def test_a_domain_is_used_once_its_mx_record_is_found_and_bounces_come_back_ther
     names.publish("shop.example", records(product, "shop.example", mail_from=False))
     product.run("identity", "verify", "shop.example", check=False)
     assert mail_from(product, "shop.example") == "TEMPORARY_FAILURE"
+    told(receiver, "MAIL FROM domain setup about to fail for shop.example")
     assert path_of(product, receiver).endswith(f"@{BOUNCE}")
     names.publish("shop.example", records(product, "shop.example"))
     product.run("identity", "verify", "shop.example", check=False)

@@ -102,7 +102,7 @@ def test_words(text):
 def test_words_cost_little(text):
     begun = time.process_time()
     decode_words(text)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 @settings(max_examples=300, deadline=None)
@@ -130,7 +130,7 @@ def test_media_types_and_parts(data):
 def test_media_types_cost_little(value):
     begun = time.process_time()
     assert len(parse_media_type(value).parameters) <= 100
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 @settings(max_examples=300, deadline=None)

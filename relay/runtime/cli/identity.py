@@ -76,6 +76,9 @@ def create(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A tag; may be repeated.")
     ] = None,
+    configuration_set: Annotated[
+        str | None, typer.Option("--configuration-set", metavar="SET", help="The default set of its mail.")
+    ] = None,
     template: Annotated[
         str, typer.Option("--template", metavar="NAME", help="For an address: mail a verification template.")
     ] = "",
@@ -97,14 +100,20 @@ def create(
     if template:
         mail_custom(site, account, name, template, as_json=as_json)
         return
+    if configuration_set:
+        with site.catalog() as catalog:
+            catalog.configuration_sets.require(account, configuration_set)
     if "@" in name:
-        create_address(site, account, name, read_tags(tag), as_json=as_json)
+        create_address(site, account, name, read_tags(tag), configuration_set or "", as_json=as_json)
         return
     second = site.config.dkim.ed25519 if ed25519 is None else ed25519
     with working("making keys"), site.catalog() as catalog:
         made = catalog.identities.create(
             account, name, ed25519=second, own_names=settings.own_names(site.config), tags=read_tags(tag)
         )
+        if configuration_set:
+            catalog.configuration_sets.set_default(account, made.identity.name, configuration_set)
+            made = catalog.identities.require(account, made.identity.name)
     if as_json:
         write_json(details_object(made))
         return
@@ -165,6 +174,10 @@ def set_(
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Add a tag, or replace it.")
     ] = None,
     untag: Annotated[list[str] | None, typer.Option("--untag", metavar="KEY", help="Remove a tag.")] = None,
+    configuration_set: Annotated[
+        str | None,
+        typer.Option("--configuration-set", metavar="SET", help="The default set of its mail, '' for none."),
+    ] = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -172,10 +185,13 @@ def set_(
     """Change what is set on an identity."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    if not tag and not untag:
+    if not tag and not untag and configuration_set is None:
         raise UsageError("There is nothing to change; see `relay identity set --help`.")
     with open_site(config).catalog() as catalog:
-        changed = catalog.identities.change_tags(account, name, read_tags(tag), untag or [])
+        kept = catalog.identities.require(account, name).identity.name
+        if configuration_set is not None:
+            catalog.configuration_sets.set_default(account, kept, configuration_set)
+        changed = catalog.identities.change_tags(account, kept, read_tags(tag), untag or [])
     if as_json:
         write_json(details_object(changed))
     else:

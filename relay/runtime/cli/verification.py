@@ -38,7 +38,9 @@ def send(
     mail_custom(open_site(config), account, address, template, as_json=as_json)
 
 
-def create_address(site: "Site", account: str, address: str, tags: "Mapping[str, str]", *, as_json: bool) -> None:
+def create_address(
+    site: "Site", account: str, address: str, tags: "Mapping[str, str]", configuration_set: str, *, as_json: bool
+) -> None:
     """Add an address identity and mail its link."""
     from relay.policy.tags import require_tags  # noqa: PLC0415
     from relay.runtime.settings import own_names  # noqa: PLC0415
@@ -48,6 +50,8 @@ def create_address(site: "Site", account: str, address: str, tags: "Mapping[str,
         name = catalog.verifications.create(
             account, address, _Request(site, account), own_names=own_names(site.config)
         )
+        if configuration_set:
+            catalog.configuration_sets.set_default(account, name, configuration_set)
         made = catalog.identities.change_tags(account, name, tags)
     _told(site, f"{printable(name)} is created, not verified yet; a link is mailed there.", made, as_json=as_json)
 

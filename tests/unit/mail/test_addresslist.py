@@ -174,7 +174,7 @@ def test_bombs_cost_little(value):
     begun = time.process_time()
     parse_list(value)
     parse_from(value)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 @settings(max_examples=300, deadline=None)

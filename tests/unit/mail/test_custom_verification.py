@@ -185,4 +185,4 @@ def test_hostile_content_costs_no_more_than_its_size(content):
         pass
     else:
         made(content)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes

@@ -248,7 +248,7 @@ def test_hostile_reports_cost_little(hostile):
     begun = time.process_time()
     found = classify(hostile)
     assert len(found.recipients) <= 1000
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 @settings(max_examples=200, deadline=None)

@@ -194,7 +194,7 @@ def test_mime_version_is_added_to_an_encoded_message():
 def test_hostile_boundaries_cost_little(body):
     begun = time.process_time()
     run(TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n", body + b"\r\n" + b"\xfc" * 2000, Goal.SEVEN_BIT)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 PIECES = st.lists(

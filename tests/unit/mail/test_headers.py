@@ -119,7 +119,7 @@ def test_size_and_count_are_bounded():
 def test_hostile_sections_cost_little(head):
     begun = time.process_time()
     assert isinstance(parse_head(head + b"\r\n\r\n"), Refusal | list)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 @pytest.mark.req("HDR-002")

@@ -71,4 +71,4 @@ def test_unknown_encodings_and_lines_that_would_grow_stay():
 def test_hostile_html_takes_linear_time(html):
     begun = time.process_time()
     clean_html(html)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes

@@ -81,4 +81,4 @@ def test_hostile_values_take_linear_time(value):
     begun = time.process_time()
     media_type_fault(value)
     read_parameters(value)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes

@@ -193,7 +193,7 @@ def test_bombs_take_bounded_time(name):
     kind, body = BOMBS[name]
     begun = time.process_time()
     walk(kind, body)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 # --- large bodies ----------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_hostile_large_body_is_answered_in_time(tmp_path):
     begun = time.process_time()
     said = examine(request(tmp_path, kind, line * 20_000))
     assert said["text"] == "Missing start boundary"
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10  # linear; what is not takes minutes
 
 
 def test_plan_is_the_same_message_where_nothing_changes():

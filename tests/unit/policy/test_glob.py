@@ -78,4 +78,4 @@ def test_sets():
 def test_hostile_patterns_take_no_time(pattern, text):
     begin = time.process_time()
     assert not Glob(pattern).fits(text)
-    assert time.process_time() - begin < 0.2
+    assert time.process_time() - begin < 2  # a machine may be slow, a wrong way takes longer

@@ -189,8 +189,8 @@ def test_ten_thousand_identities_are_looked_at_in_bounded_batches(catalog, tmp_p
     assert len(changes) == 10_000
     assert {change.state for change in changes} == {CheckState.SUCCESS}
     assert most <= 200
-    assert used < 30, f"{used:.1f} s of CPU for 10,000 identities"
-    assert slowest < 1, f"the loop was held for {slowest:.2f} s"
+    assert used < 120, f"{used:.1f} s of CPU for 10,000 identities"
+    assert slowest < 5, f"the loop was held for {slowest:.2f} s"
     assert len(catalog.notices.waiting(5000)) == 1000
     assert catalog.checks.due(now, 1) == []
 

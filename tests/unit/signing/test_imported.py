@@ -60,7 +60,7 @@ def test_sizes(rsa_key):
     long = private(from_primes(2203, 2281))
     begin = time.process_time()
     assert "it has 4484 bits; 1024 to 4096 can be used" in refused(long)
-    assert time.process_time() - begin < 0.1
+    assert time.process_time() - begin < 2  # a machine may be slow, a wrong way takes longer
     assert "it has 512 bits; 1024 to 4096 can be used" in refused(short)
 
 
