@@ -68,12 +68,14 @@ class SendOptions:
 
     `mail_from_domain` is the domain of its return paths (MFROM-011), `configuration_set` the set it was sent with,
     `tls_required` that it may leave over TLS only (TLS-004), `pool` the pool of source addresses it leaves from.
+    `signing_account` is the account whose identity signs, where that is not the message's own (AUTHZ-019).
     """
 
     mail_from_domain: str = ""
     configuration_set: str = ""
     tls_required: bool = False
     pool: str = ""
+    signing_account: str = ""
 
 
 DEFAULT_OPTIONS = SendOptions()

@@ -3,101 +3,43 @@
 The checks run in the order of FLOW-022 and the first failure is the answer: account, syntax and size, recipients,
 configuration set, identities, sandbox, rate and quota. Suppressed recipients are accepted and never contacted, and so
 is everybody when the message has the EICAR test file in it (SIM-011). Recipients at the mailbox simulator count
-against the rate and not against the quota (QUOTA-003). Shaping and signing come last, so that nothing is signed that
-is refused. A submission crosses at most two waits: permits (limited accounts only) and the commit; one whose body is
-a file, also the search for the test file.
+against the rate and not against the quota (QUOTA-003). Signing comes last (`relay.pipeline.promise`), so that nothing
+is signed that is refused. A submission crosses at most two waits: permits (limited accounts only) and the commit; one
+whose body is a file, also the search for the test file.
 """
 
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from relay.errors import StorageError
-from relay.events import payload
 from relay.mail.attachments import ContentRules
-from relay.mail.compose import Shaped, ShapeRules, needs_helper, shape
+from relay.mail.compose import Shaped, needs_helper, shape
 from relay.mail.eicar import contains_eicar
-from relay.mail.headers import join_head
-from relay.model.account import Account, AccountState, Identity, MailFromFallback, SuppressionEntry
-from relay.model.configuration_set import ConfigurationSet, TlsPolicy
-from relay.model.content import BodyFile, Content
+from relay.model.account import Account, AccountState, Identity, MailFromFallback
+from relay.model.configuration_set import ConfigurationSet
+from relay.model.content import BodyFile
 from relay.model.delivery import DeliveryState
 from relay.model.ids import new_message_id
 from relay.model.message import (
-    DEFAULT_OPTIONS,
-    Delivery,
     Message,
-    NewEvent,
     NewMessage,
-    SendOptions,
     Submission,
 )
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.model.scan import Scan, ScanVerdict
+from relay.pipeline.promise import EICAR, AcceptRules, Answer, Promise, Request
 from relay.pipeline.senders import Caller, Sender, SenderCheck, caller_of
-from relay.policy.simulator import Scenario, is_simulator_address, scenario_of, simulated_recipients
-from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
-from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, SigningKey, Spool
+from relay.policy.simulator import Scenario, is_simulator_address, simulated_recipients
+from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, Spool
 from relay.schedule.bandwidth import LargeMail
-from relay.signing.dkim import sign
 
 MINUTE_MS = 60_000
-EICAR = "EICAR test file"
-RELAY_ACCOUNT = "000000000001"  # an identity of the host name there makes the relay's own signature
 
 CallLater = Callable[[float, Callable[[], None]], object]
-Answer = Callable[[Accepted | Refusal], None]
 # Answers with the submission to go on with, or a refusal, and with what removes the body that was made for it.
 Reencoded = Callable[[Submission | Refusal, Callable[[], None]], None]
 Reencode = Callable[[Submission, ContentRules, Reencoded], None]
 Examine = Callable[[BodyFile, Callable[[bool | Refusal], None]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptRules:
-    """What configuration says about accepting; replaced whole at reload."""
-
-    region: str
-    shape: ShapeRules
-    lifetime_ms: int
-    recipients_max: int
-    relay_signature: str  # auto, always, never
-    ed25519: bool
-    dkim_expire_s: int = 0  # how long signatures hold, 0: for ever
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A submission on its way; `message_id` and `now_ms` are fixed once, at the first check.
-
-    `configuration_set` is the one it is sent with, by name or as the default of its identity;
-    `simulated` are the positions of recipients at the mailbox simulator; `bad_content`: it is delivered to nobody.
-    """
-
-    submission: Submission
-    caller: Caller
-    recipients: tuple[str, ...]
-    shaped: Shaped
-    sender: Sender
-    configuration_set: ConfigurationSet | None
-    mail_from_domain: str
-    message_id: str
-    now_ms: int
-    begun: float
-    answer: Answer
-    simulated: tuple[int, ...]
-    bad_content: bool
-
-    @property
-    def counted(self) -> int:
-        """How many recipients count against the daily quota (QUOTA-003)."""
-        return len(self.recipients) - len(self.simulated)
-
-    @property
-    def account(self) -> Account:
-        """The account that sends, which quota, events and suppression list belong to (AUTHZ-018, AUTHZ-020)."""
-        return self.caller.account
 
 
 class Accept:
@@ -122,6 +64,7 @@ class Accept:
         self.rules = rules
         self._directory = directory
         self._senders = SenderCheck(directory)
+        self._promise = Promise(directory, spool.next_key)
         self._permits = permits
         self._spool = spool
         self._accepted = accepted
@@ -192,7 +135,7 @@ class Accept:
         begun: float,
         answer: Answer,
         bad_content: bool | None,  # noqa: FBT001
-    ) -> _Request | Refusal:
+    ) -> Request | Refusal:
         self._directory.refresh()
         caller = self._caller(submission)
         if isinstance(caller, Refusal):
@@ -214,7 +157,7 @@ class Accept:
         body = submission.content.body
         if bad_content is None and isinstance(body, bytes):
             bad_content = contains_eicar(submission.content.head, body)
-        return _Request(
+        return Request(
             submission,
             caller,
             recipients,
@@ -284,7 +227,7 @@ class Accept:
 
     # --- the promise ---------------------------------------------------------------------------------------------
 
-    def _permitted(self, request: _Request, lease: Lease | Refusal) -> None:
+    def _permitted(self, request: Request, lease: Lease | Refusal) -> None:
         if isinstance(lease, Refusal):
             self._metrics.count("relay_permits_total", _PERMIT_ANSWERS.get(lease.reason, "away"))
             self._refuse(request.submission, lease, request.answer)
@@ -292,7 +235,7 @@ class Accept:
         if lease.lease_id:
             self._metrics.count("relay_permits_total", "granted")
         try:
-            new = self._new_message(request)
+            new = self._promise.make(request, self.rules)
         except StorageError as error:
             self._log.error("the catalog cannot be read", error=str(error))
             self._permits.unused(lease)
@@ -300,7 +243,7 @@ class Accept:
             return
         self._spool.append(new, partial(self._committed, request, new, lease))
 
-    def _committed(self, request: _Request, new: NewMessage, lease: Lease, error: Exception | None) -> None:
+    def _committed(self, request: Request, new: NewMessage, lease: Lease, error: Exception | None) -> None:
         if error is not None:
             self._permits.unused(lease)
             self._log.error("message not written", message_id=request.message_id, error=str(error))
@@ -313,81 +256,6 @@ class Accept:
         self._tell(request, new)
         if request.bad_content:
             self._tell_bad_content(new.message)
-
-    def _new_message(self, request: _Request) -> NewMessage:
-        submission, shaped = request.submission, request.shaped
-        content = Content(self._signed_head(request), shaped.body)
-        message = Message(
-            key=self._spool.next_key(),
-            message_id=request.message_id,
-            account=request.account.account_id,
-            sender=request.sender.feedback_address,
-            accepted_ms=request.now_ms,
-            expires_ms=request.now_ms + (_lifetime_ms(request.configuration_set) or self.rules.lifetime_ms),
-            size_bytes=content.size_bytes,
-            smtputf8=submission.smtputf8,
-            eight_bit=shaped.facts.eight_bit,
-            mail_json=self._mail(request),
-            options=_options(request),
-        )
-        if request.bad_content:
-            deliveries, events = _rejected(message, request.recipients)
-        else:
-            deliveries, events = self._promised(message, request)
-        return NewMessage(message, content, deliveries, (_sent(message), *events), request.counted)
-
-    def _promised(self, message: Message, request: _Request) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
-        """Return what is to be delivered, and what is known of those who are not contacted."""
-        suppressed = suppressed_recipients(request.recipients, partial(self._suppressed, request))
-        silent = {one.index for one in suppressed}
-        listed = [index for index in request.simulated if index not in silent and _plays_listed(request, index)]
-        events = _suppressed_events(message, suppressed)
-        if listed:
-            recipients = [request.recipients[index] for index in listed]
-            events.append(_listed_event(message, listed[0], recipients))
-        return _deliveries(message, request.recipients, silent.union(listed)), events
-
-    def _suppressed(self, request: _Request, address: str) -> SuppressionEntry | None:
-        """Return the entry that stops an address: one whose reason counts for the configuration set (SUPP-019)."""
-        entry = self._directory.suppressed(request.account.account_id, address)
-        if entry is None or request.configuration_set is None:
-            return entry
-        counted = request.configuration_set.suppressed_reasons
-        return entry if counted is None or entry.reason in counted else None
-
-    def _signed_head(self, request: _Request) -> bytes:
-        """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
-        shaped, rules = request.shaped, self.rules
-        keys = self._signing_keys(request.sender.identity)
-        if not rules.ed25519:
-            keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
-        now_s = request.now_ms // 1000
-        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, now_s, expire_s=rules.dkim_expire_s)
-        return signatures + join_head(shaped.fields)
-
-    def _signing_keys(self, identity: Identity) -> Sequence[SigningKey]:
-        """Return the author's keys, and the relay's own by decision 7: where no identity signs, or always."""
-        rules, directory = self.rules, self._directory
-        keys = directory.signing_keys(identity.account, identity.dkim_domain) if identity.dkim_domain else ()
-        if rules.relay_signature == "never" or (keys and rules.relay_signature == "auto"):
-            return keys
-        own = directory.signing_keys(RELAY_ACCOUNT, rules.shape.hostname)
-        return [*keys, *(key for key in own if key.domain not in {one.domain for one in keys})]
-
-    def _mail(self, request: _Request) -> bytes:
-        submission, shaped, account = request.submission, request.shaped, request.account.account_id
-        return payload.mail(
-            shaped,
-            timestamp_ms=request.now_ms,
-            message_id=request.message_id,
-            source=submission.sender,
-            source_arn=request.sender.arn,
-            account=account,
-            destination=request.recipients,
-            source_ip=submission.source_address,
-            caller=request.caller.user or submission.principal or account,
-            configuration_set=request.configuration_set.name if request.configuration_set else "",
-        )
 
     # --- log and metrics -----------------------------------------------------------------------------------------
 
@@ -406,7 +274,7 @@ class Accept:
         self._metrics.count("relay_messages_refused_total", refusal.reason.label)
         answer(refusal)
 
-    def _tell(self, request: _Request, new: NewMessage) -> None:
+    def _tell(self, request: Request, new: NewMessage) -> None:
         metrics, message = self._metrics, new.message
         metrics.count("relay_messages_accepted_total", request.submission.protocol.value)
         metrics.count("relay_messages_accepted_bytes_total", amount=message.size_bytes)
@@ -451,84 +319,8 @@ def _mail_from_domain(identity: Identity) -> str | Refusal:
     return ""
 
 
-def _lifetime_ms(configuration_set: ConfigurationSet | None) -> int:
-    """Return how long a configuration set lets its mail be tried, 0 where it does not say."""
-    return configuration_set.max_delivery_seconds * 1000 if configuration_set else 0
-
-
-def _options(request: _Request) -> SendOptions:
-    """Return how a message is sent: from which domain, and as its configuration set says."""
-    chosen = request.configuration_set
-    if chosen is None:
-        return SendOptions(mail_from_domain=request.mail_from_domain) if request.mail_from_domain else DEFAULT_OPTIONS
-    return SendOptions(
-        mail_from_domain=request.mail_from_domain,
-        configuration_set=chosen.name,
-        tls_required=chosen.tls_policy is TlsPolicy.REQUIRE,
-        pool=chosen.sending_pool,
-    )
-
-
 def _answer_or_discard(answer: Answer, discard: Callable[[], None], outcome: Accepted | Refusal) -> None:
     """Pass an answer on; the door removes the body it took in, nobody but us the one made of it."""
     if isinstance(outcome, Refusal):
         discard()
     answer(outcome)
-
-
-def _plain(shaped: Shaped) -> bool:
-    """Say whether a single author is all that the header names as a sender."""
-    return len(shaped.authors) == 1 and shaped.sender is None and shaped.return_path is None
-
-
-def _deliveries(message: Message, recipients: Sequence[str], silent: AbstractSet[int]) -> tuple[Delivery, ...]:
-    return tuple(
-        Delivery(
-            message,
-            index,
-            recipient,
-            state=DeliveryState.SUPPRESSED if index in silent else DeliveryState.QUEUED,
-            next_ms=message.accepted_ms,
-        )
-        for index, recipient in enumerate(recipients)
-    )
-
-
-def _rejected(message: Message, recipients: Sequence[str]) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
-    """Return deliveries that are made to nobody, and the one event that says so (FLOW-006, SIM-011)."""
-    reply = f"Bad content: {EICAR}"
-    state = DeliveryState.REJECTED
-    deliveries = [
-        Delivery(message, index, recipient, state=state, last_reply=reply)
-        for index, recipient in enumerate(recipients)
-    ]
-    return deliveries, [
-        NewEvent(f"{message.message_id}/Reject", "Reject", message.message_id, payload.reject(message.mail_json))
-    ]
-
-
-def _sent(message: Message) -> NewEvent:
-    message_id = message.message_id
-    return NewEvent(f"{message_id}/Send", "Send", message_id, payload.send(message.mail_json))
-
-
-def _suppressed_events(message: Message, suppressed: Sequence[SuppressedRecipient]) -> list[NewEvent]:
-    events = []
-    for one in suppressed:
-        event_id = f"{message.message_id}/{one.index}/{one.event}/suppressed"
-        body = payload.suppressed(message.mail_json, one, timestamp_ms=message.accepted_ms, feedback_id=event_id)
-        events.append(NewEvent(event_id, one.event, message.message_id, body))
-    return events
-
-
-def _plays_listed(request: _Request, index: int) -> bool:
-    return scenario_of(request.recipients[index]) is Scenario.SUPPRESSION_LIST
-
-
-def _listed_event(message: Message, index: int, recipients: Sequence[str]) -> NewEvent:
-    """Return the one bounce of all recipients that play an entry of the relay's list (SIM-006, SIM-008)."""
-    event_id = f"{message.message_id}/{index}/Bounce/listed"
-    body = payload.suppressed_by_relay(
-        message.mail_json, recipients, timestamp_ms=message.accepted_ms, feedback_id=event_id
-    )
-    return NewEvent(event_id, "Bounce", message.message_id, body)

@@ -5,7 +5,7 @@ from relay.mail.encode import Unconvertible, downgrade, strip_own_signatures
 from relay.mail.headers import parse_head
 from relay.mail.scan import scan_body
 from relay.model.content import Content
-from relay.pipeline.accept import RELAY_ACCOUNT, AcceptRules
+from relay.pipeline.promise import RELAY_ACCOUNT, AcceptRules
 from relay.ports import Clock, Directory, SigningKey
 from relay.signing.dkim import sign
 

@@ -16,8 +16,8 @@ from relay.model.content import BodyFacts, Content
 from relay.model.message import NewMessage
 from relay.model.notice import Notice
 from relay.model.refusal import Refusal
-from relay.pipeline.accept import RELAY_ACCOUNT
 from relay.pipeline.internal import InternalMail
+from relay.pipeline.promise import RELAY_ACCOUNT
 from relay.ports import Clock, Directory, Done, Inbox, Log, Metrics, SigningKey
 from relay.signing.dkim import sign
 

@@ -16,9 +16,9 @@ from relay.model.check import CheckState, StateChange
 from relay.net.clamd import ClamdScanner
 from relay.net.resolver import ResolverSettings
 from relay.net.rspamd import RspamdScanner
-from relay.pipeline.accept import AcceptRules
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.notices import NoticeRules
+from relay.pipeline.promise import AcceptRules
 from relay.pipeline.receive import ReceiveRules
 from relay.pipeline.screen import Scanning
 from relay.policy.quota_rules import LowerRule, RaiseRule

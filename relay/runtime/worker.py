@@ -216,7 +216,8 @@ class WorkerBody:
 
     def _downgrade(self, content: Content, job: object) -> Content | None:
         assert isinstance(job, Job)
-        return self._downgrader.convert(content, job.delivery.message.account)
+        message = job.delivery.message
+        return self._downgrader.convert(content, message.options.signing_account or message.account)
 
     def _is_mail_from(self, domain: str) -> bool:
         try:

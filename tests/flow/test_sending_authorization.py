@@ -217,6 +217,26 @@ def test_the_delegates_own_subdomain_and_keys_do_not_sign_for_the_owner(allowed,
     assert own["mail"]["sourceArn"] == arn("sub.example.com", DELEGATE)
 
 
+@pytest.mark.req("AUTHZ-019", "MIME-008")
+def test_converted_for_an_old_receiver_the_owner_signs_again():
+    """L08: the receiver has no 8BITMIME; the delegate's account has no key of the domain."""
+    text = f"{source('example.com')}From: x@example.com\r\nSubject: x\r\n\r\n".encode() + "Grüße\r\n".encode()
+
+    def old(verb, line):
+        return "250-receiver\r\n250 PIPELINING" if verb == "EHLO" else None
+
+    with Receiver(answer=old) as receiver, Delegates(receiver.port) as product:
+        product.allow("example.com")
+        with product.session() as client:
+            client.mail("x@example.com", ["BODY=8BITMIME"])
+            client.rcpt("user@remote.example")
+            assert client.data(text)[0] == 250
+        receiver.wait(1)
+        data = receiver.messages[0][2]
+        assert data.isascii()
+        assert dkim.verify(data, dnsfunc=zone(product))
+
+
 @pytest.mark.req("AUTHZ-017", "SBX-002")
 @pytest.mark.parametrize("sandboxed", [OWNER, DELEGATE])
 def test_both_accounts_must_be_out_of_the_sandbox(allowed, sandboxed):

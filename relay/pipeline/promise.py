@@ -1,0 +1,237 @@
+"""Promise: what is committed for a request that every check let pass: message, deliveries and first events.
+
+Shaping is done; here the message is signed, last of all, and told as its first events say it. Suppressed recipients
+and those who play it (SIM-006) are recorded and never contacted; a message with the EICAR test file in it (SIM-011)
+is delivered to nobody. Nothing is written here.
+"""
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
+
+from relay.events import payload
+from relay.mail.compose import Shaped, ShapeRules
+from relay.mail.headers import join_head
+from relay.model.account import Account, Identity, SuppressionEntry
+from relay.model.configuration_set import ConfigurationSet, TlsPolicy
+from relay.model.content import Content
+from relay.model.delivery import DeliveryState
+from relay.model.message import DEFAULT_OPTIONS, Delivery, Message, NewEvent, NewMessage, SendOptions, Submission
+from relay.model.refusal import Accepted, Refusal
+from relay.pipeline.senders import Caller, Sender
+from relay.policy.simulator import Scenario, scenario_of
+from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
+from relay.ports import Directory, SigningKey
+from relay.signing.dkim import sign
+
+EICAR = "EICAR test file"
+RELAY_ACCOUNT = "000000000001"  # an identity of the host name there makes the relay's own signature
+
+Answer = Callable[[Accepted | Refusal], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRules:
+    """What configuration says about accepting; replaced whole at reload."""
+
+    region: str
+    shape: ShapeRules
+    lifetime_ms: int
+    recipients_max: int
+    relay_signature: str  # auto, always, never
+    ed25519: bool
+    dkim_expire_s: int = 0  # how long signatures hold, 0: for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A submission on its way; `message_id` and `now_ms` are fixed once, at the first check.
+
+    `configuration_set` is the one it is sent with, by name or as the default of its identity;
+    `simulated` are the positions of recipients at the mailbox simulator; `bad_content`: it is delivered to nobody.
+    """
+
+    submission: Submission
+    caller: Caller
+    recipients: tuple[str, ...]
+    shaped: Shaped
+    sender: Sender
+    configuration_set: ConfigurationSet | None
+    mail_from_domain: str
+    message_id: str
+    now_ms: int
+    begun: float
+    answer: Answer
+    simulated: tuple[int, ...]
+    bad_content: bool
+
+    @property
+    def counted(self) -> int:
+        """How many recipients count against the daily quota (QUOTA-003)."""
+        return len(self.recipients) - len(self.simulated)
+
+    @property
+    def account(self) -> Account:
+        """The account that sends, which quota, events and suppression list belong to (AUTHZ-018, AUTHZ-020)."""
+        return self.caller.account
+
+
+class Promise:
+    """Makes messages of requests, by the rules that hold now."""
+
+    def __init__(self, directory: Directory, next_key: Callable[[], int]) -> None:
+        self._directory = directory
+        self._next_key = next_key
+
+    def make(self, request: Request, rules: AcceptRules) -> NewMessage:
+        """Return what one transaction writes. Raise StorageError when catalog or keys cannot be read."""
+        submission, shaped = request.submission, request.shaped
+        content = Content(self._signed_head(request, rules), shaped.body)
+        message = Message(
+            key=self._next_key(),
+            message_id=request.message_id,
+            account=request.account.account_id,
+            sender=request.sender.feedback_address,
+            accepted_ms=request.now_ms,
+            expires_ms=request.now_ms + (_lifetime_ms(request.configuration_set) or rules.lifetime_ms),
+            size_bytes=content.size_bytes,
+            smtputf8=submission.smtputf8,
+            eight_bit=shaped.facts.eight_bit,
+            mail_json=_mail(request),
+            options=_options(request),
+        )
+        if request.bad_content:
+            deliveries, events = _rejected(message, request.recipients)
+        else:
+            deliveries, events = self._promised(message, request)
+        return NewMessage(message, content, deliveries, (_sent(message), *events), request.counted)
+
+    def _promised(self, message: Message, request: Request) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
+        """Return what is to be delivered, and what is known of those who are not contacted."""
+        suppressed = suppressed_recipients(request.recipients, partial(self._suppressed, request))
+        silent = {one.index for one in suppressed}
+        listed = [index for index in request.simulated if index not in silent and _plays_listed(request, index)]
+        events = _suppressed_events(message, suppressed)
+        if listed:
+            recipients = [request.recipients[index] for index in listed]
+            events.append(_listed_event(message, listed[0], recipients))
+        return _deliveries(message, request.recipients, silent.union(listed)), events
+
+    def _suppressed(self, request: Request, address: str) -> SuppressionEntry | None:
+        """Return the entry that stops an address: one whose reason counts for the configuration set (SUPP-019)."""
+        entry = self._directory.suppressed(request.account.account_id, address)
+        if entry is None or request.configuration_set is None:
+            return entry
+        counted = request.configuration_set.suppressed_reasons
+        return entry if counted is None or entry.reason in counted else None
+
+    def _signed_head(self, request: Request, rules: AcceptRules) -> bytes:
+        """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
+        shaped = request.shaped
+        keys = self._signing_keys(request.sender.identity, rules)
+        if not rules.ed25519:
+            keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
+        now_s = request.now_ms // 1000
+        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, now_s, expire_s=rules.dkim_expire_s)
+        return signatures + join_head(shaped.fields)
+
+    def _signing_keys(self, identity: Identity, rules: AcceptRules) -> Sequence[SigningKey]:
+        """Return the author's keys, and the relay's own by decision 7: where no identity signs, or always."""
+        directory = self._directory
+        keys = directory.signing_keys(identity.account, identity.dkim_domain) if identity.dkim_domain else ()
+        if rules.relay_signature == "never" or (keys and rules.relay_signature == "auto"):
+            return keys
+        own = directory.signing_keys(RELAY_ACCOUNT, rules.shape.hostname)
+        return [*keys, *(key for key in own if key.domain not in {one.domain for one in keys})]
+
+
+def _mail(request: Request) -> bytes:
+    submission, shaped, account = request.submission, request.shaped, request.account.account_id
+    return payload.mail(
+        shaped,
+        timestamp_ms=request.now_ms,
+        message_id=request.message_id,
+        source=submission.sender,
+        source_arn=request.sender.arn,
+        account=account,
+        destination=request.recipients,
+        source_ip=submission.source_address,
+        caller=request.caller.user or submission.principal or account,
+        configuration_set=request.configuration_set.name if request.configuration_set else "",
+    )
+
+
+def _lifetime_ms(configuration_set: ConfigurationSet | None) -> int:
+    """Return how long a configuration set lets its mail be tried, 0 where it does not say."""
+    return configuration_set.max_delivery_seconds * 1000 if configuration_set else 0
+
+
+def _options(request: Request) -> SendOptions:
+    """Return how a message is sent: from which domain, signed by whom, and as its configuration set says."""
+    chosen, owner = request.configuration_set, request.sender.identity.account
+    signing_account = "" if owner == request.account.account_id else owner
+    if chosen is None:
+        if not request.mail_from_domain and not signing_account:
+            return DEFAULT_OPTIONS
+        return SendOptions(request.mail_from_domain, signing_account=signing_account)
+    return SendOptions(
+        mail_from_domain=request.mail_from_domain,
+        configuration_set=chosen.name,
+        tls_required=chosen.tls_policy is TlsPolicy.REQUIRE,
+        pool=chosen.sending_pool,
+        signing_account=signing_account,
+    )
+
+
+def _deliveries(message: Message, recipients: Sequence[str], silent: AbstractSet[int]) -> tuple[Delivery, ...]:
+    return tuple(
+        Delivery(
+            message,
+            index,
+            recipient,
+            state=DeliveryState.SUPPRESSED if index in silent else DeliveryState.QUEUED,
+            next_ms=message.accepted_ms,
+        )
+        for index, recipient in enumerate(recipients)
+    )
+
+
+def _rejected(message: Message, recipients: Sequence[str]) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
+    """Return deliveries that are made to nobody, and the one event that says so (FLOW-006, SIM-011)."""
+    reply = f"Bad content: {EICAR}"
+    state = DeliveryState.REJECTED
+    deliveries = [
+        Delivery(message, index, recipient, state=state, last_reply=reply)
+        for index, recipient in enumerate(recipients)
+    ]
+    return deliveries, [
+        NewEvent(f"{message.message_id}/Reject", "Reject", message.message_id, payload.reject(message.mail_json))
+    ]
+
+
+def _sent(message: Message) -> NewEvent:
+    message_id = message.message_id
+    return NewEvent(f"{message_id}/Send", "Send", message_id, payload.send(message.mail_json))
+
+
+def _suppressed_events(message: Message, suppressed: Sequence[SuppressedRecipient]) -> list[NewEvent]:
+    events = []
+    for one in suppressed:
+        event_id = f"{message.message_id}/{one.index}/{one.event}/suppressed"
+        body = payload.suppressed(message.mail_json, one, timestamp_ms=message.accepted_ms, feedback_id=event_id)
+        events.append(NewEvent(event_id, one.event, message.message_id, body))
+    return events
+
+
+def _plays_listed(request: Request, index: int) -> bool:
+    return scenario_of(request.recipients[index]) is Scenario.SUPPRESSION_LIST
+
+
+def _listed_event(message: Message, index: int, recipients: Sequence[str]) -> NewEvent:
+    """Return the one bounce of all recipients that play an entry of the relay's list (SIM-006, SIM-008)."""
+    event_id = f"{message.message_id}/{index}/Bounce/listed"
+    body = payload.suppressed_by_relay(
+        message.mail_json, recipients, timestamp_ms=message.accepted_ms, feedback_id=event_id
+    )
+    return NewEvent(event_id, "Bounce", message.message_id, body)
