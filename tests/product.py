@@ -288,7 +288,7 @@ class Product:
     def events(self, kind=None):
         """Return the published events."""
         path = self.data_dir / "events.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        *lines, _ = path.read_text().split("\n") if path.exists() else [""]  # the last line may be half written
         found = [json.loads(line) for line in lines]
         return [event for event in found if kind in (None, event["eventType"])]
 

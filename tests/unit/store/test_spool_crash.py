@@ -103,11 +103,20 @@ def test_a_body_file_and_its_directory_are_synced_before_the_row(tmp_path):
     accepted = next(n for n, line in enumerate(lines) if "write(1<" in line and "accepted" in line)
     renamed = next(n for n, line in enumerate(lines) if "rename(" in line and f"bodies/{first:012x}" in line)
     synced = [n for n, line in enumerate(lines) if "fsync(" in line and "/incoming/" in line]
-    directory = [n for n, line in enumerate(lines) if "fsync(" in line and line.split("<")[-1].startswith("/")]
     assert synced
     assert synced[0] < renamed
-    in_bodies = [n for n in directory if "/bodies>" in lines[n] and renamed < n < accepted]
-    assert in_bodies
+    in_bodies = [n for n, line in enumerate(lines) if re.search(r"fsync\(\d+<[^>]*/bodies>", line)]
+    assert [n for n in in_bodies if renamed < n and ended_at(lines, n) < accepted]
+
+
+def ended_at(lines, begun):
+    """Return the line where a call returned, which is a later one when another thread's call came in between."""
+    if "<unfinished" not in lines[begun]:
+        return begun
+    thread = lines[begun].split()[0]
+    return next(
+        n for n in range(begun + 1, len(lines)) if lines[n].startswith(f"{thread} ") and "resumed>" in lines[n]
+    )
 
 
 @pytest.mark.skipif(not traceable(), reason="needs strace and the right to use it")
