@@ -6,6 +6,7 @@ Ports are given out by the kernel; nothing outside loopback is reached; everythi
 import asyncio
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -33,13 +34,30 @@ RELAY = [sys.executable, "-m", "relay"]
 READY_SECONDS = 60
 
 
+PORTS_EACH = 2000
+
+
+def _ports_of_this_process():
+    """Yield the ports of this test process in turn: below those that the kernel gives to outgoing connections."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10
+    first = 11_000 + number * PORTS_EACH
+    begin = os.getpid() % PORTS_EACH
+    return itertools.cycle([first + (begin + n) % PORTS_EACH for n in range(PORTS_EACH)])
+
+
+_PORTS = _ports_of_this_process()
+
+
 def free_ports(count):
-    """Return ports that were free a moment ago, each different."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    """Return free ports, each different, that no other test process and no client of anybody takes meanwhile."""
+    found = []
+    for port in itertools.islice(_PORTS, PORTS_EACH):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
 
 
 def eventually(check, timeout_seconds=30, what="the condition"):
