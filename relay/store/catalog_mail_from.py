@@ -58,11 +58,6 @@ class MailFroms:
             self._tables.run("set_mail_from", {"account": account, "name": kept, "domain": "", "fallback": fallback})
             self._tables.run("delete_check", {"account": account, "identity": kept, "aspect": str(Aspect.MAIL_FROM)})
 
-    def fallback(self, account: str, name: str) -> MailFromFallback:
-        """Return what happens while the domain of an identity is not usable."""
-        row = self._tables.row("get_mail_from", {"account": account, "name": self._require(account, name)})
-        return MailFromFallback(row[1]) if row else MailFromFallback.USE_DEFAULT_VALUE
-
     def _require(self, account: str, name: str) -> str:
         kept, _ = canonical_name(name)
         if self._tables.row("get_identity", {"account": account, "name": kept}) is None:

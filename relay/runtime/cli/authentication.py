@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.errors import EX_TEMPFAIL, TemporaryError, UsageError
+from relay.model.dkim import DnsRecord
+from relay.runtime.cli.identity import all_identities, zone_line
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import note, printable, working, write_fields, write_json, write_json_lines
 
@@ -56,7 +58,7 @@ def check(
         if first.record is None:
             name, value = sample_record(first.from_domain, site.config.contact)
             note("There is no DMARC record. One to begin with:")
-            typer.echo(f'{name}. IN TXT "{value}"')
+            typer.echo(zone_line(DnsRecord(name, "TXT", value)))
     if not all(one.dmarc.passes for one in found.values()):
         raise typer.Exit(EX_TEMPFAIL)
 
@@ -78,7 +80,7 @@ def spf(
     if as_json:
         write_json({"name": name, "type": "TXT", "value": value, "remarks": remarks})
         return
-    typer.echo(f'{name}. IN TXT "{value}"')
+    typer.echo(zone_line(DnsRecord(name, "TXT", value)))
     for remark in remarks:
         note(remark)
 
@@ -131,8 +133,6 @@ def outlook_of(site: "Site", account: str, name: str) -> "SenderOutlook | None":
 
 def _outlooks(site: "Site", account: str, domain: str) -> "Iterator[tuple[str, SenderOutlook]]":
     """Yield the identities that are the domain or addresses of it, each with its outlook; else what covers it."""
-    from relay.runtime.cli.identity import all_identities  # noqa: PLC0415
-
     wanted = domain.lower()
     with site.catalog() as catalog:
         names = [one.name for one in all_identities(catalog, account)]
