@@ -175,6 +175,7 @@ def test_reports_go_to_the_return_path_of_delegated_mail(allowed, receiver):
 
 @pytest.mark.req("AUTHZ-018")
 def test_the_delegates_quota_ends_it(allowed):
+    assert allowed.submit("sender@example.com", source("example.com")).startswith("250")
     with allowed.catalog() as catalog:
         catalog.accounts.set_quota(DELEGATE, daily_quota=1, send_rate=-1)
     try:
