@@ -104,7 +104,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message for one recipient. `key` is `message.key << 16 | index`; `attempts` counts finished attempts."""
+    """A message for one recipient. `key` is `message.key << 16 | index`; `attempts` counts finished attempts.
+
+    `source` is our address that the last attempt came from, "" before there was one (a retry keeps it).
+    """
 
     message: Message
     index: int
@@ -114,6 +117,7 @@ class Delivery:
     next_ms: int = 0
     last_reply: str = ""
     crashes: int = 0
+    source: str = ""
 
     @property
     def key(self) -> int:
@@ -157,6 +161,7 @@ class Settlement:
 
     `attempt` is the JSON record of the attempt, or None when none was made. `messages` are reports to be sent,
     accepted in the same transaction. With `dedupe_key`, a second settlement of the same key changes nothing.
+    `source` is our address that the attempt came from; "" leaves what was noted before.
     """
 
     delivery: Delivery
@@ -168,3 +173,4 @@ class Settlement:
     events: Sequence[NewEvent] = ()
     messages: Sequence[NewMessage] = field(default=())
     dedupe_key: str = ""
+    source: str = ""

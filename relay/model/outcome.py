@@ -28,6 +28,7 @@ class Stage(StrEnum):
     DATA = "data"
     FINAL_DOT = "final dot"
     SCAN = "scan"
+    SHAPING = "shaping"  # no attempt was made: our own limits put it off
     LOCAL = "local"
 
 
@@ -38,6 +39,8 @@ class Outcome:
     `code` is the SMTP reply code, 0 where no remote replied; `enhanced` is "5.1.1" or "" when none was given;
     `text` is the reply or our own sentence, one line, at most 1,000 characters, printable. `local` is true when the
     verdict is ours (DNS, policy, time-out) and not the remote's. Times are milliseconds since 1970.
+    `not_before_ms` is when it may be tried again at the earliest, 0 where the schedule of retries decides alone; with
+    stage `SHAPING` no attempt was made.
     """
 
     verdict: Verdict
@@ -53,6 +56,7 @@ class Outcome:
     started_ms: int = 0
     finished_ms: int = 0
     nxdomain: bool = False
+    not_before_ms: int = 0
 
     @property
     def reply(self) -> str:

@@ -11,12 +11,17 @@ disk and are not answered. NXDOMAIN is a temporary outcome with `nxdomain` set; 
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
+from relay.pipeline.departure import Deferral, Gate, PlainGate, PlainShapes, PlainSources, Shapes, Sources, family
+from relay.pipeline.destination import Destination
 from relay.pipeline.site import Site
 from relay.pipeline.site_memory import HostMemory
 from relay.pipeline.site_session import Item, Session, Target
@@ -39,7 +44,7 @@ from relay.smtp.client_answer import Answer, local_failure, local_refusal
 
 _DOMAINS_MAX = 20_000
 _SITES_KEPT = 5_000
-_TLS_ONLY = " over TLS only"
+_SiteKey = tuple[str, str, bool]  # hosts, source address, TLS only
 
 
 class OutboundDelivery:
@@ -57,8 +62,15 @@ class OutboundDelivery:
         clock: Clock,
         log: Log,
         metrics: Metrics,
+        sources: Sources | None = None,
+        shapes: Shapes | None = None,
+        gate: Gate | None = None,
         shuffle: mx.Shuffle = random.shuffle,
     ) -> None:
+        self._given_sources = sources
+        self._given_shapes = shapes
+        self._gate = gate or PlainGate()
+        self._gate.join(self._recalled)
         self._resolver = resolver
         self._connector = connector
         self._judge = judge
@@ -69,10 +81,11 @@ class OutboundDelivery:
         self._memory = HostMemory()
         self._items: dict[int, Item] = {}  # not started
         self._active = 0
-        self._sites: dict[str, Site] = {}
+        self._destinations: dict[str, Destination] = {}
+        self._sites: dict[_SiteKey, Site] = {}
         self._sweep_at = _SITES_KEPT
         self._connected: set[Site] = set()
-        self._by_domain: dict[str, tuple[MailHosts, Site]] = {}
+        self._by_domain: dict[str, tuple[MailHosts, Destination]] = {}
         self._lookups: dict[str, list[Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
@@ -88,6 +101,8 @@ class OutboundDelivery:
         self._resolver = resolver or self._resolver
         self.settings = settings
         self._routes = RouteTable(settings.routes)
+        self._sources = self._given_sources or PlainSources(settings.source_addresses)
+        self._shapes = self._given_shapes or PlainShapes(settings.shape)
         self._context = WalkContext(
             settings,
             self._resolver,
@@ -99,10 +114,17 @@ class OutboundDelivery:
             self._shuffle,
             self._spawn,
         )
-        self._by_domain.clear()
+        self.reshape()
         for site in list(self._connected):
             site.quit_idle()
         self._sweep()
+
+    def reshape(self) -> None:
+        """Ask anew how destinations may be used: the rules changed."""
+        self._by_domain.clear()
+        self._destinations.clear()
+        for site in self._sites.values():
+            site.shape = self._shapes.shape(site.name, site.hosts)
 
     # --- Outbound ---
 
@@ -115,13 +137,13 @@ class OutboundDelivery:
         domain = job.delivery.domain
         route = self._routes.find(domain)
         if route is not None:
-            self._route_site(route, item).add(item)
+            self._depart(self._by_route(route), item)
             return
         hosts = self._resolver.known_mail_hosts(domain)
         if hosts is not None:
-            known = self._by_domain.get(domain + _suffix(item))
+            known = self._by_domain.get(domain)
             if known is not None and known[0] is hosts:
-                known[1].add(item)
+                self._depart(known[1], item)
                 return
             if not (hosts.nxdomain and job.delivery.attempts):  # a second look goes past the cache
                 self._resolved(domain, hosts, [item])
@@ -139,6 +161,7 @@ class OutboundDelivery:
         if item is None:
             return False
         item.waiting = False
+        self._unused(item)
         return True
 
     async def drain(self, timeout_seconds: float) -> None:
@@ -146,6 +169,7 @@ class OutboundDelivery:
         self.draining = True
         for item in self._items.values():
             item.waiting = False
+            self._unused(item)
         self._items.clear()
         for site in list(self._connected):
             site.quit_idle()
@@ -166,30 +190,65 @@ class OutboundDelivery:
 
     # --- routing ---
 
-    def _route_site(self, route: Route, item: Item) -> Site:
+    def _by_route(self, route: Route) -> Destination:
         name = f"route {route.host}:{route.port} {route.username} {route.tls.value} {route.several_recipients}"
-        return self._site(name, (MailHost(0, route.host),), route, item)
+        return self._destination(name, (MailHost(0, route.host),), route)
 
-    def _site(self, name: str, hosts: tuple[MailHost, ...], route: Route | None, item: Item) -> Site:
-        """Return the site of some hosts: one for deliveries that may leave over TLS only, another for the rest."""
-        suffix = _suffix(item)
-        name += suffix
-        site = self._sites.get(name)
+    def _destination(self, name: str, hosts: Sequence[MailHost], route: Route | None) -> Destination:
+        """Return what is known of some hosts together."""
+        found = self._destinations.get(name)
+        if found is None or found.route is not route:
+            if len(self._destinations) >= _DOMAINS_MAX:
+                self._destinations.clear()
+            found = self._destinations[name] = Destination(name, hosts, route, self._shapes.shape(name, hosts))
+        found.hosts = hosts
+        return found
+
+    def _depart(self, destination: Destination, item: Item) -> None:
+        """Let the source address be chosen, which takes no time as a rule."""
+        item.destination = destination
+        families = destination.families(self._clock.monotonic())
+        delivery, provider = item.job.delivery, destination.shape.provider
+        self._sources.choose(delivery, destination.name, provider, families, partial(self._chosen, destination, item))
+
+    def _chosen(self, destination: Destination, item: Item, choice: Source | Deferral | Answer) -> None:
+        if isinstance(choice, Source):
+            item.source = choice
+            if item.waiting:
+                self._site(destination, choice, item).add(item)
+            else:
+                self._unused(item)
+        elif item.waiting:
+            self.started(item)
+            asyncio.get_running_loop().call_soon(self._report_choice, item, choice)
+
+    def _unused(self, item: Item) -> None:
+        """Give back the choice of an address that was not used."""
+        source, item.source = item.source, None
+        if source is not None and item.destination is not None:
+            self._sources.settled(item.job.delivery, item.destination.shape.provider, source, None)
+
+    def _site(self, destination: Destination, source: Source, item: Item) -> Site:
+        """Return the lane of hosts and a source; deliveries that may leave over TLS only have one of their own."""
+        tls_required = item.job.delivery.message.options.tls_required
+        key = (destination.name, source.address, tls_required)
+        site = self._sites.get(key)
         if site is None:
             if len(self._sites) >= self._sweep_at:
                 self._sweep()
-            site = self._sites[name] = Site(name, hosts, route, self, tls_required=bool(suffix))
-        site.hosts = hosts
-        site.route = route
+            site = self._sites[key] = Site(destination, source, self, tls_required=tls_required)
+        site.source = source
+        site.hosts = destination.hosts
+        site.route = destination.route
         return site
 
     def _sweep(self) -> None:
-        """Forget sites without work, and the domains that lead to them."""
-        self._sites = {name: site for name, site in self._sites.items() if not site.unused}
+        """Forget sites without work, and what is known of destinations that none of the rest goes to."""
+        self._sites = {key: site for key, site in self._sites.items() if not site.unused}
         self._sweep_at = max(_SITES_KEPT, 2 * len(self._sites))
-        self._by_domain = {
-            domain: known for domain, known in self._by_domain.items() if self._sites.get(known[1].name) is known[1]
-        }
+        used = {name for name, _, _ in self._sites}
+        self._destinations = {name: one for name, one in self._destinations.items() if name in used}
+        self._by_domain = {domain: known for domain, known in self._by_domain.items() if known[1].name in used}
 
     def _look_up(self, item: Item, domain: str, *, refresh: bool) -> None:
         never = unroutable(domain)
@@ -198,7 +257,7 @@ class OutboundDelivery:
             return
         literal = literal_address(domain)
         if literal:
-            self._site(f"[{literal}]", (MailHost(0, literal),), None, item).add(item)
+            self._depart(self._destination(f"[{literal}]", (MailHost(0, literal),), None), item)
             return
         waiting = self._lookups.get(domain)
         if waiting is not None:
@@ -228,11 +287,11 @@ class OutboundDelivery:
         name = mx.site_name(usable)
         if len(self._by_domain) >= _DOMAINS_MAX:
             self._by_domain.clear()
+        destination = self._destination(name, usable, None)
+        self._by_domain[domain] = (hosts, destination)
         for item in items:
             if item.waiting:
-                site = self._site(name, usable, None, item)
-                self._by_domain[domain + _suffix(item)] = (hosts, site)
-                site.add(item)
+                self._depart(destination, item)
 
     def _never(self, hosts: MailHosts, usable: tuple[MailHost, ...], domain: str) -> Answer | None:
         """Return what a DNS answer without a usable host means."""
@@ -268,6 +327,8 @@ class OutboundDelivery:
             any(other.release_idle() for other in list(self._connected) if other is not site)
             if self._connections >= self.settings.connections_max:
                 return False
+        if not self._gate.connect(site.lane, site.shape, site.wake):
+            return False
         self._connections += 1
         self._connected.add(site)
         self._metrics.gauge("relay_connections_out_open", self._connections)
@@ -277,7 +338,7 @@ class OutboundDelivery:
 
     def connection_closed(self, site: Site) -> None:
         """Count a connection less; the next site in line may have it."""
-        del site
+        self._gate.disconnect(site.lane)
         self._connections -= 1
         self._metrics.gauge("relay_connections_out_open", self._connections)
         if self._hungry and not self.draining:
@@ -286,6 +347,25 @@ class OutboundDelivery:
     def _feed(self) -> None:
         if self._hungry and self._connections < self.settings.connections_max:
             self._hungry.popleft().pump()
+
+    def may_send(self, site: Site) -> bool:
+        """Take the right to send a message more on a lane; when not, the site is woken when it may."""
+        return self._gate.message(site.lane, site.shape, site.wake)
+
+    def elsewhere(self, site: Site, items: list[Item]) -> None:
+        """Choose another source: the hosts have no address of the family of this one."""
+        destination = self._destinations.get(site.name)
+        if destination is not None:
+            destination.without(family(site.source.address), self._clock.monotonic())
+        for item in items:
+            self._unused(item)
+            self._depart(destination or self._destination(site.name, site.hosts, site.route), item)
+
+    def _recalled(self, lane: Lane) -> None:
+        """Give back a connection of a lane for which somebody else waits."""
+        for site in list(self._connected):
+            if site.lane == lane and site.recall():
+                return
 
     def started(self, item: Item) -> None:
         """Note that a delivery is under way."""
@@ -333,7 +413,22 @@ class OutboundDelivery:
         if self._drained is not None and not self._active:
             self._drained.set()
 
+    def _report_choice(self, item: Item, choice: Deferral | Answer) -> None:
+        self._active -= 1
+        if isinstance(choice, Answer):
+            outcome = self._sessionless(item, choice, None)
+        else:
+            answer = local_failure(Stage.SHAPING, "4.7.0", choice.text)
+            outcome = replace(self._sessionless(item, answer, None), not_before_ms=choice.not_before_ms)
+        self._emit(item, outcome, _nothing)
+        if self._drained is not None and not self._active:
+            self._drained.set()
+
     def _emit(self, item: Item, outcome: Outcome, release: Release) -> None:
+        source, destination = item.source, item.destination
+        if source is not None and destination is not None:
+            item.source = None
+            self._sources.settled(item.job.delivery, destination.shape.provider, source, outcome)
         try:
             self.on_outcome(item.job, outcome, release)
         except Exception as error:  # noqa: BLE001 - a fault of the reporter must not take the connection with it
@@ -351,6 +446,7 @@ class OutboundDelivery:
             local=answer.local,
             remote_host=target.host if target else "",
             remote_address=target.address if target else "",
+            source_address=item.source.address if item.source else "",
             started_ms=item.started_ms or now_ms,
             finished_ms=now_ms,
             nxdomain=nxdomain,
@@ -387,11 +483,6 @@ class OutboundDelivery:
     def waiting(self) -> list[Delivery]:
         """Return the deliveries that have not started."""
         return [item.job.delivery for item in self._items.values()]
-
-
-def _suffix(item: Item) -> str:
-    """Return what tells the site of a delivery that may leave over TLS only from that of others (TLS-004)."""
-    return _TLS_ONLY if item.job.delivery.message.options.tls_required else ""
 
 
 def _nothing() -> None:

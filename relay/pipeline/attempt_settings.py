@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from relay.schedule.route import Route, TlsMode
+from relay.schedule.shaping import Shape
 from relay.smtp.client import Timeouts
 from relay.smtp.client_envelope import Downgrade
 
@@ -35,3 +36,12 @@ class OutboundSettings:
     prefer_ipv6: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
     downgrade: Downgrade | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The limits of every destination for which no rule says anything else."""
+        return Shape(
+            connections=self.connections_per_site,
+            connections_start=self.connections_per_site_start,
+            messages_per_connection=self.messages_per_connection,
+        )

@@ -15,7 +15,7 @@ from relay.events import payload
 from relay.mail.replies import Bounce, bounce_of, delay_type_of
 from relay.model.delivery import DeliveryState, Step, after
 from relay.model.message import Delivery, NewEvent, NewMessage, Settlement
-from relay.model.outcome import Outcome
+from relay.model.outcome import Outcome, Stage
 from relay.ports import Clock, Job, Log, Metrics, Release, Spool
 from relay.schedule.retry import Decision, RetryPolicy, as_told, decide
 
@@ -77,17 +77,18 @@ class Report:
             expired = decision.step is Step.EXPIRED
             events = self._bounced(delivery, outcome, bounce_of(outcome, expired=expired))
             messages = self._reports(job, outcome, expired)
-        elif state is DeliveryState.QUEUED:
+        elif state is DeliveryState.QUEUED and (decision.counts or decision.reply != delivery.last_reply):
             events = self._delayed(delivery, outcome)
         settlement = Settlement(
             delivery=delivery,
             state=state,
-            attempts=delivery.attempts + 1,
+            attempts=delivery.attempts + decision.counts,
             next_ms=decision.next_ms,
             last_reply=decision.reply,
-            attempt=attempt_record(delivery, outcome, decision),
+            attempt=attempt_record(delivery, outcome, decision) if decision.counts else None,
             events=events,
             messages=messages,
+            source=outcome.source_address,
         )
         self._tell(delivery, outcome, decision, state)
         self._settle(settlement, release)
@@ -134,7 +135,9 @@ class Report:
             reporting_mta=outcome.remote_address,
             outgoing_ip=outcome.source_address,
         )
-        return _event(delivery, "DeliveryDelay", body)
+        return _event(
+            delivery, "DeliveryDelay", body, again=outcome.finished_ms if outcome.stage is Stage.SHAPING else 0
+        )
 
     def _bounced(self, delivery: Delivery, outcome: Outcome, bounce: Bounce) -> tuple[NewEvent, ...]:
         message = delivery.message
@@ -194,9 +197,11 @@ def delivered_event(delivery: Delivery, outcome: Outcome, hostname: str) -> tupl
     return _event(delivery, "Delivery", body)
 
 
-def _event(delivery: Delivery, kind: str, body: bytes) -> tuple[NewEvent, ...]:
+def _event(delivery: Delivery, kind: str, body: bytes, *, again: int = 0) -> tuple[NewEvent, ...]:
+    """Return an event; `again` tells those apart that come without an attempt between them."""
     message_id = delivery.message.message_id
-    return (NewEvent(f"{message_id}/{delivery.index}/{kind}/{delivery.attempts}", kind, message_id, body),)
+    event_id = f"{message_id}/{delivery.index}/{kind}/{delivery.attempts}"
+    return (NewEvent(f"{event_id}/{again}" if again else event_id, kind, message_id, body),)
 
 
 def recipient_status(delivery: Delivery, outcome: Outcome) -> payload.RecipientStatus:

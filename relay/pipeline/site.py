@@ -1,5 +1,8 @@
 """A site: one set of mail exchangers, the deliveries that wait for it, and its connections.
 
+A site is a lane: it leaves from one source address, and its connections and messages are counted over all workers
+under its `Lane` (`relay.pipeline.departure.Gate`).
+
 Deliveries that may leave over TLS only have a site of their own beside the one of the same hosts, so that no
 connection in clear is ever theirs (TLS-004).
 
@@ -10,12 +13,15 @@ and for a moment later ones get it too, so that a dead site empties quickly. Fir
 to one (`relay.schedule.lanes`).
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from relay.model.lane import Lane, Source
 from relay.model.outcome import Verdict
 from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
+from relay.pipeline.destination import Destination
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
@@ -55,6 +61,14 @@ class SiteOwner(Protocol):
         """Give a connection back."""
         ...
 
+    def may_send(self, site: "Site") -> bool:
+        """Say whether a message more may be sent; when not, `wake` is called when one may."""
+        ...
+
+    def elsewhere(self, site: "Site", items: list[Item]) -> None:
+        """Let deliveries leave from an address of another family."""
+        ...
+
     def report(self, item: Item, answer: Answer, session: Session) -> None:
         """Turn an answer into the outcome of a delivery."""
         ...
@@ -81,23 +95,26 @@ class Site:
 
     def __init__(
         self,
-        name: str,
-        hosts: Sequence[MailHost],
-        route: Route | None,
+        destination: Destination,
+        source: Source,
         owner: SiteOwner,
         *,
         tls_required: bool = False,
     ) -> None:
-        self.name = name
-        self.hosts = hosts
-        self.route = route
+        self.name = destination.name
+        self.hosts: Sequence[MailHost] = destination.hosts
+        self.route: Route | None = destination.route
+        self.shape = destination.shape
+        self.source = source
+        self.lane = Lane(source.address, destination.shape.provider or destination.name)
         self.tls_required = tls_required
         self.queue: Lanes[Item] = Lanes()
         self.sessions: set[Session] = set()
         self._owner = owner
         self._idle: list[Session] = []
         self._walks: set[Walk] = set()
-        self._limit = min(owner.settings.connections_per_site_start, owner.settings.connections_per_site)
+        self._limit = min(self.shape.connections_start, self.shape.connections)
+        self._recalls = 0
         self._refused_until = 0.0
         self._dead_until = 0.0
         self._dead_answer: Answer | None = None
@@ -154,6 +171,19 @@ class Site:
         self._walks.add(walk)
         walk.start()
 
+    def wake(self) -> None:
+        """Go on: the lane has room again. Never from inside a call of ours."""
+        asyncio.get_running_loop().call_soon(self.pump)
+
+    def recall(self) -> bool:
+        """Give a connection back, an idle one at once, else one after its message; False when there is none."""
+        if self.release_idle():
+            return True
+        if self._recalls >= len(self.sessions):
+            return False
+        self._recalls += 1
+        return True
+
     def release_idle(self) -> bool:
         """Close an idle connection, if there is one, to make room for another site."""
         while self._idle:
@@ -187,11 +217,14 @@ class Site:
             self._limit = max(1, others)
             self._refused_until = self._owner.now() + settings.refusal_memory_seconds
             return
+        if answer.fault is Fault.FAMILY:
+            self._owner.elsewhere(self, self._all_items())
+            return
         self._limit = 1
         self._dead_answer = answer
         self._dead_target = walk.last_target
         self._dead_until = self._owner.now() + settings.pause_after_failure_seconds
-        while (item := self.next_item()) is not None:
+        while not self._owner.draining and (item := self._take()) is not None:
             self._owner.report_soon(item, answer, None, walk.last_target)
 
     # --- what a session tells (SessionOwner, without the setup that a walk looks after) ---
@@ -199,7 +232,9 @@ class Site:
     def session_idle(self, session: Session) -> None:
         """Keep an idle connection for a moment."""
         settings = self._owner.settings
-        if self._owner.draining or self._owner.crowded or settings.connection_idle_seconds <= 0:
+        recalled = self._recalls > 0
+        self._recalls -= recalled
+        if recalled or self._owner.draining or self._owner.crowded or settings.connection_idle_seconds <= 0:
             session.quit()
             return
         session.idle_until = self._owner.now() + settings.connection_idle_seconds
@@ -214,18 +249,30 @@ class Site:
             self._idle.remove(session)
         self._owner.connection_closed(self)
         self._limit = max(1, self._limit)
+        self._recalls = min(self._recalls, len(self.sessions))
         self.pump()
 
     def next_item(self) -> Item | None:
         """Give up the next delivery that was not withdrawn."""
-        if self._owner.draining:
+        if self._owner.draining or self._recalls or not self.queue or not self._owner.may_send(self):
             return None
+        return self._take()
+
+    def _take(self) -> Item | None:
         while self.queue:
             item = self.queue.take()
             if item.waiting:
                 self._owner.started(item)
                 return item
         return None
+
+    def _all_items(self) -> list[Item]:
+        """Take everybody who waits, without starting them."""
+        items: list[Item] = []
+        while self.queue:
+            item = self.queue.take()
+            items += [item] if item.waiting else []
+        return items
 
     def more_items(self, item: Item, limit: int) -> list[Item]:
         """Give up those right behind that carry the same message under the same sender (decision 17)."""
@@ -284,7 +331,7 @@ class Site:
         return item.sessions < ATTEMPT_SESSIONS_MAX
 
     def _grow(self) -> None:
-        if self._limit < self._owner.settings.connections_per_site and self._owner.now() >= self._refused_until:
+        if self._limit < self.shape.connections and self._owner.now() >= self._refused_until:
             self._limit += 1
 
     # --- time and ends ---

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from relay.errors import RelayError
 from relay.model.content import Content
+from relay.model.lane import Source
 from relay.model.outcome import Outcome, Stage
 from relay.pipeline.attempt_settings import RECIPIENTS_MAX
+from relay.pipeline.destination import Destination
 from relay.ports import Clock, Connector, Job, Link, LinkOptions
 from relay.smtp.client import Client, ClientOptions
 from relay.smtp.client_answer import Answer, Fault, local_failure
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 class Item:
     """A job on its way: `sessions` counts those that broke under it in this attempt."""
 
-    __slots__ = ("job", "sessions", "started_ms", "waiting")
+    __slots__ = ("destination", "job", "sessions", "source", "started_ms", "waiting")
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.destination: Destination | None = None
+        self.source: Source | None = None
         self.sessions = 0
         self.started_ms = 0
         self.waiting = True

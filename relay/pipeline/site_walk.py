@@ -4,13 +4,13 @@ Tries at most `addresses_per_attempt` addresses. A host whose TLS, EHLO or addre
 that works (TLS-003, RFC 5321 section 3.2) on a new connection; a refusal or a time-out leads to the next address.
 """
 
-import zlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relay.model.outcome import Stage, Verdict
 from relay.pipeline.attempt_settings import OutboundSettings
+from relay.pipeline.departure import family
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS, HostMemory
 from relay.pipeline.site_session import Session, Target
 from relay.ports import Clock, Connector, LinkOptions, MailHost, Metrics, Resolver, ResolverError
@@ -62,6 +62,7 @@ class Walk:
         self._failures: list[Answer] = []
         self._refused: set[str] = set()
         self._unresolved = 0
+        self._foreign = False  # a host has addresses of the family that ours is not of
         self._stopped = False
         self.session: Session | None = None
         self.last_target: Target | None = None
@@ -116,6 +117,11 @@ class Walk:
         route = self._site.route
         if not usable:
             self._unresolved += 1
+        ours = self._site.source.address
+        if ours:
+            fitting = [address for address in usable if family(address) == family(ours)]
+            self._foreign |= len(fitting) < len(usable)
+            usable = fitting
         for address in usable[:_ADDRESSES_OF_HOST_MAX]:
             refused = self._context.judge(address) if route is None else ""
             if refused:
@@ -142,13 +148,6 @@ class Walk:
         context = self._context
         settings = context.settings
         self.last_target = target
-        source = self._source(target.address)
-        if source is None:
-            self._failures.append(
-                local_failure(Stage.CONNECT, "4.4.1", f"No source address of the family of {target.address}"),
-            )
-            self._next()
-            return
         route = self._site.route
         mode = self._site.tls
         self.session = Session(
@@ -156,14 +155,14 @@ class Walk:
             owner=self._site,
             target=target,
             options=self._client_options(target, mode),
-            messages_max=settings.messages_per_connection,
+            messages_max=self._site.shape.messages_per_connection,
             clock=context.clock,
         )
         self.session.connect(
             context.connector,
             LinkOptions(
                 connect_timeout_seconds=settings.connect_timeout_seconds,
-                source_address=source,
+                source_address=self._site.source.address,
                 server_name=target.host,
                 tls_verified=route is not None and route.tls in _VERIFIED,
             ),
@@ -176,7 +175,7 @@ class Walk:
         now = self._context.clock.monotonic()
         clear = mode is TlsMode.OPPORTUNISTIC and habits.clear_until > now
         return ClientOptions(
-            helo_name=settings.helo_name,
+            helo_name=self._site.source.helo_name or settings.helo_name,
             tls=TlsUse.NEVER if clear else _TLS_USE[mode],
             extended=habits.helo_until <= now,
             pipelining=habits.unpipelined_until <= now,
@@ -187,16 +186,6 @@ class Walk:
             timeouts=settings.timeouts,
             downgrade=settings.downgrade,
         )
-
-    def _source(self, address: str) -> str | None:
-        """Return our address for this site: always the same one, so that retries come from it too (FLOW-009)."""
-        sources = self._context.settings.source_addresses
-        if not sources:
-            return ""
-        fitting = [source for source in sources if (":" in source) == (":" in address)]
-        if not fitting:
-            return None
-        return fitting[zlib.crc32(self._site.name.encode()) % len(fitting)]
 
     # --- SessionSetup; afterwards the session belongs to the site ---
 
@@ -245,6 +234,9 @@ class Walk:
             return [failure for failure in failures if failure.verdict is not Verdict.PERMANENT][-1]
         if failures:
             return failures[-1]
+        if self._foreign:
+            text = f"No mail exchanger has an address of the family of {self._site.source.address}"
+            return local_failure(Stage.CONNECT, "4.4.1", text, Fault.FAMILY)
         if "own" in self._refused:
             return local_refusal(Stage.ROUTE, "5.4.6", "Mail exchangers of the domain lead back to this host")
         if self._refused:

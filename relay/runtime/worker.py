@@ -18,6 +18,7 @@ from relay.net.resolver import DnsResolver
 from relay.pipeline.accept import Accept
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
+from relay.pipeline.departure import PlainGate
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
@@ -82,6 +83,7 @@ class WorkerBody:
             is_mail_from=self._is_mail_from,
         )
         rules = self._line_rules(config)
+        self._gate_of_lanes = PlainGate()
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
         await self._join_permits(config)
@@ -120,6 +122,7 @@ class WorkerBody:
             clock=self._clock,
             log=context.log,
             metrics=context.metrics,
+            gate=self._gate_of_lanes,
         )
         return ShardLine(spool, outbound, rules, self._tools)
 

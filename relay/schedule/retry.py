@@ -15,10 +15,11 @@ from typing import Final
 
 from relay.model.delivery import Step
 from relay.model.message import Delivery
-from relay.model.outcome import Outcome, Verdict
+from relay.model.outcome import Outcome, Stage, Verdict
 
 LATE_MS: Final = 24 * 3600 * 1000  # longer than a machine is repaired, shorter than the age of most backups
 LATE_REPLY: Final = "held at the start: it should have been given up more than a day before"
+SPREAD_MS: Final = 10_000  # what waits for room of ours comes back over this long, not at one instant
 NXDOMAIN_REPLY = "5.1.2 The recipient's domain does not exist in DNS"
 
 
@@ -37,11 +38,15 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from an outcome: the step in the delivery's life, and the time of the next attempt."""
+    """What follows from an outcome: the step in the delivery's life, and the time of the next attempt.
+
+    `counts` is False where no attempt was made, so that the schedule of retries stays where it is.
+    """
 
     step: Step
     next_ms: int
     reply: str
+    counts: bool = True
 
 
 def too_late_ms(now_ms: int) -> int:
@@ -88,5 +93,8 @@ def _later(delivery: Delivery, outcome: Outcome, now_ms: int, policy: RetryPolic
     expires_ms = delivery.message.expires_ms
     if now_ms >= expires_ms:
         return Decision(Step.EXPIRED, 0, outcome.reply)
-    next_ms = now_ms + wait_ms(policy, delivery.attempts + 1, jitter)
+    if outcome.stage is Stage.SHAPING:
+        next_ms = max(now_ms, outcome.not_before_ms) + int(SPREAD_MS * jitter)
+        return Decision(Step.DEFERRED, min(next_ms, expires_ms), outcome.reply, counts=False)
+    next_ms = max(now_ms + wait_ms(policy, delivery.attempts + 1, jitter), outcome.not_before_ms)
     return Decision(Step.DEFERRED, min(next_ms, expires_ms), outcome.reply)

@@ -18,6 +18,7 @@ class Fault(Enum):
     TLS = "tls"  # offered, and failed: try in clear where that is allowed (TLS-003)
     PIPELINE = "pipeline"  # offered, and not understood: try without
     CROWDED = "crowded"  # too many recipients in this transaction: the rest goes in the next one
+    FAMILY = "family"  # no host has an address of the family that we came with
     LOOP = "loop"  # the host is ourselves (RFC 5321 section 6.3)
 
 

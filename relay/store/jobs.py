@@ -68,7 +68,8 @@ class Group:
         if key in self._verdicts:
             self.write()
         attempt = "," + settlement.attempt.decode("utf-8") if settlement.attempt else ""
-        self._verdicts[key] = (key, code, settlement.attempts, settlement.next_ms, settlement.last_reply, attempt)
+        tries, next_ms, reply = settlement.attempts, settlement.next_ms, settlement.last_reply
+        self._verdicts[key] = (key, code, tries, next_ms, reply, settlement.source, attempt)
         if code >= FIRST_FINAL_CODE:
             self._closing.add(delivery.message.key)
         self.add_events(settlement.events)

@@ -89,13 +89,14 @@ def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
         delivery_checksum(key, delivery.recipient),
         delivery.recipient,
         delivery.last_reply,
+        delivery.source,
         "",
     )
 
 
 def delivery_of(row: Row, message: Message) -> Delivery:
-    """Return the delivery of a row (key to last_reply). Raise CorruptionError when its checksum fails."""
-    key, state, attempts, next_ms, crashes, checksum, recipient, last_reply = row
+    """Return the delivery of a row (key to source). Raise CorruptionError when its checksum fails."""
+    key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source = row
     try:
         intact = checksum == delivery_checksum(key, recipient)
         delivery = Delivery(
@@ -107,6 +108,7 @@ def delivery_of(row: Row, message: Message) -> Delivery:
             next_ms=next_ms,
             last_reply=last_reply.encode("utf-8", "replace").decode("utf-8"),
             crashes=crashes,
+            source=source,
         )
     except (TypeError, AttributeError, UnicodeError, KeyError) as error:
         raise CorruptionError(f"the record of delivery {key} is unreadable") from error

@@ -142,6 +142,7 @@ class MemorySpool:
                 next_ms=settlement.next_ms,
                 last_reply=settlement.last_reply,
                 crashes=0,
+                source=settlement.source or known.source,
             )
             self.attempts_logs.setdefault(key, []).extend([settlement.attempt] if settlement.attempt else [])
         self.events += settlement.events

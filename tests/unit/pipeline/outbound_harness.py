@@ -103,7 +103,7 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(domains=None, zones=None, *, guard=None, resolver=None, connector=None, **settings):
+async def bench(domains=None, zones=None, *, guard=None, resolver=None, connector=None, lanes=None, **settings):
     async with FakeInternet(domains, zones, us=US) as net:
         clock = SystemClock()
         metrics = ProcessMetrics("test")
@@ -120,6 +120,7 @@ async def bench(domains=None, zones=None, *, guard=None, resolver=None, connecto
             clock=clock,
             log=log,
             metrics=metrics,
+            **(lanes or {}),
         )
         made = Bench(net, outbound, dns, metrics, log=log)
         made.dns_clock = dns_clock

@@ -5,7 +5,7 @@ import pytest
 from relay.model.delivery import Step
 from relay.model.message import Delivery, Message
 from relay.model.outcome import Outcome, Stage, Verdict
-from relay.schedule.retry import NXDOMAIN_REPLY, RetryPolicy, decide, wait_ms
+from relay.schedule.retry import NXDOMAIN_REPLY, SPREAD_MS, RetryPolicy, decide, wait_ms
 
 MINUTE = 60_000
 POLICY = RetryPolicy(waits_ms=(MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, 60 * MINUTE))
@@ -67,3 +67,17 @@ def test_a_missing_domain_is_retried_like_the_hosted_service_when_told_so():
     policy = RetryPolicy(POLICY.waits_ms, nxdomain_bounces=False)
     again = delivery(attempts=1, last_reply=NXDOMAIN_REPLY)
     assert decide(again, outcome(Verdict.TEMPORARY, nxdomain=True), START, policy, 0.5).step is Step.DEFERRED
+
+
+def test_what_waits_for_room_of_ours_is_no_attempt():
+    later = START + 30 * MINUTE
+    put_off = Outcome(Verdict.TEMPORARY, Stage.SHAPING, 0, "4.7.0", "no room", local=True, not_before_ms=later)
+    decision = decide(delivery(attempts=3), put_off, START, POLICY, 0.5)
+    assert (decision.step, decision.counts, decision.next_ms) == (Step.DEFERRED, False, later + SPREAD_MS // 2)
+    assert decide(delivery(), put_off, MESSAGE.expires_ms, POLICY, 0.5).step is Step.EXPIRED
+
+
+def test_a_retry_is_never_before_the_time_that_was_asked_for():
+    later = START + 30 * MINUTE
+    told = Outcome(Verdict.TEMPORARY, Stage.RCPT, 450, "4.7.1", "slow down", not_before_ms=later)
+    assert decide(delivery(), told, START, POLICY, 0.5).next_ms == later

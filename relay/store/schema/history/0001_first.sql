@@ -23,6 +23,7 @@ CREATE TABLE delivery (
     checksum     INTEGER NOT NULL,
     recipient    TEXT NOT NULL,
     last_reply   TEXT NOT NULL,
+    source       TEXT NOT NULL,
     attempts_log TEXT NOT NULL
 );
 

@@ -40,7 +40,7 @@ CREATE INDEX content_files ON content (key) WHERE file IS NOT NULL;
 -- One message for one recipient; key is message key << 16 | index.
 -- state: 0 queued, 1 held, 2 quarantined (open); 3 delivered, 4 bounced, 5 suppressed, 6 deleted,
 -- 7 rejected (final).
--- attempts_log: JSON objects, a comma before each. checksum: over key and recipient.
+-- source: the address it left from last, empty before. attempts_log: JSON objects, a comma before each. checksum: over key and recipient.
 CREATE TABLE delivery (
     key          INTEGER PRIMARY KEY,
     state        INTEGER NOT NULL,
@@ -50,6 +50,7 @@ CREATE TABLE delivery (
     checksum     INTEGER NOT NULL,
     recipient    TEXT NOT NULL,
     last_reply   TEXT NOT NULL,
+    source       TEXT NOT NULL,
     attempts_log TEXT NOT NULL
 );
 CREATE INDEX delivery_due ON delivery (next_ms, key) WHERE state = 0;

@@ -1,0 +1,33 @@
+"""Where a delivery goes: hosts, how they may be used, and which address families they have. Shared by its lanes."""
+
+from collections.abc import Sequence
+
+from relay.pipeline.departure import ANY_FAMILY
+from relay.ports import MailHost
+from relay.schedule.route import Route
+from relay.schedule.shaping import Shape
+
+FAMILY_SECONDS = 300.0
+
+
+class Destination:
+    """A set of mail exchangers, or the host of a route. `name` tells it from all others."""
+
+    __slots__ = ("_families", "_families_until", "hosts", "name", "route", "shape")
+
+    def __init__(self, name: str, hosts: Sequence[MailHost], route: Route | None, shape: Shape) -> None:
+        self.name = name
+        self.hosts = hosts
+        self.route = route
+        self.shape = shape
+        self._families = ANY_FAMILY
+        self._families_until = 0.0
+
+    def families(self, now: float) -> frozenset[int]:
+        """Return the address families (4, 6) that the hosts can have; `now` in monotonic seconds."""
+        return self._families if self._families_until > now else ANY_FAMILY
+
+    def without(self, family: int, now: float) -> None:
+        """Note for a while that no host has an address of a family."""
+        self._families = self.families(now) - {family}
+        self._families_until = now + FAMILY_SECONDS
