@@ -303,6 +303,14 @@ class Product:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
             return answer.read().decode()
 
+    def metric(self, name):
+        """Return the value of a metric, named with its labels as the page has it; 0 while the page lacks it.
+
+        The page may be a second old: await a count, and compare it with what was there before.
+        """
+        values = [line.rpartition(" ")[2] for line in self.metrics().splitlines() if line.startswith(f"{name} ")]
+        return float(values[0]) if values else 0.0
+
     def events(self, kind=None):
         """Return the published events."""
         path = self.data_dir / "events.jsonl"

@@ -117,7 +117,7 @@ class _Clamd(_Handler):
         if owner.mode == "reset":
             return
         parts = []
-        while size := struct.unpack(">I", self.rfile.read(4))[0]:
+        while (head := self.rfile.read(4)) and (size := struct.unpack(">I", head)[0]):
             parts.append(self.rfile.read(size))
         message = b"".join(parts)
         owner.seen.append(message)

@@ -60,8 +60,8 @@ def test_a_harvest_of_recipients_ends(small):
 
 @pytest.mark.req("SMTP-026")
 def test_a_dripping_command_is_cut_at_its_deadline(small):
-    client = Wire(small.trusted_port, source="127.0.4.1")
     begin = time.monotonic()
+    client = Wire(small.trusted_port, source="127.0.4.1")
     client.socket.settimeout(0.25)
     while time.monotonic() - begin < 10:
         try:

@@ -122,8 +122,8 @@ def test_trace_tells_the_attempt(product, sent):
 
 
 def test_metrics_and_health(product, sent):
-    text = eventually(lambda: (m := product.metrics()) and 'relay_deliveries_total{state="delivered"} 1.0' in m and m)
-    assert 'relay_messages_accepted_total{protocol="ESMTPSA"} 1.0' in text
+    eventually(lambda: product.metric('relay_deliveries_total{state="delivered"}') >= 1)
+    assert product.metric('relay_messages_accepted_total{protocol="ESMTPSA"}') >= 1
 
 
 def test_every_log_line_is_json_and_those_about_the_message_name_it(product, sent):

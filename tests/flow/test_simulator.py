@@ -4,6 +4,7 @@ import json
 import smtplib
 import socket
 import threading
+import time
 
 import pytest
 
@@ -219,6 +220,7 @@ def test_what_is_simulated_counts_nowhere_else(relay):
         lines = [line for line in relay.metrics().splitlines() if line.startswith("relay_simulator_deliveries_total")]
         return sum(float(line.split()[-1]) for line in lines)
 
+    time.sleep(1.1)  # the page is kept for a second, and has to know all that earlier tests did
     before, played_before = counted(), played()
     message_id = relay.send([f"bounce@{OWN}", f"success@{OWN}", f"suppressionlist@{OWN}"], sender="")
     events_of(relay, message_id, ["Send", "Bounce", "Bounce", "Delivery"])
