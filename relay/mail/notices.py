@@ -5,6 +5,7 @@ written, is the caller's. Custom verification mails, whose words are the account
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from relay.mail.letter import VERBATIM, Letter, Letterhead, letter
@@ -215,3 +216,34 @@ def paused(letterhead: Letterhead, recipient: str, *, account: str, now_ms: int,
         paragraphs += ["The reason given:", VERBATIM + reason]
     paragraphs.append(f"To send again, write to {letterhead.contact}.")
     return letter(letterhead, recipient, subject, paragraphs, now_ms)
+
+
+# --- the relay itself ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNews:
+    """A change that a look at the relay itself found; `bad` while it is a fault."""
+
+    about: str
+    detail: str
+    next_step: str
+    bad: bool
+
+
+NEWS_MAX = 50
+
+
+def own_changes(letterhead: Letterhead, recipient: str, news: Sequence[OwnNews], *, now_ms: int) -> Letter:
+    """Return the mail to the operator about addresses, names and records of the relay itself (DNSBL-001)."""
+    faults = sum(one.bad for one in news)
+    subject = f"{letterhead.product} - {faults} new faults of {letterhead.hostname} as receivers see it"
+    if not faults:
+        subject = f"{letterhead.product} - faults of {letterhead.hostname} are mended"
+    told: list[str] = []
+    for one in news[:NEWS_MAX]:
+        told.append(f"{'Fault' if one.bad else 'Mended'}: {one.about}: {one.detail}")
+        told += [VERBATIM + one.next_step] if one.next_step else []
+    if len(news) > NEWS_MAX:
+        told.append(f"And {len(news) - NEWS_MAX} more.")
+    return letter(letterhead, recipient, subject, (*told, "`relay doctor` shows how things are now."), now_ms)

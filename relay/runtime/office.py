@@ -55,8 +55,9 @@ def default_services() -> tuple[ServiceFactory, ...]:
     from relay.runtime.office_dkim import DkimService  # noqa: PLC0415
     from relay.runtime.office_events import EventService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
+    from relay.runtime.office_own import OwnService  # noqa: PLC0415
 
-    return (EventService, NoticeService, CheckService, DkimService)
+    return (EventService, NoticeService, CheckService, DkimService, OwnService)
 
 
 class OfficeBody:

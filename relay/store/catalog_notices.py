@@ -63,6 +63,11 @@ class Notices:
         """Keep a letter of the relay itself; as `add`."""
         return self.add(account, recipient, *letter)
 
+    def tell(self, account: str, recipient: str, letter: Letter) -> bool:
+        """Keep a letter about something outside the catalog; it counts as a change of the account, and so is seen."""
+        with self._tables.writing(account):
+            return self.add_letter(account, recipient, letter)
+
     def tell_contacts(self, account: str, write: Callable[[str], Letter]) -> None:
         """Keep a letter to each contact of an account, inside the transaction of the change."""
         row = self._tables.row("contacts_of_account", {"account": account})

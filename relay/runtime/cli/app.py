@@ -20,6 +20,7 @@ from relay.runtime.cli.configuration_set import app as configuration_set
 from relay.runtime.cli.credentials import app as credentials
 from relay.runtime.cli.demo import demo
 from relay.runtime.cli.dkim import app as dkim
+from relay.runtime.cli.dnsbl import app as dnsbl
 from relay.runtime.cli.doctor import doctor
 from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
@@ -100,6 +101,7 @@ app.command("smtp-password", short_help="Print the SMTP password of an access ke
     smtp_password
 )
 app.add_typer(queue, name="queue", rich_help_panel=MAIL)
+app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)

@@ -13,12 +13,14 @@ from typing import Literal
 
 import dns.exception
 import dns.resolver
-import dns.reversename
 
 from relay.errors import RelayError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.scan import ScanVerdict
+from relay.net.resolver import DnsResolver
+from relay.reputation.own import Grade
+from relay.runtime import own_look, settings
 from relay.runtime.children import Role, child_name
 from relay.runtime.cli import lookup, processes
 from relay.runtime.cli.check import findings_of, summary
@@ -27,6 +29,8 @@ from relay.runtime.cli.options import endpoint
 from relay.runtime.cli.output import iso, size
 from relay.runtime.cli.shards import Shard, shard_numbers
 from relay.runtime.cli.site import Site
+from relay.runtime.clock import SteadyClock
+from relay.runtime.own_look import LookedAt
 from relay.schedule.retry import LATE_REPLY
 
 Result = Literal["ok", "warning", "error", "skipped"]
@@ -161,7 +165,7 @@ def clock(_site: Site) -> Iterator[Check]:
 
 
 def host_name(site: Site) -> Iterator[Check]:
-    """The relay's name resolves, and its addresses resolve back to it."""
+    """The relay's name resolves."""
     name = site.config.hostname
     asking = lookup.resolver(site.config)
     addresses: list[str] = []
@@ -174,23 +178,42 @@ def host_name(site: Site) -> Iterator[Check]:
         step = "Give it an A record; many servers refuse mail from a name without one."
         yield Check("host name", "warning", f"{name} has no address in DNS", step)
         return
-    for address in addresses:
-        yield from _reverse(asking, name, address)
-
-
-def _reverse(asking: dns.resolver.Resolver, name: str, address: str) -> Iterator[Check]:
-    try:
-        answer = asking.resolve(dns.reversename.from_address(address), "PTR", search=False)
-        back = [record.to_text().rstrip(".").lower() for record in answer]
-    except dns.exception.DNSException:
-        back = []
-    if name in back:
-        yield Check("host name", "ok", f"{name} is {address} and back")
-    elif ipaddress.ip_address(address).is_private:
+    private = [address for address in addresses if ipaddress.ip_address(address).is_private]
+    for address in private:
         yield Check("host name", "warning", f"{name} is {address}, a private address", "Fine for tests only.")
-    else:
-        step = f"Ask whoever owns {address} for a PTR record to {name}."
-        yield Check("host name", "warning", f"{address} leads back to {', '.join(back) or 'no name'}", step)
+    if not private:
+        yield Check("host name", "ok", f"{name} is {', '.join(addresses)}")
+
+
+def as_receivers_see_it(site: Site) -> Iterator[Check]:
+    """Source addresses: reverse names, EHLO names, SPF, block lists; certificate; the clock's source."""
+    found = asyncio.run(_look(site))
+    for one in found.checks:
+        result: Result = _RESULTS[one.grade]
+        yield Check(one.kind, result, f"{one.subject} {one.detail}", one.next_step)
+    about = {one.name: one.about for one in site.config.own_checks.block_lists}
+    for (address, name), verdict in sorted(found.listings.items()):
+        detail = f"{address} on {name}: "
+        if verdict.listed:
+            yield Check("block lists", "error", f"{detail}{found.details[address, name] or 'listed'}", about[name])
+        elif verdict.unknown:
+            yield Check("block lists", "skipped", detail + verdict.unknown)
+    listed = any(one.listed for one in found.listings.values())
+    if found.listings and not listed:
+        yield Check("block lists", "ok", f"{len({address for address, _ in found.listings})} addresses on none")
+
+
+async def _look(site: Site) -> LookedAt:
+    resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock(), None)
+    return await own_look.look(site.config, own_look.configured_addresses(site.config), resolver.records)
+
+
+_RESULTS: dict[Grade, Result] = {
+    Grade.OK: "ok",
+    Grade.WARNING: "warning",
+    Grade.ERROR: "error",
+    Grade.UNKNOWN: "skipped",
+}
 
 
 def signing_keys(site: Site) -> Iterator[Check]:
@@ -259,9 +282,7 @@ def outbound_port(site: Site) -> Iterator[Check]:
 
 def scanners(site: Site) -> Iterator[Check]:
     """Every scanner answers to a small clean message."""
-    from relay.runtime.settings import scanners as configured  # noqa: PLC0415 (the delivery side, for this look alone)
-
-    for one in configured(site.config):
+    for one in settings.scanners(site.config):
         found = asyncio.run(one.scanner.scan(_CLEAN_MESSAGE))
         if found.verdict is ScanVerdict.CLEAN:
             yield Check("scanners", "ok", f"{one.scanner.name} answers")
@@ -282,6 +303,7 @@ LOOKS: tuple[Look, ...] = (
     resolver,
     clock,
     host_name,
+    as_receivers_see_it,
     signing_keys,
     spool,
     scanners,

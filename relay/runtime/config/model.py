@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from relay.runtime.config.incoming import Http, Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
+from relay.runtime.config.own import OwnChecks
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.upkeep import (
@@ -109,6 +110,7 @@ class Config(Section):
     events: tuple[EventDestination, ...] = setting((), "Places that events are published to.", max_length=100)
     history: History = setting({}, "Records of finished messages, without their bodies.")
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
+    own_checks: OwnChecks = setting({}, "What is looked at about the relay itself, as receivers would.")
     logging: Logging = setting({}, "What the relay says on standard error.")
 
     @model_validator(mode="before")

@@ -110,7 +110,10 @@ def default_text(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple) and isinstance(value[0], dict):
-        return "; ".join(f"{entry['kind']} {entry['address']}:{entry['port']}" for entry in value)
+        named = all("name" in entry for entry in value)
+        return "; ".join(
+            entry["name"] if named else f"{entry['kind']} {entry['address']}:{entry['port']}" for entry in value
+        )
     if isinstance(value, tuple):
         return f"`[{', '.join(str(item) for item in value)}]`"
     return f"`{value.as_posix() if isinstance(value, Path) else value}`"

@@ -36,6 +36,8 @@ EXAMPLES: dict[str, str] = {
         "scanners:\n  - {type: clamav, address: /run/clamav/clamd.ctl}\n"
         "  - {type: rspamd, url: http://127.0.0.1:11333, reject_score: 15}"
     ),
+    "block_lists": "block_lists:\n  - {name: My list, zone: list.example, action: withdraw}",
+    "domain_lists": "domain_lists:\n  - {name: My list, zone: domains.example}",
     "events": "events:\n  - {name: all, type: file, path: events.jsonl, types: all}",
     "listeners": (
         "listeners:\n  - {kind: submission, address: 10.0.0.1, port: 2526, tls: none, "

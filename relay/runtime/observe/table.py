@@ -154,6 +154,14 @@ FAMILIES: tuple[Family, ...] = (
     # identities
     _counter("relay_identity_looks_total", "Aspects of identities looked at in DNS, by result.", "result"),
     _counter("relay_identity_changes_total", "Checks of identities that came to another state, by state.", "state"),
+    # ourselves, as receivers see us
+    _gauge(
+        "relay_own_checks",
+        "Checks of the relay's own addresses, names, records, certificate and clock, by grade.",
+        "check",
+        "grade",
+    ),
+    _gauge("relay_own_addresses_listed", "Source addresses on a block list now, by list.", "list"),
     # feedback
     _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`.", "kind"),
     _counter(

@@ -64,6 +64,8 @@ IN_SECTIONS = {
     "public_url": "http",
     "sender": "notifications",
     "scanners": "content",
+    "block_lists": "own_checks",
+    "domain_lists": "own_checks",
 }
 
 

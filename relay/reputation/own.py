@@ -1,0 +1,127 @@
+"""Our own names, records, certificate and clock, judged as receivers judge them. Pure: facts come as arguments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from relay.policy.records import Answer
+from relay.policy.spf_evaluation import SpfResult, SpfVerdict
+
+CERTIFICATE_WARNING_DAYS = 14
+CERTIFICATE_ERROR_DAYS = 3
+DAY_SECONDS = 86_400.0
+CLOCK_ERROR_SECONDS = 5.0
+
+
+class Grade(StrEnum):
+    """How a check came out. UNKNOWN: DNS or the machine gave no answer, which is no fault of ours."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+BAD = frozenset({Grade.WARNING, Grade.ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCheck:
+    """One check of one thing of ours; `next_step` says what to do, "" when nothing is to be done."""
+
+    kind: str
+    subject: str
+    grade: Grade
+    detail: str
+    next_step: str = ""
+
+
+def reverse(address: str, helo: str, names: Answer, forward: Sequence[Answer]) -> OwnCheck:
+    """Judge the reverse name of an address: there is one, it leads back, and it is the EHLO name (RFC 1912 2.1).
+
+    `names` is the PTR answer; `forward` the A and AAAA answers of each of its names.
+    """
+    failure = next((one.failure for one in (names, *forward) if one.failure), "")
+    if failure:
+        return OwnCheck("reverse name", address, Grade.UNKNOWN, failure)
+    step = f"Ask whoever owns {address} for a PTR record to {helo}, and give {helo} an address record of {address}."
+    if not names.values:
+        return OwnCheck("reverse name", address, Grade.ERROR, "has no reverse name; many servers refuse it", step)
+    back = ", ".join(names.values)
+    if not any(address in one.values for one in forward):
+        return OwnCheck("reverse name", address, Grade.ERROR, f"is {back}, which does not lead back", step)
+    if helo.lower() not in (name.lower() for name in names.values):
+        return OwnCheck("reverse name", address, Grade.WARNING, f"is {back}, and says EHLO {helo}", step)
+    return OwnCheck("reverse name", address, Grade.OK, f"is {helo} and back")
+
+
+def helo_name(helo: str, address: str, forward: Sequence[Answer]) -> OwnCheck:
+    """Judge the EHLO name: it has an address, best the one that mail comes from (RFC 5321 section 4.1.4)."""
+    found = [value for one in forward for value in one.values]
+    failure = next((one.failure for one in forward if one.failure), "")
+    if not found and failure:
+        return OwnCheck("EHLO name", helo, Grade.UNKNOWN, failure)
+    step = f"Give {helo} an address record of {address}."
+    if not found:
+        return OwnCheck("EHLO name", helo, Grade.ERROR, "has no address in DNS; some servers refuse it", step)
+    if address not in found:
+        return OwnCheck("EHLO name", helo, Grade.WARNING, f"is {', '.join(found[:3])}, not {address}", step)
+    return OwnCheck("EHLO name", helo, Grade.OK, f"is {address}")
+
+
+def spf(domain: str, address: str, verdict: SpfVerdict) -> OwnCheck:
+    """Judge what SPF says of mail from an address with a return path at a domain (AUTHN-001)."""
+    subject = f"{domain} from {address}"
+    step = "`relay spf` prints the record to publish."
+    if verdict.result is SpfResult.PASS:
+        return OwnCheck("SPF", subject, Grade.OK, f"passes by {verdict.reason}")
+    if verdict.result is SpfResult.TEMPERROR:
+        return OwnCheck("SPF", subject, Grade.UNKNOWN, verdict.reason)
+    failing = verdict.result in (SpfResult.FAIL, SpfResult.PERMERROR)
+    grade = Grade.ERROR if failing else Grade.WARNING
+    return OwnCheck("SPF", subject, grade, f"{verdict.result.value}: {verdict.reason}", step)
+
+
+def certificate(name: str, names: Sequence[str], ends_seconds: float, now_seconds: float) -> OwnCheck:
+    """Judge the certificate of our listeners: `names` it is for, when it ends (seconds since 1970)."""
+    days = (ends_seconds - now_seconds) / DAY_SECONDS
+    step = "Put a new one in its place; `relay` takes it on with `kill -HUP`."
+    if days <= 0:
+        return OwnCheck("certificate", name, Grade.ERROR, f"expired {-days:.0f} days ago", step)
+    if days < CERTIFICATE_ERROR_DAYS:
+        return OwnCheck("certificate", name, Grade.ERROR, f"expires in {days:.1f} days", step)
+    if days < CERTIFICATE_WARNING_DAYS:
+        return OwnCheck("certificate", name, Grade.WARNING, f"expires in {days:.0f} days", step)
+    if not any(_covers(one, name) for one in names):
+        detail = f"is for {', '.join(names[:3]) or 'no name'}"
+        return OwnCheck("certificate", name, Grade.WARNING, detail, f"Clients that check want one for {name}.")
+    return OwnCheck("certificate", name, Grade.OK, f"valid for {days:.0f} days")
+
+
+def _covers(pattern: str, name: str) -> bool:
+    pattern, name = pattern.lower(), name.lower()
+    if pattern.startswith("*."):
+        return name.partition(".")[2] == pattern[2:]
+    return pattern == name
+
+
+def clock(*, synchronised: bool | None, offset_seconds: float) -> OwnCheck:
+    """Judge the clock by what the kernel knows: whether something keeps it right, and how far off it is."""
+    step = "Start a time service (systemd-timesyncd, chrony): signatures, TLS and quotas need the right time."
+    if synchronised is None:
+        return OwnCheck("clock", "this machine", Grade.UNKNOWN, "the kernel does not say whether it is synchronised")
+    if abs(offset_seconds) > CLOCK_ERROR_SECONDS:
+        return OwnCheck("clock", "this machine", Grade.ERROR, f"is off by {offset_seconds:.1f} s", step)
+    if not synchronised:
+        return OwnCheck("clock", "this machine", Grade.WARNING, "is not synchronised with any other", step)
+    return OwnCheck("clock", "this machine", Grade.OK, "is synchronised")
+
+
+def turned(before: Grade | None, now: Grade) -> bool:
+    """Say whether the operator is told: a fault began, changed its weight, or ended.
+
+    No answer is no news, and a mere warning that was there from the first look on is for `relay doctor`.
+    """
+    if now is Grade.UNKNOWN or before is now or (before is None and now is Grade.WARNING):
+        return False
+    return now in BAD or before in BAD

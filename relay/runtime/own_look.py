@@ -1,0 +1,207 @@
+"""One look at the relay as receivers see it. The office and `relay doctor` look alike.
+
+What to ask and what answers mean is decided in `relay.reputation` and `relay.policy`; here it is asked, all at once
+and within one deadline, and the certificate and the clock of this machine are read.
+"""
+
+import asyncio
+import ctypes
+import ipaddress
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.exception
+import dns.reversename
+from cryptography import x509
+
+from relay.policy.records import Answer
+from relay.policy.spf_evaluation import SpfResult, SpfVerdict, evaluate
+from relay.reputation import own
+from relay.reputation.blocklist import Action, BlockList, Verdict, judge, question
+from relay.reputation.own import OwnCheck
+from relay.runtime.config.model import Config
+from relay.runtime.identity_look import Ask
+
+LOOK_SECONDS = 120.0
+ADDRESSES_MAX = 1000
+TOGETHER_MAX = 50
+NAMES_MAX = 5
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_UNANSWERED = Answer(failure="no answer in time")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddress:
+    """An address that mail leaves from, and its name in EHLO."""
+
+    address: str
+    helo_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """What one round found: checks, and verdicts of lists with what the lists say, by address and list."""
+
+    checks: Sequence[OwnCheck]
+    listings: Mapping[tuple[str, str], Verdict]
+    details: Mapping[tuple[str, str], str]
+
+
+def configured_addresses(config: Config) -> list[OwnAddress]:
+    """Return the source addresses that the configuration names."""
+    return [OwnAddress(str(one), config.hostname) for one in config.delivery.source_addresses]
+
+
+def block_lists(config: Config) -> list[BlockList]:
+    """Return the configured lists as values."""
+    return [BlockList(one.name, one.zone, Action(one.action), one.about) for one in config.own_checks.block_lists]
+
+
+async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> LookedAt:
+    """Look at everything once. Raises nothing: what does not answer is UNKNOWN."""
+    asker = _Asker(ask)
+    if not addresses:
+        addresses = [OwnAddress(one, config.hostname) for one in await asker.addresses(config.hostname)]
+    public = [one for one in addresses if config.own_checks.private_addresses or routed(one.address)]
+    checks: list[OwnCheck] = [certificate(config), clock()]
+    async with asyncio.TaskGroup() as group:
+        about = [group.create_task(_address(asker, config, one)) for one in public[:ADDRESSES_MAX]]
+        lists = [
+            group.create_task(_listing(asker, one.address, block_list))
+            for one in public[:ADDRESSES_MAX]
+            for block_list in block_lists(config)
+        ]
+    for task in about:
+        checks += task.result()
+    listings: dict[tuple[str, str], Verdict] = {}
+    details: dict[tuple[str, str], str] = {}
+    for found in lists:
+        key, verdict, detail = found.result()
+        listings[key], details[key] = verdict, detail
+    return LookedAt(checks, listings, details)
+
+
+async def look_lists(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> LookedAt:
+    """Ask the block lists alone, about addresses that somebody named: also those that the Internet does not route."""
+    asker = _Asker(ask)
+    tasks = [_listing(asker, one.address, each) for one in addresses for each in block_lists(config)]
+    found = await asyncio.gather(*tasks)
+    return LookedAt((), {key: verdict for key, verdict, _ in found}, {key: detail for key, _, detail in found})
+
+
+def routed(address: str) -> bool:
+    """Say whether the Internet routes an address."""
+    return ipaddress.ip_address(address).is_global
+
+
+class _Asker:
+    """Asks, a bounded number at a time, until a deadline; each question once."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._room = asyncio.Semaphore(TOGETHER_MAX)
+        self._end = asyncio.get_running_loop().time() + LOOK_SECONDS
+        self._answers: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+
+    async def answer(self, name: str, kind: str) -> Answer:
+        """Return an answer, or that there was none in time."""
+        task = self._answers.get((name, kind))
+        if task is None:
+            task = self._answers[name, kind] = asyncio.create_task(self._one(name, kind))
+        return await task
+
+    async def addresses(self, host: str) -> list[str]:
+        """Return the addresses of a host."""
+        found = await asyncio.gather(self.answer(host, "A"), self.answer(host, "AAAA"))
+        return [value for one in found for value in one.values]
+
+    async def _one(self, name: str, kind: str) -> Answer:
+        try:
+            async with asyncio.timeout_at(self._end), self._room:
+                return await self._ask(name, kind)
+        except TimeoutError:
+            return _UNANSWERED
+
+
+async def _address(asker: _Asker, config: Config, one: OwnAddress) -> list[OwnCheck]:
+    names, helo, verdict = await asyncio.gather(
+        asker.answer(dns.reversename.from_address(one.address).to_text(omit_final_dot=True), "PTR"),
+        _forward(asker, one.helo_name),
+        _spf(asker, config.bounce_domain, one.address),
+    )
+    back = await asyncio.gather(*(_forward(asker, name) for name in names.values[:NAMES_MAX]))
+    return [
+        own.reverse(one.address, one.helo_name, names, [answer for pair in back for answer in pair]),
+        own.helo_name(one.helo_name, one.address, helo),
+        own.spf(config.bounce_domain, one.address, verdict),
+    ]
+
+
+async def _forward(asker: _Asker, host: str) -> tuple[Answer, Answer]:
+    four, six = await asyncio.gather(asker.answer(host, "A"), asker.answer(host, "AAAA"))
+    return four, six
+
+
+async def _spf(asker: _Asker, domain: str, address: str) -> SpfVerdict:
+    evaluation = evaluate(domain, address)
+    try:
+        wanted = next(evaluation)
+        while True:
+            wanted = evaluation.send(await asker.answer(wanted.name, wanted.kind))
+    except StopIteration as end:
+        verdict: SpfVerdict = end.value
+        return verdict
+    except dns.exception.DNSException as error:
+        return SpfVerdict(SpfResult.TEMPERROR, str(error))
+
+
+async def _listing(asker: _Asker, address: str, block_list: BlockList) -> tuple[tuple[str, str], Verdict, str]:
+    name = question(address, block_list.zone)
+    verdict = judge(await asker.answer(name, "A"))
+    detail = ""
+    if verdict.listed:
+        words = await asker.answer(name, "TXT")
+        detail = " ".join([*verdict.codes, *words.values])[:500]
+    return (address, block_list.name), verdict, detail
+
+
+def certificate(config: Config) -> OwnCheck:
+    """Look at the certificate of the listeners."""
+    path: Path = config.tls.certificate
+    try:
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        return OwnCheck("certificate", config.hostname, own.Grade.UNKNOWN, f"{path} cannot be read: {error}")
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        covered = [str(name) for name in names.get_values_for_type(x509.DNSName)]
+    except x509.ExtensionNotFound:
+        covered = []
+    return own.certificate(config.hostname, covered, found.not_valid_after_utc.timestamp(), time.time())
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex (adjtimex(2)); the kernel writes no more than the whole."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_long * 32),
+    )
+
+
+def clock() -> OwnCheck:
+    """Ask the kernel whether something keeps its clock right."""
+    timex = _Timex()
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        state = -1
+    synchronised = None if state < 0 else state != _TIME_ERROR
+    return own.clock(synchronised=synchronised, offset_seconds=0.0)

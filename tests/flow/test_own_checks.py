@@ -1,0 +1,114 @@
+"""The relay looks at itself as receivers do, and tells what changed (DNSBL-001, POOL-007)."""
+
+import pytest
+
+from tests.nameserver import NameServer
+from tests.product import Product, Receiver, eventually
+
+ONE, TWO = "127.0.21.1", "127.0.21.2"
+LISTED = """1.21.0.127 1 IN A 127.0.0.2
+1.21.0.127 1 IN TXT "spam traps were hit"
+"""
+REFUSED = "*.127 1 IN A 127.255.255.254\n"
+ZONES = {
+    "example": "",
+    "list.example": LISTED,
+    "quiet.example": "",
+    "refusing.example": REFUSED,
+    "relay.example": f"""@ 1 IN A {ONE}
+bounce 1 IN TXT "v=spf1 ip4:{ONE} -all"
+""",
+    "127.in-addr.arpa": "1.21.0 1 IN PTR relay.example.\n",
+    "ops.example": "@ 1 IN MX 10 relay.example.\n",
+}
+LISTS = [
+    {"name": "Main", "zone": "list.example", "about": "https://list.example/why"},
+    {"name": "Quiet", "zone": "quiet.example"},
+    {"name": "Refusing", "zone": "refusing.example"},
+]
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    with NameServer(tmp_path_factory.mktemp("zones"), ZONES) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def relay(names, receiver):
+    settings = {
+        "contact": "chief@ops.example",
+        "dns": {"nameservers": [names.address], "cache_entries_max": 0},
+        "delivery": {"source_addresses": [ONE, TWO]},
+        "own_checks": {"every": "10s", "private_addresses": True, "block_lists": LISTS},
+    }
+    with Product(receiver.port, **settings) as product:
+        eventually(lambda: product.metric('relay_own_addresses_listed{list="Main"}') == 1, what="the first look")
+        yield product
+
+
+def letters(receiver):
+    return [message[2].decode() for message in receiver.messages if "chief@ops.example" in message[1]]
+
+
+def grades(relay):
+    """Return what `relay doctor` says, by check and first word."""
+    rows = relay.rows("doctor", check=False)
+    return {(row["check"], row["detail"].split()[0]): row for row in rows}
+
+
+@pytest.mark.req("DNSBL-001")
+def test_a_listing_is_kept_told_and_ends(relay, receiver, names):
+    (listing,) = relay.rows("dnsbl", "list")
+    assert (listing["address"], listing["rblName"], listing["endTime"]) == (ONE, "Main", None)
+    assert listing["description"] == "127.0.0.2 spam traps were hit"
+    letter = eventually(lambda: next((one for one in letters(receiver) if f"{ONE} on Main" in one), None))
+    assert "spam traps were hit" in letter
+    assert "https://list.example/why" in letter
+    assert relay.run("dnsbl", "check", ONE, check=False).returncode == 69
+    names.publish("list.example", "")
+    try:
+        eventually(lambda: relay.metric('relay_own_addresses_listed{list="Main"}') == 0, what="the end")
+        assert relay.rows("dnsbl", "list") == []
+        (ended,) = relay.rows("dnsbl", "list", "--all")
+        assert ended["listingTime"] == listing["listingTime"] < ended["endTime"]
+        eventually(lambda: any("Mended: 127.0.21.1 on Main" in one for one in letters(receiver)), what="good news")
+        assert relay.run("dnsbl", "check", ONE).returncode == 0
+    finally:
+        names.publish("list.example", LISTED)
+        eventually(lambda: relay.metric('relay_own_addresses_listed{list="Main"}') == 1, what="the next one")
+
+
+@pytest.mark.req("DNSBL-001")
+def test_a_list_that_does_not_talk_to_us_lists_nobody(relay):
+    rows = relay.rows("dnsbl", "check", ONE, TWO, check=False)
+    assert {(row["address"], row["rblName"]): row["result"] for row in rows} == {
+        (ONE, "Main"): "listed",
+        (ONE, "Quiet"): "not listed",
+        (ONE, "Refusing"): "unknown",
+        (TWO, "Main"): "not listed",
+        (TWO, "Quiet"): "not listed",
+        (TWO, "Refusing"): "unknown",
+    }
+
+
+def test_names_and_records_are_judged_for_each_address(relay):
+    found = grades(relay)
+    assert found["reverse name", ONE]["result"] == "ok"
+    assert found["reverse name", TWO]["result"] == "error"
+    assert "PTR record" in found["reverse name", TWO]["next"]
+    rows = [row for row in relay.rows("doctor", check=False) if row["check"] == "SPF"]
+    assert {row["detail"].split()[2]: row["result"] for row in rows} == {ONE: "ok", TWO: "error"}
+    assert found["certificate", "relay.example"]["result"] in ("ok", "warning")
+    metrics = 'relay_own_checks{check="reverse name",grade="error"}'
+    assert relay.metric(metrics) == 1
+
+
+def test_no_address_is_asked_about_that_is_none(relay):
+    assert "no IP address" in relay.run("dnsbl", "check", "relay.example", check=False).stderr
