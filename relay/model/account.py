@@ -16,7 +16,10 @@ class AccountState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account, 12 digits. `daily_quota` is recipients in 24 hours, `send_rate` recipients a second; -1: none."""
+    """An account, 12 digits. `daily_quota` is recipients in 24 hours, `send_rate` recipients a second; -1: none.
+
+    With `recipient_check`, mail to a domain that certainly takes none is refused instead of bounced (DLV-003).
+    """
 
     account_id: str
     state: AccountState
@@ -24,6 +27,7 @@ class Account:
     daily_quota: int
     send_rate: float
     contact: str = ""
+    recipient_check: bool = False
 
     @property
     def limited(self) -> bool:

@@ -28,6 +28,7 @@ from relay.model.message import (
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.model.scan import Scan, ScanVerdict
 from relay.pipeline.promise import EICAR, AcceptRules, Answer, Promise, Request
+from relay.pipeline.recipient_domains import RecipientDomains
 from relay.pipeline.senders import Caller, Sender, SenderCheck, caller_of
 from relay.policy.simulator import Scenario, is_simulator_address, simulated_recipients
 from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, Spool
@@ -60,8 +61,10 @@ class Accept:
         clock: Clock,
         log: Log,
         metrics: Metrics,
+        domains: RecipientDomains | None = None,
     ) -> None:
         self.rules = rules
+        self._domains = domains
         self._directory = directory
         self._senders = SenderCheck(directory)
         self._promise = Promise(directory, spool.next_key)
@@ -113,8 +116,20 @@ class Accept:
         if isinstance(checked, Refusal):
             self._refuse(submission, checked, answer)
             return
-        recipients = len(checked.recipients)
-        self._permits.take(checked.account, recipients, partial(self._permitted, checked), counted=checked.counted)
+        if checked.account.recipient_check and self._domains is not None:
+            self._domains.check(checked.recipients, partial(self._reachable, checked))
+        else:
+            self._take(checked)
+
+    def _reachable(self, request: Request, unreachable: str) -> None:
+        if unreachable:
+            self._refuse(request.submission, Refusal(Reason.INVALID_RECIPIENT, unreachable), request.answer)
+        else:
+            self._take(request)
+
+    def _take(self, request: Request) -> None:
+        recipients = len(request.recipients)
+        self._permits.take(request.account, recipients, partial(self._permitted, request), counted=request.counted)
 
     def _reencoded(
         self, submission: Submission, answer: Answer, result: Submission | Refusal, discard: Callable[[], None]

@@ -100,7 +100,7 @@ class OutboundDelivery:
         self._judge = judge or self._judge
         self._resolver = resolver or self._resolver
         self.settings = settings
-        self._routes = RouteTable(settings.routes)
+        self.routes = RouteTable(settings.routes)
         self._sources = self._given_sources or PlainSources(settings.source_addresses)
         self._shapes = self._given_shapes or PlainShapes(settings.shape)
         self._context = WalkContext(
@@ -135,7 +135,7 @@ class OutboundDelivery:
         item = Item(job)
         self._items[job.delivery.key] = item
         domain = job.delivery.domain
-        route = self._routes.find(domain)
+        route = self.routes.find(domain)
         if route is not None:
             self._depart(self._by_route(route), item)
             return

@@ -22,6 +22,7 @@ from relay.pipeline.departure import PlainGate
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
+from relay.pipeline.recipient_domains import RecipientDomains
 from relay.ports import Job
 from relay.runtime import settings
 from relay.runtime.children import ChildContext, Listener, Role
@@ -156,6 +157,7 @@ class WorkerBody:
             clock=self._clock,
             log=context.log,
             metrics=context.metrics,
+            domains=RecipientDomains(lambda: self._resolver, lambda: line.outbound.routes, config.hostname),
         )
         self._tls = ContextHolder(_tls_context(config))
         self._gate = WorkerGate(

@@ -191,6 +191,10 @@ CREATE TABLE notice (
     created_ms INTEGER NOT NULL
 ) STRICT;
 
+-- name: migration_3
+-- What delivery asks of accounts.
+ALTER TABLE account ADD COLUMN recipient_check INTEGER NOT NULL DEFAULT 0;
+
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
 SELECT sealed FROM key_check WHERE id = 1;
@@ -222,11 +226,11 @@ VALUES (:id, 'enabled', :sandbox, :daily_quota, :send_rate, :contact, :created_m
 
 -- name: get_account
 -- One account.
-SELECT id, state, sandbox, daily_quota, send_rate, contact FROM account WHERE id = :id;
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check FROM account WHERE id = :id;
 
 -- name: list_accounts
 -- All accounts.
-SELECT id, state, sandbox, daily_quota, send_rate, contact FROM account ORDER BY id;
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check FROM account ORDER BY id;
 
 -- name: set_limits
 -- Change what is given of an account's limits.
@@ -240,6 +244,10 @@ UPDATE account SET state = :state WHERE id = :id;
 -- name: set_sandbox
 -- Move an account into or out of the sandbox.
 UPDATE account SET sandbox = :sandbox WHERE id = :id;
+
+-- name: set_recipient_check
+-- Ask for the domains of recipients before mail is accepted, or not.
+UPDATE account SET recipient_check = :recipient_check WHERE id = :id;
 
 -- name: set_contact
 -- Change where an account's own mail goes.

@@ -91,6 +91,10 @@ class Accounts:
         """Change where an account's own mail goes."""
         return self._change(account_id, "set_contact", contact=_checked_contact(contact))
 
+    def set_recipient_check(self, account_id: str, *, on: bool) -> Account:
+        """Refuse mail to domains that take none, or accept it and let it bounce (DLV-003)."""
+        return self._change(account_id, "set_recipient_check", recipient_check=int(on))
+
     def _change(self, account_id: str, query: str, **values: object) -> Account:
         with self._tables.writing(account_id):
             if not self._tables.run(query, {"id": account_id, **values}):
@@ -100,8 +104,10 @@ class Accounts:
 
 def account_of(row: Row) -> Account:
     """Return the account of a row of `get_account`."""
-    account_id, state, sandbox, daily_quota, send_rate, contact = row
-    return Account(account_id, AccountState(state), bool(sandbox), daily_quota, send_rate, contact)
+    account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check = row
+    return Account(
+        account_id, AccountState(state), bool(sandbox), daily_quota, send_rate, contact, bool(recipient_check)
+    )
 
 
 def checked_quota(quota: int) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay.errors import UsageError
 from relay.runtime.cli.account_details import (
     ContactsOption,
     LanguageOption,
@@ -109,6 +110,7 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         "state": found.state,
         "sandbox": "yes" if found.sandbox else "no",
         "recipients in 24 hours": limit_text(found.daily_quota),
+        "recipient check": "on" if found.recipient_check else "off",
         "recipients a second": limit_text(found.send_rate),
         "sent in the last 24 hours": use["sentLast24Hours"],
         "contacts": ", ".join(contacts) or "-",
@@ -171,6 +173,27 @@ def details(
         note(f"Account {account} says nothing about its mail yet.")
     else:
         write_fields(detail_fields(kept))
+
+
+@app.command("recipient-check")
+def recipient_check(
+    account: IdArgument,
+    switch: Annotated[str, typer.Argument(metavar="on|off", help="on or off.")],
+    *,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Refuse mail of an account to domains that certainly take none, instead of bouncing it."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    if switch not in ("on", "off"):
+        raise UsageError(f"Say on or off, not {switch}.")
+    site = open_site(config)
+    with site.catalog() as catalog:
+        changed = catalog.accounts.set_recipient_check(account, on=switch == "on")
+    record(site.data_dir, "account.recipient_check", account, {"recipientCheck": switch == "on"})
+    _told(changed, f"The recipient check of account {account} is {switch}.", as_json=as_json)
 
 
 @app.command()
@@ -253,4 +276,5 @@ def as_object(account: "Account") -> dict[str, Any]:
         "dailyQuota": account.daily_quota,
         "sendRate": account.send_rate,
         "contact": account.contact or None,
+        "recipientCheck": account.recipient_check,
     }
