@@ -145,11 +145,16 @@ async def _forward(asker: _Asker, host: str) -> tuple[Answer, Answer]:
 
 
 async def _spf(asker: _Asker, domain: str, address: str) -> SpfVerdict:
+    return await evaluated(asker.answer, domain, address)
+
+
+async def evaluated(ask: Ask, domain: str, address: str) -> SpfVerdict:
+    """Return what SPF says of an address, with the questions asked one after the other."""
     evaluation = evaluate(domain, address)
     try:
         wanted = next(evaluation)
         while True:
-            wanted = evaluation.send(await asker.answer(wanted.name, wanted.kind))
+            wanted = evaluation.send(await ask(wanted.name, wanted.kind))
     except StopIteration as end:
         verdict: SpfVerdict = end.value
         return verdict

@@ -13,6 +13,7 @@ import typer
 
 from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
+from relay.runtime.cli.auth_test import auth_test
 from relay.runtime.cli.authentication import dmarc, spf
 from relay.runtime.cli.check import check
 from relay.runtime.cli.classify import classify
@@ -26,6 +27,7 @@ from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
 from relay.runtime.cli.identity_mail_from import app as mail_from
 from relay.runtime.cli.initialise import init
+from relay.runtime.cli.lint import lint
 from relay.runtime.cli.output import complain
 from relay.runtime.cli.queue import app as queue
 from relay.runtime.cli.quota import app as quota
@@ -94,6 +96,7 @@ app.add_typer(verification_template, name="verification-template", rich_help_pan
 app.add_typer(dkim, name="dkim", rich_help_panel=SENDERS)
 app.add_typer(dmarc, name="dmarc", rich_help_panel=SENDERS)
 app.command("spf", short_help="Print the SPF record to publish.", rich_help_panel=SENDERS)(spf)
+app.command("auth-test", short_help="Send a message and judge SPF, DKIM, DMARC.", rich_help_panel=SENDERS)(auth_test)
 app.add_typer(configuration_set, name="configuration-set", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
@@ -105,6 +108,7 @@ app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)
+app.command("lint", short_help="Say what is wrong with a message.", rich_help_panel=TOOLS)(lint)
 app.command("classify", short_help="Say what a bounce or complaint means.", rich_help_panel=TOOLS)(classify)
 app.command("demo", short_help="Run a relay and a mailbox, and show a message.", rich_help_panel=TOOLS)(demo)
 

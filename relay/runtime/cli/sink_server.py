@@ -9,19 +9,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import dkim
 import dns.exception
 import dns.resolver
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from relay.runtime.cli.sink_mailbox import Kept, Maildir
+from relay.signing.verification import dkim_results
 
 CONNECTIONS_MAX = 200
 RECIPIENTS_MAX = 1000
-SIGNATURES_MAX = 8
+
 IDLE_SECONDS = 300.0
 DNS_SECONDS = 3.0
-KEY_MIN_BITS = 1024
+
 NULL_SENDER = "<>"  # what aiosmtpd makes of MAIL FROM:<>
 
 
@@ -42,27 +42,6 @@ class KeyLookup:
         except dns.exception.DNSException:
             return None
         return b"".join(next(iter(found)).strings)
-
-
-def dkim_results(content: bytes, lookup: Callable[..., bytes | None]) -> list[tuple[str, str, str]]:
-    """Return (pass or fail, domain, selector) for each DKIM-Signature of a message, newest first."""
-    results = []
-    try:
-        verifier = dkim.DKIM(content, minkey=KEY_MIN_BITS)
-    except Exception:  # noqa: BLE001 (the parser raises whatever it likes on hostile headers)
-        return []
-    count = sum(1 for name, _ in verifier.headers if name.lower() == b"dkim-signature")
-    for index in range(min(count, SIGNATURES_MAX)):
-        verifier.signature_fields = {}
-        try:
-            passed = verifier.verify(idx=index, dnsfunc=lookup)
-        except Exception:  # noqa: BLE001 (hostile signatures raise whatever they like in the parser)
-            passed = False
-        tags: dict[bytes, bytes] = verifier.signature_fields or {}
-        domain = tags.get(b"d", b"?").decode("ascii", "replace")
-        selector = tags.get(b"s", b"?").decode("ascii", "replace")
-        results.append(("pass" if passed else "fail", domain, selector))
-    return results
 
 
 class SinkServer:

@@ -1,0 +1,84 @@
+"""`relay lint`: advice about a message before it is sent (DLV-001, DNSBL-004)."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.errors import EX_DATAERR
+from relay.runtime.cli.options import ConfigOption, JsonOption
+from relay.runtime.cli.output import note, paint, printable, working, write_json_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.mail.lint import Advice
+    from relay.runtime.cli.site import Site
+
+DOMAINS_MAX = 200
+
+
+def lint(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A whole message [standard input].", show_default=False)
+    ] = None,
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no block list about links.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what receivers and readers will hold against a message: addresses, parts, links.
+
+    The domains of links are looked up in `own_checks.domain_lists`. Exit code 65 when there is something to mend.
+    """
+    from relay.mail.lint import lint as advise  # noqa: PLC0415
+    from relay.runtime.cli.send_message import INPUT_MAX_BYTES, read_limited  # noqa: PLC0415
+    from relay.runtime.cli.site import read_site  # noqa: PLC0415
+
+    content = sys.stdin.buffer.read(INPUT_MAX_BYTES) if file is None or str(file) == "-" else read_limited(file)
+    found = advise(content)
+    if not offline:
+        with working("asking block lists"):
+            found += _listed(read_site(config), content)
+    if as_json:
+        write_json_lines({"rule": one.rule, "subject": one.subject, "advice": one.text} for one in found)
+    else:
+        for one in found:
+            typer.echo(f"{paint(f'{one.rule:<16}', 'yellow')} {printable(one.subject)}: {printable(one.text)}")
+        if not found:
+            note("Nothing to mend.")
+    if found:
+        raise typer.Exit(EX_DATAERR)
+
+
+def _listed(site: "Site", content: bytes) -> "Sequence[Advice]":
+    import asyncio  # noqa: PLC0415
+
+    from relay.mail.lint import Advice, host_of, links  # noqa: PLC0415
+    from relay.net.resolver import DnsResolver  # noqa: PLC0415
+    from relay.policy.suffix import registrable_domain  # noqa: PLC0415
+    from relay.reputation.blocklist import domain_question, judge  # noqa: PLC0415
+    from relay.runtime import settings  # noqa: PLC0415
+    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+    from relay.schedule.route import ip_address  # noqa: PLC0415
+
+    hosts = sorted({host for link in links(content) if (host := host_of(link)) and not ip_address(host)})
+    domains = sorted({registrable_domain(host) for host in hosts})[:DOMAINS_MAX]
+    lists = site.config.own_checks.domain_lists
+
+    async def ask() -> "list[Advice]":
+        resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock(), None)
+        pairs = [(domain, each) for domain in domains for each in lists]
+        answers = await asyncio.gather(
+            *(resolver.records(domain_question(domain, each.zone), "A") for domain, each in pairs)
+        )
+        return [
+            Advice(
+                "listed-link", domain, f"It is on {each.name}; mail that links to it is refused. {each.about}".strip()
+            )
+            for (domain, each), answer in zip(pairs, answers, strict=True)
+            if judge(answer).listed
+        ]
+
+    return asyncio.run(ask())

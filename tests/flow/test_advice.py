@@ -1,0 +1,88 @@
+"""`relay lint` and `relay auth-test` against a real name server (DLV-001, DLV-005, DNSBL-004)."""
+
+import json
+
+import pytest
+
+from tests.nameserver import NameServer
+from tests.product import Product, Receiver, eventually
+
+ADDRESS = "127.0.22.1"
+ZONES = {
+    "example": "",
+    "domains.example": "bad.example 1 IN A 127.0.1.2\n",
+    "relay.example": f'bounce 1 IN TXT "v=spf1 ip4:{ADDRESS} -all"\n',
+    "shop.example": "",
+}
+MESSAGE = (
+    "From: no-reply@shop.example\r\nTo: bob@remote.example\r\nSubject: x\r\n\r\n"
+    "http://www.bad.example/ and http://good.example/\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    with NameServer(tmp_path_factory.mktemp("zones"), ZONES) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def relay(names, receiver):
+    settings = {
+        "dns": {"nameservers": [names.address], "cache_entries_max": 0},
+        "delivery": {"source_addresses": [ADDRESS]},
+        "own_checks": {"enabled": False, "domain_lists": [{"name": "Bad", "zone": "domains.example"}]},
+    }
+    with Product(receiver.port, domain="shop.example", **settings) as product:
+        yield product
+
+
+@pytest.mark.req("DLV-001", "DNSBL-004")
+def test_links_on_a_list_are_told(relay):
+    done = relay.run("lint", "--json", check=False, input_text=MESSAGE)
+    found = {one["rule"]: one["subject"] for one in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 65
+    assert found == {"no-reply": "no-reply@shop.example", "listed-link": "bad.example"}
+    clean = MESSAGE.replace("no-reply", "ann").replace("bad.example", "good.example")
+    assert relay.run("lint", input_text=clean).returncode == 0
+
+
+def judged(relay, *options):
+    done = relay.run("auth-test", "bob@remote.example", "--from", "ann@shop.example", "--json", *options, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.req("DLV-005", "AUTHN-003")
+def test_what_a_receiver_sees_before_and_after_the_records_are_published(relay, receiver, names):
+    code, before = judged(relay, "--dry-run")
+    assert (code, before["dmarc"]["result"], before["spfAligned"]) == (75, "fail", False)
+    assert [one["result"] for one in before["spf"]] == [
+        "pass"
+    ]  # of the relay's own domain, which is not the sender's
+    assert {one["result"] for one in before["dkim"]} == {"fail"}
+    records = relay.run("identity", "records", "shop.example", "--format", "bind").stdout
+    lines = "".join(f"{line}\n" for line in records.splitlines() if not line.startswith(";"))
+    names.publish("shop.example", lines + '_dmarc 1 IN TXT "v=DMARC1;p=reject"\n')
+    sent_before = len(receiver.messages)
+    code, after = judged(relay)
+    assert (code, after["dmarc"]) == (
+        0,
+        {"result": "pass", "by": ["dkim"], "record": "v=DMARC1;p=reject", "policy": "reject"},
+    )
+    assert [(one["result"], one["domain"], one["aligned"]) for one in after["dkim"]] == [
+        ("pass", "shop.example", True)
+    ]
+    assert after["sent"]["accepted"]
+    eventually(lambda: len(receiver.messages) > sent_before, what="the message itself")
+    assert after["sent"]["messageId"] in relay.run("trace", after["sent"]["messageId"]).stdout
+
+
+def test_who_may_not_send_is_told_so(relay):
+    done = relay.run("auth-test", "bob@remote.example", "--from", "eve@other.example", check=False)
+    assert "Email address is not verified" in done.stderr
