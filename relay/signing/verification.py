@@ -5,7 +5,7 @@ from collections.abc import Callable
 import dkim
 
 KEY_MIN_BITS = 1024
-SIGNATURES_MAX = 10
+SIGNATURES_MAX = 8
 
 
 def dkim_results(content: bytes, lookup: Callable[..., bytes | None]) -> list[tuple[str, str, str]]:
