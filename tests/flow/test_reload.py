@@ -125,6 +125,5 @@ def test_reloads_leak_no_file_descriptor(product):
     before = descriptors()
     for _ in range(20):
         reload_and_wait()
-    # The office opens the catalog for a moment every few seconds, and housekeeping its own connection once; what leaked
-    # would not go away.
-    eventually(lambda: descriptors() <= before + 10)  # twenty reloads that leak one each would be twenty more
+    # The office opens the catalog for a moment every few seconds, housekeeping a connection of its own once.
+    eventually(lambda: descriptors() <= before + 10)  # twenty reloads that leaked one each would be twenty more
