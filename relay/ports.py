@@ -544,6 +544,10 @@ class Link(Protocol):
         """Close at once."""
         ...
 
+    def unsent(self) -> bool:
+        """Say whether something that was written cannot have reached the remote yet."""
+        ...
+
 
 class Connector(Protocol):
     """Makes connections. Calls back from the event loop, never from inside `connect`."""

@@ -23,6 +23,7 @@ from relay.testing.internet_dns import FakeDns
 from relay.testing.internet_host import FakeHost, Received, words
 
 _PORT_TRIES = 50
+_HOSTS_A_ROW = 250
 
 
 class FakeInternet:
@@ -60,7 +61,9 @@ class FakeInternet:
 
     def add_host(self, name: str, script: str = "") -> FakeHost:
         """Add a host before the start, with an address record of its own."""
-        address = f"{self._network}.{len(self.hosts) + 1}"
+        prefix, _, third = self._network.rpartition(".")
+        row, number = divmod(len(self.hosts), _HOSTS_A_ROW)
+        address = f"{prefix}.{int(third) + row}.{number + 1}"
         host = FakeHost(name, address, words(script), us=self._us)
         self.hosts[name] = host
         self.dns.zones[name] = {"A": [address]}
