@@ -107,6 +107,8 @@ class Walk:
             except ResolverError as error:
                 text = f"Cannot look up {host.host}: {error}"
                 self._failures.append(local_failure(Stage.DNS, "4.4.3", text))
+                if error.found:
+                    self._add(host, error.found)
         self._by_recent_failure()
         if not self._stopped:
             self._next()

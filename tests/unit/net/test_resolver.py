@@ -149,6 +149,11 @@ def test_cache_is_bounded():
     assert cache.get(9, 0.0) == "9"
     assert cache.get(9, 100.0) is None
     assert cache.get(0, 0.0) is None
+    for number in range(10):
+        cache.put(number, str(number), 100.0, 5)
+    assert len(cache) == 2  # three answers of four records each, or what weighs as much
+    cache.put("x", "x", 100.0, 13)
+    assert (cache.get("x", 0.0), cache.get(9, 0.0)) == (None, "9")
     nothing = AnswerCache(0)
     nothing.put(1, "x", 100.0)
     assert nothing.get(1, 0.0) is None
