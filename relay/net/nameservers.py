@@ -55,6 +55,11 @@ class NameServers:
         self._look_at = 0.0
         self._servers = [self._server(text) for text in configured or _LOCAL]
 
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The addresses of the servers, as they are now."""
+        return [server.address for server in self._servers]
+
     def in_order(self) -> list["Server"]:
         """Return the servers in the order in which they are to be asked now."""
         now = self._clock.monotonic()
@@ -77,7 +82,7 @@ class NameServers:
             return
         self._conf_seen = seen
         found = named_in(text)
-        if found and found != [server.address for server in self._servers]:
+        if found and found != self.addresses:
             self._servers = [self._server(address) for address in found]
 
     def _server(self, text: str) -> "Server":

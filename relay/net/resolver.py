@@ -2,7 +2,8 @@
 
 A question first runs in the quick lane, where it has half a second; what is not answered by then moves to the slow
 lane for the rest of its time. Thousands of dead domains therefore fill the slow lane and leave the quick one to
-others; whoever waits for a lane does so by `relay.net.resolver_lanes`.
+others; whoever waits for a lane does so by `relay.net.resolver_lanes`. A name that nobody answered for lately has no
+first turn.
 
 SERVFAIL, refusals, lame and odd answers, broken chains and silence are errors, never "no such name" or "no records".
 """
@@ -31,6 +32,7 @@ MX_HOSTS_MAX = 50
 TEXTS_MAX = 100
 _QUICK_SECONDS = 0.5
 _LAST_SECONDS = 0.01
+_SILENT_SECONDS = 3600.0
 _TEXT_BYTES = 200  # about what a record with a name takes
 _UDP_PAYLOAD_BYTES = 1232
 
@@ -47,7 +49,7 @@ class ResolverSettings:
     ttl_min_seconds: float = 1.0
     ttl_max_seconds: float = 86_400.0
     negative_ttl_max_seconds: float = 300.0
-    quick_queries_max: int = 256
+    quick_queries_max: int = 64  # more at a time, and their own work keeps them from being answered in half a second
     slow_queries_max: int = 256
     ipv6: bool = True
     resolv_conf: str = "/etc/resolv.conf"
@@ -71,6 +73,7 @@ class DnsResolver:
         self._metrics = metrics
         self._cache = AnswerCache(settings.cache_entries_max)
         self._asking: dict[str, asyncio.Task[Sequence[str]]] = {}
+        self._silent = AnswerCache(settings.cache_entries_max)  # names that nobody answered for
         self._quick = Turns(settings.quick_queries_max)
         self._slow = Turns(settings.slow_queries_max)
         self._servers = NameServers(settings.nameservers, settings.resolv_conf, clock)
@@ -199,14 +202,17 @@ class DnsResolver:
         quick_seconds = min(_QUICK_SECONDS, timeout_seconds)
         lane, seconds = self._quick, quick_seconds
         left_seconds = timeout_seconds
-        name = question.to_text(omit_final_dot=True)
+        name = question.to_text(omit_final_dot=True).lower()
+        first = self._silent.get(name, self._clock.monotonic()) is None
         while True:
-            async with lane.turn(name, first=left_seconds == timeout_seconds):
+            async with lane.turn(name, first=first):
                 try:
                     return await self._ask(question, kind, seconds)
                 except dns.exception.Timeout:
                     left_seconds -= seconds
+            first = False
             if left_seconds <= _LAST_SECONDS:
+                self._silent.put(name, name, self._clock.monotonic() + _SILENT_SECONDS)
                 raise ResolverError(f"no answer for {kind} in {timeout_seconds:g} s")
             if self._slow.full:  # full of the dead: another quick turn, behind those who have had none
                 lane, seconds = self._quick, min(quick_seconds, left_seconds)
