@@ -9,7 +9,7 @@ limit-conns.N, close-idle.S, greet-endless, drop-reused (at MAIL, after a messag
 grey.N (the first N recipients get 451), flaky.N (the first N messages get 451),
 implicit (TLS from the first byte), tls (STARTTLS offered),
 tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required), rcvbuf.N (octets it takes before it
-reads them), at-STAGE-FAULT (see relay.testing.internet_faults).
+reads them), at-STAGE-FAULT (see relay.testing.internet_faults), cert-expired, cert-name (another's), cert-untrusted.
 """
 
 import asyncio

@@ -184,3 +184,40 @@ def test_records_are_asked_past_the_cache_and_failures_are_values():
             assert (await resolver.records("t.test", "TXT")).values == ("new",)
 
     asyncio.run(run())
+
+
+def test_missing_domains_cost_one_question_each_and_leave_little_behind():
+    async def run():
+        names = [f"d{number}.test" for number in range(600)]
+        async with serving({}, cache_entries_max=50, timeout_seconds=20.0) as (resolver, server, _):
+            found = await asyncio.gather(*(resolver.mail_hosts(name) for name in names))
+            assert all(hosts.nxdomain for hosts in found)
+            assert len({name for name, *_ in server.queries}) == len(names)
+            assert {kind for _, kind, _ in server.queries} == {"MX"}
+            assert sum(resolver.known_mail_hosts(name) is not None for name in names) == 50
+
+    asyncio.run(run())
+
+
+def test_a_name_that_nobody_answered_for_waits_behind_new_ones():
+    async def run():
+        zones = {f"dead{n}.test": {"FAULT": "timeout"} for n in range(5)}
+        zones["live.test"] = {"MX": ["5 mx.test."]}
+        limits = {"quick_queries_max": 1, "slow_queries_max": 5, "timeout_seconds": 0.6}
+        async with serving(zones, **limits) as (resolver, server, _):
+
+            async def ask_dead():
+                asked = (resolver.mail_hosts(name) for name in zones if name != "live.test")
+                return await asyncio.gather(*asked, return_exceptions=True)
+
+            first = await ask_dead()
+            assert all(isinstance(each, ResolverError) for each in first)
+            server.queries.clear()
+            again = asyncio.create_task(ask_dead())
+            await asyncio.sleep(0)
+            assert (await resolver.mail_hosts("live.test")).hosts
+            assert len({name for name, *_ in server.queries}) <= 2  # the one that had its turn, and the live one
+            again.cancel()
+            await asyncio.gather(again, return_exceptions=True)
+
+    asyncio.run(run())
