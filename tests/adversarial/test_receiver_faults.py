@@ -8,6 +8,7 @@ arrive: once, or twice where the host had taken the message and the relay could 
 import asyncio
 import json
 import re
+import socket
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ GROUPS = {
     "table": [case[0] for case in CASES],
     "strict": [case[0] for case in CASES if any(stage in case[0] for stage in TLS_STAGES)],
     **{size: [case[0] for case in LARGE_CASES] for size in SIZES},
-    "later": [""],
+    "later": ["", ""],  # refuses connections, and takes them without an answer
 }
 HEADERS = {"strict": b"X-SES-CONFIGURATION-SET: strict\r\n"}
 MEMORY_MAX_BYTES = 64 * 1024 * 1024
@@ -115,7 +116,7 @@ def product(net):
             "port": net.port,
             "allow_private_destinations": True,
             "retry": ["1h"],  # again when the test says so
-            "timeouts": {"connect": "5s", "data_block": "1500ms", "data_end": "3s", **SECONDS},
+            "timeouts": {"connect": "3s", "data_block": "1500ms", "data_end": "3s", **SECONDS},
         },
     }
     with Product(**settings) as made:
@@ -144,8 +145,10 @@ class Case:
 def ended(net, product):
     """Send all groups at once, look, mend every host, and wait until all that was not refused has arrived."""
     before = worker_bytes(product, "VmRSS")
-    stop, start = switch(net, "later0.test")
-    stop()
+    refusing, silent = Switch(net, "later0.test"), Switch(net, "later1.test")
+    refusing.off()
+    silent.off()
+    silent.swallow()
     ids = {group: submit(product, group, len(words)) for group, words in GROUPS.items()}
     count = sum(map(len, GROUPS.values()))
     eventually(lambda: len(settled(product, ids)) == count, 60, "an attempt for each")
@@ -154,7 +157,8 @@ def ended(net, product):
     early = {key: kept(net, *key) for key in first}
     for group, number in first:
         net.hosts[f"mx1.{name_of(group, number)}"].mend(*(["tls"] if group == "strict" else []))
-    start()
+    refusing.on()
+    silent.on()
     product.run("queue", "retry", "--all")
     left = {key for key, attempt in first.items() if attempt["outcome"] != BOUNCED}
     eventually(lambda: told(product, ids, "Delivery").keys() >= left, 60, "all mail")
@@ -170,15 +174,35 @@ def of_group(ended, group):
     return [case for key, case in sorted(ended[0].items()) if key[0] == group]
 
 
-def switch(net, domain):
-    """Return what takes the host of a domain off the network, and what brings it back."""
-    host = net.hosts[f"mx1.{domain}"]
-    loop = host.server.get_loop()
+class Switch:
+    """Takes a host off the network, lets its packets vanish, brings it back."""
 
-    def run(work):
-        asyncio.run_coroutine_threadsafe(work, loop).result(10)
+    def __init__(self, net, domain):
+        self.host = net.hosts[f"mx1.{domain}"]
+        self.port = net.port
+        self.loop = self.host.server.get_loop()
+        self.sockets = []
 
-    return lambda: run(host.stop()), lambda: run(host.start(net.port))
+    def off(self):
+        self._run(self.host.stop())
+
+    def swallow(self):
+        """Listen with a full queue: the system then drops what else wants to connect (listen(2))."""
+        address = self.host.address, self.port
+        self.sockets = [socket.create_server(address, backlog=0)]
+        for _ in range(3):
+            filler = socket.socket()
+            filler.setblocking(False)  # noqa: FBT003 - nobody waits for the last of them
+            filler.connect_ex(address)
+            self.sockets.append(filler)
+
+    def on(self):
+        for each in self.sockets:
+            each.close()
+        self._run(self.host.start(self.port))
+
+    def _run(self, work):
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
 
 def body_of(group):
@@ -278,7 +302,10 @@ def test_an_answer_in_the_middle_of_a_message_never_means_that_it_was_taken(grou
         assert all(copy.content.endswith(body_of(group)) for copy in case.copies), script
 
 
-def test_a_host_that_refuses_connections_gets_its_mail_when_it_is_back(ended):
-    (case,) = of_group(ended, "later")
-    assert (case.first["outcome"], case.first["stage"]) == (DEFERRED, "connect")
-    assert (len(case.early), len(case.copies), case.delivered) == (0, 1, 1)
+def test_a_host_that_takes_no_connections_gets_its_mail_when_it_is_back(ended):
+    refusing, silent = of_group(ended, "later")
+    for case in (refusing, silent):
+        assert (case.first["outcome"], case.first["stage"]) == (DEFERRED, "connect")
+        assert (len(case.early), len(case.copies), case.delivered) == (0, 1, 1)
+    assert "refused" in refusing.first["reply"]
+    assert "no answer in 3 s" in silent.first["reply"]
