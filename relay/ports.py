@@ -392,7 +392,14 @@ class Outbound(Protocol):
 
 
 class ResolverError(Exception):
-    """DNS gave no answer now: SERVFAIL, time-out, or a malformed reply. Never means that a name does not exist."""
+    """DNS gave no answer now: SERVFAIL, time-out, or a malformed reply. Never means that a name does not exist.
+
+    `found` are the addresses of the family that was answered, where the other one was not.
+    """
+
+    def __init__(self, text: str, found: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.found = tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,7 +442,10 @@ class Resolver(Protocol):
         ...
 
     async def addresses(self, host: str) -> Sequence[str]:
-        """Return IPv4 and IPv6 addresses of a host as text; empty when it has none or does not exist."""
+        """Return IPv4 and IPv6 addresses of a host as text; empty when it has none or does not exist.
+
+        When only one family was answered, ResolverError has what was found: others may exist.
+        """
         ...
 
     async def text(self, name: str) -> Sequence[bytes]:
@@ -542,6 +552,10 @@ class Link(Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        ...
+
+    def unsent(self) -> bool:
+        """Say whether something that was written cannot have reached the remote yet."""
         ...
 
 

@@ -7,8 +7,12 @@ being made; files are streamed block by block as the network takes them.
 
 import asyncio
 import contextlib
+import fcntl
 import os
+import socket
 import ssl
+import struct
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -26,6 +30,8 @@ _WRITE_HIGH_BYTES = 256 * 1024
 _CLOSE_SECONDS = 10.0
 _HANDSHAKE_BYTES_MAX = 256 * 1024
 _RECORD_BYTES = 16 * 1024
+_AT_ONCE = struct.pack("ii", 1, 0)  # socket(7)
+_ZERO = b"\0\0\0\0"  # an int in C
 
 
 class TcpConnector:
@@ -199,10 +205,27 @@ class TcpLink(asyncio.Protocol):
             asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once by a reset: what the system has not sent yet is not sent either."""
         self.silence()
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is not None:
+            with contextlib.suppress(OSError, AttributeError):  # it is closed
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            transport.abort()
+
+    def unsent(self) -> bool:
+        """Say whether something that was written waits here, or was not acknowledged by the remote's TCP.
+
+        A reply to the last octet that we sent comes in a segment that acknowledges it (RFC 9293 section 3.4).
+        """
+        transport = self._transport
+        if self._file is not None or transport is None or transport.get_write_buffer_size():
+            return True
+        try:
+            queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, _ZERO)
+        except OSError:  # the system cannot tell
+            return False
+        return queued != _ZERO
 
     def silence(self) -> None:
         """Call nobody back from now on."""

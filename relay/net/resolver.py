@@ -2,7 +2,10 @@
 
 A question first runs in the quick lane, where it has half a second; what is not answered by then moves to the slow
 lane for the rest of its time. Thousands of dead domains therefore fill the slow lane and leave the quick one to
-others.
+others; whoever waits for a lane does so by `relay.net.resolver_lanes`. A name that nobody answered for lately has no
+first turn.
+
+SERVFAIL, refusals, lame and odd answers, broken chains and silence are errors, never "no such name" or "no records".
 """
 
 import asyncio
@@ -10,27 +13,27 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import dns.asyncresolver
 import dns.exception
-import dns.flags
-import dns.message
 import dns.name
-import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
+from relay.net.nameservers import NameServers
 from relay.net.resolver_cache import AnswerCache
+from relay.net.resolver_lanes import Turns
+from relay.net.resolver_wire import RECORDS_MAX
 from relay.policy.records import Answer
 from relay.ports import Clock, MailHost, MailHosts, Metrics, ResolverError
 
 ADDRESSES_MAX = 20
-RECORDS_MAX = 4_000  # what 64 KiB can hold
 MX_HOSTS_MAX = 50
 TEXTS_MAX = 100
 _QUICK_SECONDS = 0.5
 _LAST_SECONDS = 0.01
+_SILENT_SECONDS = 3600.0
+_TEXT_BYTES = 200  # about what a record with a name takes
 _UDP_PAYLOAD_BYTES = 1232
 
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!.*\.\d+\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})+\Z")
@@ -46,7 +49,7 @@ class ResolverSettings:
     ttl_min_seconds: float = 1.0
     ttl_max_seconds: float = 86_400.0
     negative_ttl_max_seconds: float = 300.0
-    quick_queries_max: int = 256
+    quick_queries_max: int = 64  # more at a time, and their own work keeps them from being answered in half a second
     slow_queries_max: int = 256
     ipv6: bool = True
     resolv_conf: str = "/etc/resolv.conf"
@@ -70,8 +73,10 @@ class DnsResolver:
         self._metrics = metrics
         self._cache = AnswerCache(settings.cache_entries_max)
         self._asking: dict[str, asyncio.Task[Sequence[str]]] = {}
-        self._quick = asyncio.Semaphore(settings.quick_queries_max)
-        self._slow = asyncio.Semaphore(settings.slow_queries_max)
+        self._silent = AnswerCache(settings.cache_entries_max)  # names that nobody answered for
+        self._quick = Turns(settings.quick_queries_max)
+        self._slow = Turns(settings.slow_queries_max)
+        self._servers = NameServers(settings.nameservers, settings.resolv_conf, clock)
         self._dns = _stub(settings)
 
     # --- Resolver ---
@@ -97,7 +102,12 @@ class DnsResolver:
         elif answer.rdatas:
             hosts = judge_mx(_mx_pairs(answer.rdatas))
         else:  # RFC 5321 section 5.1: no MX record, so the domain is its own mail exchanger if it has an address
-            addresses = await self.addresses(domain)
+            try:
+                addresses = await self.addresses(domain)
+            except ResolverError as error:
+                addresses = error.found
+                if not addresses:
+                    raise
             hosts = MailHosts(hosts=(MailHost(0, domain),), implicit=True) if addresses else MailHosts()
         self._keep(("mx", domain), hosts, ttl_seconds, negative=not hosts.hosts or hosts.implicit)
         return hosts
@@ -129,11 +139,10 @@ class DnsResolver:
             if not isinstance(answer, BaseException):
                 found += [str(rdata) for rdata in answer.rdatas[:ADDRESSES_MAX]]
                 ttls.append(answer.ttl_seconds)
-        if errors and not found:
-            raise errors[0]
+        if errors:  # half an answer must not become the whole of it
+            raise ResolverError(str(errors[0]), found)
         addresses = tuple(found)
-        if not errors:
-            self._keep(("a", host), addresses, min(ttls), negative=not addresses)
+        self._keep(("a", host), addresses, min(ttls), negative=not addresses)
         return addresses
 
     async def text(self, name: str) -> Sequence[bytes]:
@@ -167,7 +176,7 @@ class DnsResolver:
         settings = self._settings
         longest = settings.negative_ttl_max_seconds if negative else settings.ttl_max_seconds
         kept = max(settings.ttl_min_seconds, min(ttl_seconds, longest))
-        self._cache.put(question, answer, self._clock.monotonic() + kept)
+        self._cache.put(question, answer, self._clock.monotonic() + kept, _weight(answer))
 
     def _count(self, name: str, *labels: str) -> None:
         if self._metrics is not None:
@@ -193,15 +202,19 @@ class DnsResolver:
         quick_seconds = min(_QUICK_SECONDS, timeout_seconds)
         lane, seconds = self._quick, quick_seconds
         left_seconds = timeout_seconds
+        name = question.to_text(omit_final_dot=True).lower()
+        first = self._silent.get(name, self._clock.monotonic()) is None
         while True:
-            async with lane:
+            async with lane.turn(name, first=first):
                 try:
                     return await self._ask(question, kind, seconds)
                 except dns.exception.Timeout:
                     left_seconds -= seconds
+            first = False
             if left_seconds <= _LAST_SECONDS:
+                self._silent.put(name, name, self._clock.monotonic() + _SILENT_SECONDS)
                 raise ResolverError(f"no answer for {kind} in {timeout_seconds:g} s")
-            if self._slow.locked():  # full of the dead: another quick turn, behind those who have had none
+            if self._slow.full:  # full of the dead: another quick turn, behind those who have had none
                 lane, seconds = self._quick, min(quick_seconds, left_seconds)
             else:
                 lane, seconds = self._slow, left_seconds
@@ -209,6 +222,7 @@ class DnsResolver:
     async def _ask(self, question: dns.name.Name, kind: str, lifetime_seconds: float) -> _Records:
         """Ask once. Raise dns.exception.Timeout when there was no answer, ResolverError when there was a bad one."""
         rdtype = dns.rdatatype.from_text(kind)
+        self._dns.nameservers = self._servers.in_order()
         try:
             answer = await self._dns.resolve(
                 question, rdtype, raise_on_no_answer=False, search=False, lifetime=lifetime_seconds
@@ -223,6 +237,15 @@ class DnsResolver:
         if answer.rrset is None:
             return _Records((), ttl_seconds)
         return _Records(tuple(answer.rrset)[:RECORDS_MAX], ttl_seconds)
+
+
+def _weight(answer: object) -> int:
+    """Return how many records an answer holds, long texts counting as several."""
+    if isinstance(answer, MailHosts):
+        return max(1, len(answer.hosts))
+    if isinstance(answer, tuple):
+        return max(1, sum(1 + len(one) // _TEXT_BYTES for one in answer))
+    return 1
 
 
 def _as_text(rdata: object) -> str:
@@ -274,18 +297,8 @@ def _rank(host: MailHost) -> tuple[int, str]:
 
 
 def _stub(settings: ResolverSettings) -> dns.asyncresolver.Resolver:
-    has_conf = Path(settings.resolv_conf).is_file() and not settings.nameservers
-    stub = dns.asyncresolver.Resolver(settings.resolv_conf, configure=has_conf)
-    if settings.nameservers:
-        stub.nameservers = [_nameserver(text) for text in settings.nameservers]
-    elif not has_conf:
-        stub.nameservers = ["127.0.0.1"]  # resolv.conf(5): without a name server, this machine
+    stub = dns.asyncresolver.Resolver(configure=False)
     stub.timeout = max(0.2, min(2.0, settings.timeout_seconds / 2))
     stub.use_edns(0, 0, _UDP_PAYLOAD_BYTES)
     stub.cache = None
     return stub
-
-
-def _nameserver(text: str) -> dns.nameserver.Nameserver:
-    host, _, port = text.rpartition(":") if text.startswith("[") or text.count(":") == 1 else (text, "", "")
-    return dns.nameserver.Do53Nameserver(host.strip("[]"), int(port or 53))

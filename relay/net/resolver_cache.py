@@ -1,14 +1,22 @@
-"""A bounded cache of DNS answers; time is passed in."""
+"""A bounded cache of DNS answers; time is passed in.
+
+Bounded by the number of answers, and by what they hold together, since one answer may hold as much as fifty others.
+"""
 
 from collections.abc import Hashable
+from typing import Final
+
+WEIGHT_EACH: Final = 4  # records that an answer holds on the average, when the cache is full of answers
 
 
 class AnswerCache:
-    """Answers by question until they expire; when full, the one asked longest ago goes."""
+    """Answers by question until they expire; when full, those asked longest ago go."""
 
     def __init__(self, entries_max: int) -> None:
         self._entries_max = entries_max
-        self._entries: dict[Hashable, tuple[float, object]] = {}
+        self._weight_max = entries_max * WEIGHT_EACH
+        self._weight = 0
+        self._entries: dict[Hashable, tuple[float, object, int]] = {}
 
     def __len__(self) -> int:
         """Return how many answers are held."""
@@ -20,15 +28,21 @@ class AnswerCache:
         if entry is None:
             return None
         if entry[0] <= now:
-            del self._entries[question]
+            self._drop(question)
             return None
         return entry[1]
 
-    def put(self, question: Hashable, answer: object, until: float) -> None:
-        """Hold an answer until the clock shows `until`."""
-        if self._entries_max <= 0:
+    def put(self, question: Hashable, answer: object, until: float, weight: int = 1) -> None:
+        """Hold an answer until the clock shows `until`; `weight` is how many records it holds."""
+        self._drop(question)
+        if weight > self._weight_max:
             return
-        self._entries.pop(question, None)
-        if len(self._entries) >= self._entries_max:
-            del self._entries[next(iter(self._entries))]
-        self._entries[question] = (until, answer)
+        while len(self._entries) >= self._entries_max or self._weight + weight > self._weight_max:
+            self._drop(next(iter(self._entries)))
+        self._entries[question] = (until, answer, weight)
+        self._weight += weight
+
+    def _drop(self, question: Hashable) -> None:
+        entry = self._entries.pop(question, None)
+        if entry is not None:
+            self._weight -= entry[2]

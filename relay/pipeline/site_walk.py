@@ -107,6 +107,11 @@ class Walk:
             except ResolverError as error:
                 text = f"Cannot look up {host.host}: {error}"
                 self._failures.append(local_failure(Stage.DNS, "4.4.3", text))
+                if error.found:
+                    self._add(host, error.found)
+            except BaseException:  # a walk that never ended would keep its connection, and its site waiting, for ever
+                self._fail(local_failure(Stage.DNS, "4.3.0", "Name lookup broke off"))
+                raise
         self._by_recent_failure()
         if not self._stopped:
             self._next()

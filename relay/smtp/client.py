@@ -31,6 +31,7 @@ _OK, _MORE, _FAILED = 2, 3, 5
 _GREETING = 220
 _CLOSING = 421
 _TOO_MUCH = 552
+_TOO_MUCH_SAID = "Host says more than it was asked for"
 _MISUNDERSTOOD = frozenset({500, 502, 503})  # what hosts say to commands they lost their place in
 
 
@@ -100,6 +101,10 @@ class Wire(Protocol):
 
     def abort(self) -> None:
         """Close at once without sending what is still buffered."""
+        ...
+
+    def unsent(self) -> bool:
+        """Say whether something that was written cannot have reached the host yet."""
         ...
 
 
@@ -346,13 +351,19 @@ class Client:
         self._out_of_step(reply, Step.HANDSHAKE)
 
     def _command(self, step: Step, line: bytes, now: float) -> None:
+        if self._reader.pending:  # what came too early would be taken for the reply to this
+            self._answers = [None] * len(self._answers)
+            self._close_with(local_failure(_STEPS[step][0], "4.5.0", _TOO_MUCH_SAID))
+            return
         self._expected.append(step)
         self.deadline = now + self._deadline_of[step]
         self._wire.write(line)
 
-    def _out_of_step(self, reply: Reply, step: Step) -> None:
+    def _out_of_step(self, reply: Reply, step: Step, fault: Fault = Fault.LINK) -> None:
+        """A reply that cannot be meant for this command: nobody can tell which recipient the others were for."""
         text = f"Host answered {step.name} with {reply.code} {reply.text}"[:1000]
-        self._close_with(local_failure(_STEPS[step][0], "4.5.0", text))
+        self._answers = [None] * len(self._answers)
+        self._close_with(local_failure(_STEPS[step][0], "4.5.0", text, fault))
 
     # --- setting the session up ---
 
@@ -459,6 +470,9 @@ class Client:
         self._close_with(local_failure(Stage.AUTH, "4.7.8", text))
 
     def _become_ready(self) -> None:
+        if self._reader.pending:  # its next words would be taken for the reply to our next command
+            self._close_with(local_failure(Stage.EHLO, "4.5.0", _TOO_MUCH_SAID))
+            return
         self._ready = True
         self.deadline = NEVER
         self._user.session_ready()
@@ -555,13 +569,12 @@ class Client:
             else:
                 self._send_content(now)
             return
-        if kind == _OK or (wanted and self._lied(reply)):
-            if wanted:
-                fault = Fault.PIPELINE if kind != _OK else Fault.LINK
-                text = f"Host answered DATA with {reply.code} {reply.text}"[:1000]
-                self._close_with(local_failure(Stage.DATA, "4.5.0", text, fault))
-                return
-            kind = _FAILED
+        if wanted and (kind == _OK or self._lied(reply)):
+            self._out_of_step(reply, Step.DATA, Fault.PIPELINE if kind != _OK else Fault.LINK)
+            return
+        if wanted and len(self._answers) > 1 and self._reader.pending:
+            self._out_of_step(reply, Step.DATA)  # perhaps the last recipient's reply, and DATA's comes behind it
+            return
         self._reset_needed = True
         self._fill(from_reply(reply, Stage.DATA))
         self._finish()
@@ -583,18 +596,27 @@ class Client:
         self._wire.write(stuffed(content.head, content.body))
 
     def _on_final_dot(self, reply: Reply, _now: float) -> None:
-        if self._streaming:  # the host did not wait for the end: no answer of its can mean that it has the message
-            self._wire.abort()
-            kind = reply.code // 100
-            text = f"Host answered in the middle of the message: {reply.code} {reply.text}"[:1000]
-            early = from_reply(reply, Stage.DATA) if kind == _FAILED else local_failure(Stage.DATA, "4.5.0", text)
-            self._end_open(early)
+        if self._streaming or self._wire.unsent():
+            self._too_early(reply)
             return
-        if reply.code // 100 == _MORE:
-            self._out_of_step(reply, Step.FINAL_DOT)
+        if reply.code // 100 == _MORE:  # no answer to a whole message: it may have it or not
+            self._wire.close()
+            self._end_open(self._unknown(f"Host answered the message with {reply.code} {reply.text}", "4.5.0"))
             return
         self._fill(from_reply(reply, Stage.FINAL_DOT))
         self._finish()
+
+    def _too_early(self, reply: Reply) -> None:
+        """The host did not wait for the final dot: no answer of its can mean that it has the message."""
+        text = f"Host answered in the middle of the message: {reply.code} {reply.text}"
+        self._wire.abort()
+        if reply.code // 100 not in (_OK, _MORE):
+            answer = from_reply(reply, Stage.DATA)
+        elif self._streaming:
+            answer = local_failure(Stage.DATA, "4.5.0", text[:1000])
+        else:  # the dot is on its way
+            answer = self._unknown(text, "4.5.0")
+        self._end_open(answer)
 
     def _fill(self, answer: Answer) -> None:
         self._answers = [answer if known is None else known for known in self._answers]
@@ -608,7 +630,13 @@ class Client:
         self._answers = []
         self.transactions += 1
         self.deadline = NEVER
+        strays = self.open and self._reader.pending
+        if strays:  # a 421 behind its last answer, or a host out of step: nothing more on this link
+            self.open = False
+            self._wire.close()
         self._user.transaction_done(transaction, answers)
+        if strays:
+            self._user.session_over()
 
     # --- ends ---
 
@@ -630,15 +658,18 @@ class Client:
         step = self._expected[0] if self._expected else Step.DATA
         answer = local_failure(_STEPS[step][0], enhanced, text[:1000], self._fault_of(step))
         if step is Step.FINAL_DOT and not self._streaming and None in self._answers:
-            # Everything has left, the reply has not come: nobody can know (RFC 5321 section 6.1).
-            answer = Answer(Verdict.UNKNOWN, Stage.FINAL_DOT, 0, enhanced, text[:1000], local=True)
+            answer = self._unknown(text, enhanced)
         self._end_open(answer)
+
+    def _unknown(self, text: str, enhanced: str) -> Answer:
+        """Everything has left, the reply has not come: nobody can know (RFC 5321 section 6.1)."""
+        return Answer(Verdict.UNKNOWN, Stage.FINAL_DOT, 0, enhanced, text[:1000], local=True)
 
     def _fault_of(self, step: Step) -> Fault:
         if step is Step.EHLO and not self._tls_active and self._options.extended:
             return Fault.EHLO
-        if step in (Step.STARTTLS, Step.HANDSHAKE):
-            return Fault.TLS
+        if step in (Step.STARTTLS, Step.HANDSHAKE) or (step is Step.EHLO and self._tls_active):
+            return Fault.TLS  # in TLS 1.3 a host that refuses our handshake says so when we think it is done
         if self._pipelined and step in (Step.RCPT, Step.DATA) and self._expected:
             return Fault.PIPELINE
         return Fault.LINK

@@ -23,6 +23,7 @@ from relay.testing.internet_dns import FakeDns
 from relay.testing.internet_host import FakeHost, Received, words
 
 _PORT_TRIES = 50
+_HOSTS_A_ROW = 250
 
 
 class FakeInternet:
@@ -30,6 +31,8 @@ class FakeInternet:
 
     Each gets a name, `mx1.a.test`, and an address in 127.0.0.0/8 of its own; records in `zones` are added to these
     or replace them. `port` is the one that every host listens on, `dns.nameserver` is to be asked.
+    `certificate` is that of all hosts whose script does not say cert-expired, cert-name or cert-untrusted; `trusted`
+    has those of all but the last.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class FakeInternet:
         self._network = network
         self._directory = tempfile.TemporaryDirectory(prefix="relay-internet-")
         self.certificate = Path(self._directory.name) / "cert.pem"
+        self.trusted = Path(self._directory.name) / "trusted.pem"
+        self._contexts: dict[str, ssl.SSLContext] = {}
         for domain, scripts in (domains or {}).items():
             self._add_domain(domain, scripts)
         self.dns.zones.update(zones or {})
@@ -60,7 +65,9 @@ class FakeInternet:
 
     def add_host(self, name: str, script: str = "") -> FakeHost:
         """Add a host before the start, with an address record of its own."""
-        address = f"{self._network}.{len(self.hosts) + 1}"
+        prefix, _, third = self._network.rpartition(".")
+        row, number = divmod(len(self.hosts), _HOSTS_A_ROW)
+        address = f"{prefix}.{int(third) + row}.{number + 1}"
         host = FakeHost(name, address, words(script), us=self._us)
         self.hosts[name] = host
         self.dns.zones[name] = {"A": [address]}
@@ -73,9 +80,8 @@ class FakeInternet:
 
     async def __aenter__(self) -> Self:
         """Start."""
-        context = self._tls()
         for host in self.hosts.values():
-            host.context = context
+            host.context = self._tls(host)
         await self.dns.start()
         for _ in range(_PORT_TRIES):
             if await self._listen():
@@ -116,18 +122,27 @@ class FakeInternet:
             thread.join(30)
             loop.close()
 
-    def _tls(self) -> ssl.SSLContext:
-        key = self.certificate.with_name("key.pem")
-        write_certificate(self.certificate, key, list(self.hosts))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, key)
-        return context
+    def _tls(self, host: FakeHost) -> ssl.SSLContext:
+        """Return the context of a host: one for all that are in order, one for each kind of bad certificate."""
+        kind = next((word for word in host.faults if word.startswith("cert-")), "")
+        if kind not in self._contexts:
+            certificate = self.certificate.with_name(f"{kind}.pem") if kind else self.certificate
+            key = certificate.with_name(f"{kind}key.pem")
+            names = ["elsewhere.test"] if kind == "cert-name" else list(self.hosts)
+            write_certificate(certificate, key, names, days=-1 if kind == "cert-expired" else 30)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            self._contexts[kind] = context
+            if kind != "cert-untrusted":
+                with self.trusted.open("ab") as file:
+                    file.write(certificate.read_bytes())
+        return self._contexts[kind]
 
 
-def write_certificate(certificate: Path, key: Path, names: Iterable[str]) -> None:
-    """Write a self-signed ECDSA certificate for names, and its key."""
+def write_certificate(certificate: Path, key: Path, names: Iterable[str], days: int = 30) -> None:
+    """Write a self-signed ECDSA certificate for names, which ends in so many days, and its key."""
     private = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake internet")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"fake internet {certificate.stem}")])
     now = dt.datetime.now(dt.UTC)
     built = (
         x509.CertificateBuilder()
@@ -135,8 +150,8 @@ def write_certificate(certificate: Path, key: Path, names: Iterable[str]) -> Non
         .issuer_name(subject)
         .public_key(private.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=30))
+        .not_valid_before(now - dt.timedelta(days=2))
+        .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.DNSName(name) for name in names] or [x509.DNSName("x")]), False

@@ -18,12 +18,17 @@ import dns.rrset
 
 _CHAIN_MAX = 25
 _UDP_MAX_BYTES = 1232
+_MANY = 50
+_SILENCE = (b"",)
+_DROP = (b"drop",)
 
 Zones = Mapping[str, Mapping[str, object]]
 """Names to records by type, as text: {"a.test": {"MX": ["10 mx.a.test."], "TTL": 60}, "mx.a.test": {"A": [...]}}.
 
-`FAULT` on a name: servfail, timeout, wrong-id, wrong-question, garbage, truncated, refused, pointer-loop. `SLOW`
-delays its answers by that many seconds. A CNAME is followed as a recursive server would.
+`FAULT` on a name: servfail, timeout, wrong-id, wrong-question, garbage, truncated, refused, pointer-loop, lame (a
+referral), other-names (records of another name), spoofed (forgeries in front of the answer), mixed-case (the question
+comes back in other letters), tcp-silent, tcp-drop (truncated, and no answer over TCP). `FAULT-A` is one for that type
+alone. `SLOW` delays its answers by that many seconds. A CNAME is followed as a recursive server would.
 """
 
 
@@ -35,6 +40,9 @@ class FakeDns:
     queries: list[tuple[str, str, str]] = field(default_factory=list)
     address: str = "127.0.0.1"
     port: int = 0
+    dead: bool = False  # says nothing at all
+    _made: dict[tuple[str, int], tuple[Sequence[str], dns.rrset.RRset]] = field(default_factory=dict)
+    _wires: dict[str, tuple[dns.rrset.RRset, bytes]] = field(default_factory=dict)
     _udp: asyncio.DatagramTransport | None = None
     _tcp: asyncio.Server | None = None
 
@@ -70,8 +78,11 @@ class FakeDns:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 (size,) = struct.unpack("!H", await reader.readexactly(2))
-                answer = self.answer(await reader.readexactly(size), "tcp")
-                for part in answer:
+                wire = await reader.readexactly(size)
+                answer = self.answer(wire, "tcp")
+                if answer == _DROP:
+                    break
+                for part in filter(None, answer):
                     writer.write(struct.pack("!H", len(part)) + part)
         writer.close()
 
@@ -83,13 +94,18 @@ class FakeDns:
             return ()
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
-        self.queries.append((name, dns.rdatatype.to_text(question.rdtype), transport))
+        kind = dns.rdatatype.to_text(question.rdtype)
+        self.queries.append((name, kind, transport))
+        if self.dead:
+            return ()
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
         records = self.zones.get(name)
-        fault = str(records.get("FAULT", "")) if records else ""
+        fault = str(records.get(f"FAULT-{kind}", records.get("FAULT", ""))) if records else ""
         if fault:
-            return _faulty(fault, wire, query, response, transport) or self._sized(self._filled(response), transport)
+            in_front = [_forged(query)] if fault == "spoofed" else []
+            bad = _faulty(fault, wire, query, response, transport)
+            return bad or [*in_front, *self._sized(self._filled(response), transport)]
         return self._sized(self._filled(response), transport)
 
     def delay(self, wire: bytes) -> float:
@@ -100,12 +116,36 @@ class FakeDns:
         return 0.0
 
     def _sized(self, response: dns.message.Message, transport: str) -> Sequence[bytes]:
-        wire = response.to_wire(max_size=65535)
+        wire = self._wire(response)
         if transport == "tcp" or len(wire) <= _UDP_MAX_BYTES:
             return (wire,)
         response.answer = []
         response.flags |= dns.flags.TC
         return (response.to_wire(),)
+
+    def _wire(self, response: dns.message.Message) -> bytes:
+        """Return an answer as bytes; a large one, which takes long to write, is written once."""
+        large = next((rrset for rrset in response.answer if len(rrset) >= _MANY), None)
+        if large is None:
+            return response.to_wire(max_size=65535)
+        asked = response.question[0].name.to_text()
+        known = self._wires.get(asked)
+        if known is None or known[0] is not large:
+            known = self._wires[asked] = large, response.to_wire(max_size=65535)[2:]
+        return struct.pack("!H", response.id) + known[1]
+
+    def _rrset(
+        self, owner: dns.name.Name, ttl: int, rdtype: dns.rdatatype.RdataType, texts: Sequence[str]
+    ) -> dns.rrset.RRset:
+        """Make a record set, or find a large one that was made before."""
+        if len(texts) < _MANY:
+            return dns.rrset.from_text(owner, ttl, dns.rdataclass.IN, rdtype, *texts)
+        key = owner.to_text(), rdtype
+        known = self._made.get(key)
+        if known is None or known[0] is not texts:
+            made = dns.rrset.from_text(owner, ttl, dns.rdataclass.IN, rdtype, *texts)
+            known = self._made[key] = texts, made
+        return known[1]
 
     def _filled(self, response: dns.message.Message) -> dns.message.Message:
         question = response.question[0]
@@ -120,7 +160,7 @@ class FakeDns:
             ttl = int(str(records.get("TTL", 60)))
             texts = records.get(kind)
             if isinstance(texts, (list, tuple)) and texts:
-                response.answer.append(dns.rrset.from_text(owner, ttl, dns.rdataclass.IN, question.rdtype, *texts))
+                response.answer.append(self._rrset(owner, ttl, question.rdtype, texts))
                 return response
             target = records.get("CNAME")
             if target is None:
@@ -128,6 +168,34 @@ class FakeDns:
             response.answer.append(dns.rrset.from_text(owner, ttl, "IN", "CNAME", f"{str(target).rstrip('.')}."))
             owner = dns.name.from_text(str(target))
         return response
+
+
+def _forged(query: dns.message.Message) -> bytes:
+    """Return what an attacker sends who can guess the port and not the id: the same question, an address of his."""
+    question = query.question[0]
+    forged = dns.message.make_response(query)
+    forged.id = (query.id + 1) & 0xFFFF
+    text = "10 forged.test." if question.rdtype == dns.rdatatype.MX else "127.0.0.66"
+    if question.rdtype in (dns.rdatatype.MX, dns.rdatatype.A):
+        forged.answer.append(dns.rrset.from_text(question.name, 60, dns.rdataclass.IN, question.rdtype, text))
+    return forged.to_wire()
+
+
+def _beside(fault: str, response: dns.message.Message) -> Sequence[bytes]:
+    """Return an answer beside the question; empty: only its letters are others."""
+    question = response.question[0]
+    if fault == "mixed-case":
+        letters = question.name.to_text()
+        name = "".join(letter.upper() if n % 2 else letter for n, letter in enumerate(letters))
+        question.name = dns.name.from_text(name)
+        return ()
+    if fault == "lame":
+        response.flags &= ~dns.flags.RA
+        response.authority.append(dns.rrset.from_text("test.", 60, "IN", "NS", "ns1.test.", "ns2.test."))
+    else:
+        kind, text = ("MX", "10 forged.test.") if question.rdtype == dns.rdatatype.MX else ("A", "127.0.0.66")
+        response.answer.append(dns.rrset.from_text("other.test.", 60, "IN", kind, text))
+    return (response.to_wire(),)
 
 
 def _faulty(
@@ -144,7 +212,11 @@ def _faulty(
         asked = (query.question[0].name.to_wire() or b"") + struct.pack("!HH", query.question[0].rdtype, 1)
         loop = struct.pack("!H", 0xC000 | (len(head) + len(asked)))
         return (head + asked + loop + struct.pack("!HHIH", query.question[0].rdtype, 1, 2**31, 4) + b"\x7f\0\0\1",)
-    if fault == "truncated" and transport == "udp":
+    if fault in ("lame", "other-names", "mixed-case"):
+        return _beside(fault, response)
+    if fault in ("tcp-silent", "tcp-drop") and transport == "tcp":
+        return _SILENCE if fault == "tcp-silent" else _DROP
+    if fault in ("truncated", "tcp-silent", "tcp-drop") and transport == "udp":
         response.flags |= dns.flags.TC
         return (response.to_wire(),)
     if fault == "wrong-id":
@@ -154,7 +226,7 @@ def _faulty(
         forged = dns.message.make_response(dns.message.make_query("forged.test.", query.question[0].rdtype))
         forged.id = query.id
         return (forged.to_wire(),)
-    return (b"",) if fault == "timeout" else ()
+    return _SILENCE if fault == "timeout" else ()
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -8,7 +8,8 @@ rcpts-552.N, drop-mail, drop-rcpt, drop-mid-data, reset-mid-data, drop-dot, hang
 limit-conns.N, close-idle.S, greet-endless, drop-reused (at MAIL, after a message),
 grey.N (the first N recipients get 451), flaky.N (the first N messages get 451),
 implicit (TLS from the first byte), tls (STARTTLS offered),
-tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required).
+tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required), rcvbuf.N (octets it takes before it
+reads them), at-STAGE-FAULT (see relay.testing.internet_faults), cert-expired, cert-name (another's), cert-untrusted.
 """
 
 import asyncio
@@ -18,12 +19,16 @@ import re
 import socket
 import ssl
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from relay.testing.internet_faults import Gone, play, reply, until_closed
 
 _LINE_MAX_BYTES = 1 << 20
 _WAIT_FOR_EVER_SECONDS = 3600.0
 _LIE_SECONDS = 0.05
+_RCVBUF_BYTES = 1 << 18
 _PATH = re.compile(rb"(?:FROM|TO):<(.*)>([^>]*)\Z", re.IGNORECASE)
 
 
@@ -67,6 +72,7 @@ class FakeHost:
     messages_seen: int = 0
     server: asyncio.Server | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    struck: Counter[str] = field(default_factory=Counter)
 
     def has(self, fault: str) -> bool:
         """Say whether the script has a word."""
@@ -88,6 +94,24 @@ class FakeHost:
                 return int(code)
         return 0
 
+    def fault_at(self, stage: str) -> str:
+        """Return the fault that strikes at a stage now, "" for none; each call is one stroke."""
+        start = f"at-{stage}-"
+        for word in self.faults:
+            if not word.startswith(start):
+                continue
+            name, dot, times = word[len(start) :].partition(".")
+            self.struck[word] += 1
+            if not dot or self.struck[word] <= int(times):
+                return name
+        return ""
+
+    def mend(self, *faults: str) -> None:
+        """Follow another script from now on."""
+        self.faults = faults
+        if self.server is not None and self.server.sockets:
+            self.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF_BYTES)
+
     def commands(self, verb: bytes) -> list[bytes]:
         """Return the commands that begin with a verb."""
         return [line for _, line in self.log if line.upper().startswith(verb)]
@@ -96,6 +120,8 @@ class FakeHost:
         """Listen; return the port."""
         tls = self.context if self.has("implicit") else None
         self.server = await asyncio.start_server(self._accept, self.address, port, limit=_LINE_MAX_BYTES, ssl=tls)
+        if size := int(self.number("rcvbuf")):  # sockets that are accepted inherit it
+            self.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         return int(self.server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
@@ -115,15 +141,11 @@ class FakeHost:
         self.open_connections += 1
         self.open_most = max(self.open_most, self.open_connections)
         with contextlib.suppress(
-            ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, _Gone, asyncio.CancelledError, TimeoutError
+            ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, Gone, asyncio.CancelledError, TimeoutError
         ):
             await _Dialogue(self, self.connections, reader, writer).run()
         self.open_connections -= 1
         writer.close()
-
-
-class _Gone(Exception):  # noqa: N818 - not an error, the end of a dialogue
-    """The script ends the connection."""
 
 
 class _Dialogue:
@@ -138,6 +160,7 @@ class _Dialogue:
         self.tls = self.tls_version()
         self.username = ""
         self.messages = 0
+        self.stage = "greet"
         self.clear()
 
     def clear(self) -> None:
@@ -152,14 +175,19 @@ class _Dialogue:
 
     async def say(self, code: int, *lines: str) -> None:
         texts = lines or (f"text for {code}",)
-        for index, text in enumerate(texts):
-            mark = " " if index == len(texts) - 1 else "-"
-            self.writer.write(f"{code}{mark}{text}\r\n".encode())
+        fault = self.host.fault_at(self.stage)
+        if fault:
+            await play(fault, self, code, texts)
+            return
+        self.writer.write(reply(code, texts))
         await self.writer.drain()
 
     async def raw(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise Gone
         self.writer.write(data)
         await self.writer.drain()
+        await asyncio.sleep(0)  # a drain that need not wait lets nobody else have a turn
 
     async def run(self) -> None:
         await self.greet()
@@ -167,6 +195,9 @@ class _Dialogue:
             line = await self.read_line()
             self.host.log.append((self.number, line))
             verb = line[:4].upper()
+            self.stage = _STAGES.get(verb, "")
+            if self.stage == "ehlo" and self.tls:
+                self.stage = "ehlos"
             handler = _VERBS.get(verb)
             if handler is None:
                 await self.say(500, "5.5.1 unknown command")
@@ -187,7 +218,7 @@ class _Dialogue:
                 waiting.clear()
                 self.writer.write(b"")
                 await self.say(250, "and I lost the rest")
-                raise _Gone
+                raise Gone
         return line[:-2]
 
     async def greet(self) -> None:
@@ -195,9 +226,9 @@ class _Dialogue:
         await asyncio.sleep(host.number("slow-greet"))
         if host.number("limit-conns", 1e9) < host.open_connections:
             await self.say(421, "4.7.0 too many connections")
-            raise _Gone
+            raise Gone
         if host.has("greet-drop"):
-            raise _Gone
+            raise Gone
         if host.has("greet-hang"):
             await asyncio.sleep(_WAIT_FOR_EVER_SECONDS)
         odd = _GREETINGS.get(next((word for word in host.faults if word in _GREETINGS), ""))
@@ -212,12 +243,12 @@ class _Dialogue:
         code = host.status("greet") or 220
         await self.say(code, f"{host.us if host.has('greet-us') else host.name} ESMTP")
         if code != 220:  # noqa: PLR2004 - RFC 5321 section 4.2
-            raise _Gone
+            raise Gone
 
     async def on_ehlo(self, line: bytes) -> None:
         host = self.host
         if host.has("ehlo-drop"):
-            raise _Gone
+            raise Gone
         if host.has("ehlo-502"):
             await self.say(502, "5.5.1 not implemented")
             return
@@ -255,12 +286,16 @@ class _Dialogue:
             await self.raw(b"220 go\r\n250-injected.test\r\n250 AUTH PLAIN\r\n")
         else:
             await self.say(220, "go")
+        fault = host.fault_at("handshake")
+        if fault:
+            await play(fault, self, 250, ["injected in clear"])
+            raise Gone
         if host.has("tls-garbage"):
             await self.raw(b"500 what is this\r\n" * 10)
             await asyncio.sleep(0.05)
-            raise _Gone
+            raise Gone
         if host.has("tls-drop"):
-            raise _Gone
+            raise Gone
         if host.has("tls-hang"):
             await asyncio.sleep(_WAIT_FOR_EVER_SECONDS)
         assert host.context is not None
@@ -289,10 +324,10 @@ class _Dialogue:
         host = self.host
         await asyncio.sleep(host.number("slow-mail"))
         if host.has("drop-mail") or (host.has("drop-reused") and self.messages):
-            raise _Gone
+            raise Gone
         if host.number("limit-msgs", 1e9) <= self.messages:
             await self.say(421, "4.7.0 enough for one connection")
-            raise _Gone
+            raise Gone
         code = host.status("mail")
         if code:
             await self.refuse(code)
@@ -311,13 +346,13 @@ class _Dialogue:
     async def refuse(self, code: int) -> None:
         await self.say(code, f"{code // 100}.1.1 the script says so")
         if code == 421:  # noqa: PLR2004 - RFC 5321 section 3.8
-            raise _Gone
+            raise Gone
 
     async def on_rcpt(self, line: bytes) -> None:
         host = self.host
         await asyncio.sleep(host.number("slow-rcpt"))
         if host.has("drop-rcpt"):
-            raise _Gone
+            raise Gone
         if host.has("pipeline-503") and not host.has("no-pipelining"):
             await self.say(503, "5.5.1 where am I")
             return
@@ -352,7 +387,14 @@ class _Dialogue:
             await self.raw(b"354 go\r\n250 2.0.0 thanks already\r\n")
         else:
             await self.say(354, "go")
+        fault = host.fault_at("body")
+        if fault:
+            await self.reader.read(200)
+            await play(fault, self, 250, ["2.0.0 taken before it came"])
+            if fault.startswith(("code4", "code5")):  # refused: the rest is thrown away
+                await until_closed(self)
         data = await self.read_data()
+        self.stage = "dot"
         host.messages_seen += 1
         await self.answer_dot(data)
 
@@ -362,7 +404,7 @@ class _Dialogue:
             await self.reader.read(200)
             if host.has("reset-mid-data"):
                 self.reset()
-            raise _Gone
+            raise Gone
         parts: list[bytes] = []
         while True:
             line = await self.reader.readuntil(b"\r\n")
@@ -379,7 +421,7 @@ class _Dialogue:
         host = self.host
         await asyncio.sleep(host.number("slow-dot"))
         if host.has("drop-dot"):
-            raise _Gone
+            raise Gone
         if host.has("hang-dot"):
             await asyncio.sleep(_WAIT_FOR_EVER_SECONDS)
         code = host.status("dot") or (451 if host.messages_seen <= host.number("flaky") else 0)
@@ -416,7 +458,7 @@ class _Dialogue:
 
     async def on_quit(self, _line: bytes) -> None:
         await self.say(221, "2.0.0 bye")
-        raise _Gone
+        raise Gone
 
 
 _VERBS = {
@@ -430,6 +472,16 @@ _VERBS = {
     b"RSET": _Dialogue.on_rset,
     b"NOOP": _Dialogue.on_noop,
     b"QUIT": _Dialogue.on_quit,
+}
+
+_STAGES = {
+    b"EHLO": "ehlo",
+    b"HELO": "helo",
+    b"STAR": "starttls",
+    b"MAIL": "mail",
+    b"RCPT": "rcpt",
+    b"DATA": "data",
+    b"RSET": "rset",
 }
 
 _GREETINGS = {

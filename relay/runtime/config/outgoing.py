@@ -94,7 +94,9 @@ class Dns(Section):
 
     nameservers: tuple[Nameserver, ...] = setting(
         (),
-        "Addresses of the name servers to ask, with a port when it is not 53.",
+        "Addresses of the name servers to ask, with a port when it is not 53, in the order in which they are asked; "
+        "one that does not answer comes last for a while. Without any, /etc/resolv.conf is read, again whenever it "
+        "changes.",
         shown="those of /etc/resolv.conf",
         max_length=16,
     )

@@ -149,6 +149,11 @@ def test_cache_is_bounded():
     assert cache.get(9, 0.0) == "9"
     assert cache.get(9, 100.0) is None
     assert cache.get(0, 0.0) is None
+    for number in range(10):
+        cache.put(number, str(number), 100.0, 5)
+    assert len(cache) == 2  # three answers of four records each, or what weighs as much
+    cache.put("x", "x", 100.0, 13)
+    assert (cache.get("x", 0.0), cache.get(9, 0.0)) == (None, "9")
     nothing = AnswerCache(0)
     nothing.put(1, "x", 100.0)
     assert nothing.get(1, 0.0) is None
@@ -177,5 +182,42 @@ def test_records_are_asked_past_the_cache_and_failures_are_values():
                 assert not answer.values
             server.zones["t.test"] = {"TXT": ['"new"']}
             assert (await resolver.records("t.test", "TXT")).values == ("new",)
+
+    asyncio.run(run())
+
+
+def test_missing_domains_cost_one_question_each_and_leave_little_behind():
+    async def run():
+        names = [f"d{number}.test" for number in range(600)]
+        async with serving({}, cache_entries_max=50, timeout_seconds=20.0) as (resolver, server, _):
+            found = await asyncio.gather(*(resolver.mail_hosts(name) for name in names))
+            assert all(hosts.nxdomain for hosts in found)
+            assert len({name for name, *_ in server.queries}) == len(names)
+            assert {kind for _, kind, _ in server.queries} == {"MX"}
+            assert sum(resolver.known_mail_hosts(name) is not None for name in names) == 50
+
+    asyncio.run(run())
+
+
+def test_a_name_that_nobody_answered_for_waits_behind_new_ones():
+    async def run():
+        zones = {f"dead{n}.test": {"FAULT": "timeout"} for n in range(5)}
+        zones["live.test"] = {"MX": ["5 mx.test."]}
+        limits = {"quick_queries_max": 1, "slow_queries_max": 5, "timeout_seconds": 0.6}
+        async with serving(zones, **limits) as (resolver, server, _):
+
+            async def ask_dead():
+                asked = (resolver.mail_hosts(name) for name in zones if name != "live.test")
+                return await asyncio.gather(*asked, return_exceptions=True)
+
+            first = await ask_dead()
+            assert all(isinstance(each, ResolverError) for each in first)
+            server.queries.clear()
+            again = asyncio.create_task(ask_dead())
+            await asyncio.sleep(0)
+            assert (await resolver.mail_hosts("live.test")).hosts
+            assert len({name for name, *_ in server.queries}) <= 2  # the one that had its turn, and the live one
+            again.cancel()
+            await asyncio.gather(again, return_exceptions=True)
 
     asyncio.run(run())

@@ -276,3 +276,51 @@ def test_source_address_is_used_and_stays():
             assert again.source_address in sources
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", ["servfail", "timeout", "lame"])
+def test_half_an_answer_decides_nothing(fault):
+    """The family that was answered has private addresses only, the other may have a good one: no bounce."""
+
+    async def run():
+        zones = {"a.test": {"MX": ["10 mx.test."]}, "mx.test": {"FAULT-A": fault, "AAAA": ["fd00::1"]}}
+        connector = Untouched()
+        async with bench({}, zones, guard=Guard(), connector=connector) as b:
+            outcome = await b.one("x@a.test")
+            assert (outcome.verdict, outcome.enhanced) == (Verdict.TEMPORARY, "4.4.3"), outcome
+            b.net.dns.zones["mx.test"] = {"FAULT-AAAA": fault, "A": ["8.8.4.4"]}
+            outcome = await b.one("x@a.test")
+            assert outcome.verdict is Verdict.TEMPORARY
+            assert connector.asked == ["8.8.4.4"]
+            b.net.dns.zones["b.test"] = {"FAULT-AAAA": fault, "A": ["8.8.8.8"]}  # its own mail exchanger
+            await b.one("x@b.test")
+            assert connector.asked == ["8.8.4.4", "8.8.8.8"]
+
+    asyncio.run(run())
+
+
+def test_an_address_that_changes_between_look_ups_is_judged_each_time():
+    """Rebinding: what was judged is what is connected to, whatever DNS says a moment later."""
+
+    async def run():
+        zones = {"a.test": {"MX": ["10 mx.test."]}, "mx.test": {"A": ["8.8.4.4"], "TTL": 0}}
+        connector = Untouched()
+        async with bench({}, zones, guard=Guard(), connector=connector) as b:
+            told = b.net.dns.answer
+
+            def rebinding(wire, transport):
+                answer = told(wire, transport)
+                if b.net.dns.queries[-1][:2] == ("mx.test", "A"):
+                    other = "127.0.0.1" if b.net.dns.zones["mx.test"]["A"] == ["8.8.4.4"] else "8.8.4.4"
+                    b.net.dns.zones["mx.test"] = {"A": [other], "TTL": 0}
+                return answer
+
+            b.net.dns.answer = rebinding
+            told_of = []
+            for _ in range(6):
+                b.dns_clock.ahead_seconds += 2
+                told_of.append((await b.one("x@a.test")).enhanced)
+            assert told_of == ["4.4.1", "5.4.6"] * 3
+            assert set(connector.asked) == {"8.8.4.4"}
+
+    asyncio.run(run())

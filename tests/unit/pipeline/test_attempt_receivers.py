@@ -61,7 +61,7 @@ FAULTS = [
     ("dot-452", Verdict.TEMPORARY, Stage.FINAL_DOT, 452, "", 0, 1),
     ("dot-554", Verdict.PERMANENT, Stage.FINAL_DOT, 554, "", 0, 1),
     ("dot-421", Verdict.TEMPORARY, Stage.FINAL_DOT, 421, "", 0, 2),
-    ("dot-354", Verdict.TEMPORARY, Stage.FINAL_DOT, 0, "4.5.0", 0, 2),
+    ("dot-354", Verdict.UNKNOWN, Stage.FINAL_DOT, 0, "4.5.0", 0, 1),
     ("dot-early", Verdict.TEMPORARY, Stage.DATA, 0, "4.5.0", 0, 2),
     ("drop-mail", Verdict.TEMPORARY, Stage.MAIL, 0, "4.4.2", 0, 2),
     ("drop-rcpt", Verdict.TEMPORARY, Stage.RCPT, 0, "4.4.2", 0, 2),

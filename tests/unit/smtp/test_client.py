@@ -53,6 +53,11 @@ class Play:
     def abort(self):
         self.out.append("abort")
 
+    left = False
+
+    def unsent(self):
+        return self.left
+
     # user
     def session_ready(self):
         self.events.append("ready")
@@ -175,6 +180,64 @@ def test_an_answer_before_the_message_never_counts():
 
 
 @pytest.mark.parametrize(
+    ("reply", "verdict", "stage"),
+    [
+        (b"250 early\r\n", Verdict.UNKNOWN, Stage.FINAL_DOT),
+        (b"451 no\r\n", Verdict.TEMPORARY, Stage.DATA),
+        (b"552 big\r\n", Verdict.PERMANENT, Stage.DATA),
+    ],
+)
+def test_an_answer_before_the_final_dot_can_have_arrived_is_never_a_delivery(reply, verdict, stage):
+    """The dot is on its way, so that nobody can know."""
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    play.left = True
+    play.hear(reply)
+    assert (play.answers[0][0].verdict, play.answers[0][0].stage) == (verdict, stage)
+    assert "abort" in play.out
+
+
+def test_what_is_no_answer_to_a_whole_message_leaves_it_in_doubt():
+    """The host may have it: nothing is sent again on another connection at once."""
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    play.hear(b"354 go on\r\n")
+    answer = play.answers[0][0]
+    assert (answer.verdict, answer.stage, answer.fault) == (Verdict.UNKNOWN, Stage.FINAL_DOT, Fault.NONE)
+
+
+def test_more_than_was_asked_for_ends_the_session_before_the_next_command():
+    play = Play(b"220 a.example\r\n", b"250-a.example\r\n250 PIPELINING\r\n250 again\r\n")
+    assert [(event.stage, event.fault) for event in play.events] == [(Stage.EHLO, Fault.LINK)]
+    behind = Play(*PIPELINED)
+    behind.plan = [ONE]
+    behind.client.send(ONE, 1.0)
+    behind.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    behind.hear(b"250 id\r\n250 id\r\n")
+    assert [answers[0].verdict for answers in behind.answers] == [Verdict.DELIVERED]
+    assert behind.events[-1] == "over"
+    assert behind.plan == [ONE]
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        b"250 stray\r\n250 mail\r\n550 first\r\n250 second\r\n250 third\r\n354 go\r\n",
+        b"250 stray\r\n250 mail\r\n250 first\r\n250 second\r\n550 third\r\n354 go\r\n",
+    ],
+)
+def test_replies_that_slipped_by_one_refuse_nobody(heard):
+    """A stray reply gives every recipient the reply of the one before: none of them counts then."""
+    play = Play(*PIPELINED)
+    play.client.send(THREE, 1.0)
+    play.hear(heard)
+    assert [answer.verdict for answer in play.answers[0]] == [Verdict.TEMPORARY] * 3
+    assert not play.client.open
+
+
+@pytest.mark.parametrize(
     ("heard", "verdict", "stage", "fault"),
     [
         (b"", Verdict.TEMPORARY, Stage.MAIL, Fault.LINK),
@@ -262,7 +325,8 @@ def test_starttls_forgets_everything_that_came_in_clear():
 def test_required_tls_that_is_not_offered(use, ehlo, fault):
     play = Play(tls=use)
     play.hear(b"220 mx.example\r\n")
-    play.hear(ehlo)
+    for reply in ehlo.splitlines(keepends=True):
+        play.hear(reply)
     answer = play.events[0]
     assert (answer.verdict, answer.stage, answer.enhanced, answer.fault) == (
         Verdict.TEMPORARY,
