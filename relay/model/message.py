@@ -117,6 +117,8 @@ class Delivery:
     """A message for one recipient. `key` is `message.key << 16 | index`; `attempts` counts finished attempts.
 
     `source` is our address that the last attempt came from, "" before there was one (a retry keeps it).
+    `wishes` is what the sender asked for about this recipient (`relay.model.notification`); `delay_told`: a report of
+    its delay was written.
     """
 
     message: Message
@@ -128,6 +130,8 @@ class Delivery:
     last_reply: str = ""
     crashes: int = 0
     source: str = ""
+    wishes: str = ""
+    delay_told: bool = False
 
     @property
     def key(self) -> int:
@@ -171,7 +175,8 @@ class Settlement:
 
     `attempt` is the JSON record of the attempt, or None when none was made. `messages` are reports to be sent,
     accepted in the same transaction. With `dedupe_key`, a second settlement of the same key changes nothing.
-    `source` is our address that the attempt came from; "" leaves what was noted before.
+    `source` is our address that the attempt came from; "" leaves what was noted before. `delay_told`: a report of the
+    delay is among `messages`, and no other will be written.
     """
 
     delivery: Delivery
@@ -184,3 +189,4 @@ class Settlement:
     messages: Sequence[NewMessage] = field(default=())
     dedupe_key: str = ""
     source: str = ""
+    delay_told: bool = False
