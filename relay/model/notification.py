@@ -5,10 +5,12 @@ is kept as the parameters of its RCPT command in one canonical spelling: checked
 delivery, passed on as they are.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+_HEXCHAR = re.compile(r"\+([0-9A-F]{2})")
 NOTIFY_WORDS = ("NEVER", "SUCCESS", "FAILURE", "DELAY")
 
 
@@ -92,3 +94,8 @@ def passed_on(wishes: str, *, return_path_is_ours: bool) -> str:
         return wishes
     kept = tuple(word for word in words if word not in ("NEVER", "FAILURE"))
     return recipient_wishes((*kept, "FAILURE"), original_recipient(wishes))
+
+
+def decode_xtext(text: str) -> str:
+    """Return what sound xtext stands for (RFC 3461 section 4)."""
+    return _HEXCHAR.sub(lambda found: chr(int(found.group(1), 16)), text)

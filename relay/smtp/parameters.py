@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from relay.model.notification import NO_WISHES, NOTIFY_WORDS, DeliverBy, Wishes, recipient_wishes
+from relay.model.notification import NO_WISHES, NOTIFY_WORDS, DeliverBy, Wishes, decode_xtext, recipient_wishes
 from relay.smtp import reply
 from relay.smtp.reply import Reply
 
@@ -26,7 +26,6 @@ ORIGINAL_MAX = 500  # RFC 3461 section 4.2
 _ASCII_PARAMETER: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?\Z")
 _PARAMETER: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?\Z")  # RFC 6531
 _XTEXT: Final = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+\Z")  # RFC 3461 section 4
-_HEXCHAR: Final = re.compile(rb"\+([0-9A-F]{2})")
 _SIZE: Final = re.compile(rb"[0-9]{1,20}\Z")  # RFC 1870 section 3
 _ORIGINAL: Final = re.compile(rb"([A-Za-z0-9!#$%&'*/?^_`{|}~-]+);(.+)\Z", re.DOTALL)
 # utf-8-addr-xtext and utf-8-addr-unitext, RFC 6533 section 3
@@ -100,12 +99,12 @@ def rcpt_parameters(text: bytes, offered: frozenset[str], *, smtputf8: bool) -> 
     return recipient_wishes(found.get(b"NOTIFY", ()), found.get(b"ORCPT", ""))
 
 
-def decode_xtext(text: bytes) -> str | None:
+def read_xtext(text: bytes) -> str | None:
     """Return what xtext stands for when that is printable ASCII, else None: it goes into header fields."""
     if not _XTEXT.match(text):
         return None
-    decoded = _HEXCHAR.sub(lambda found: bytes((int(found.group(1), 16),)), text)
-    return decoded.decode("ascii") if all(0x20 <= octet < 0x7F for octet in decoded) else None  # noqa: PLR2004
+    decoded = decode_xtext(text.decode("ascii"))
+    return decoded if decoded.isascii() and decoded.isprintable() else None
 
 
 # --- readers -----------------------------------------------------------------------------------------------------
@@ -132,7 +131,7 @@ def _ret(value: bytes | None) -> str | None:
 
 
 def _envelope_id(value: bytes | None) -> str | None:
-    if value is None or len(value) > ENVELOPE_ID_MAX or decode_xtext(value) is None:
+    if value is None or len(value) > ENVELOPE_ID_MAX or read_xtext(value) is None:
         return None
     return value.decode("ascii")
 
@@ -176,7 +175,7 @@ def _original(value: bytes | None) -> str | None:
     kind, address = match.groups()
     if kind.lower() == b"utf-8":
         return _unicode_original(address)
-    return None if decode_xtext(address) is None else value.decode("ascii")
+    return None if read_xtext(address) is None else value.decode("ascii")
 
 
 def _unicode_original(address: bytes) -> str | None:

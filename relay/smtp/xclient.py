@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.smtp import reply
-from relay.smtp.parameters import decode_xtext
+from relay.smtp.parameters import read_xtext
 from relay.smtp.reply import Reply
 
 ATTRIBUTES: Final = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "DESTADDR", "DESTPORT")
@@ -43,7 +43,7 @@ def parse_xclient(argument: bytes) -> XClient | Reply:
         if not word:
             continue
         found = _ATTRIBUTE.match(word)
-        value = decode_xtext(found.group(2)) if found else None
+        value = read_xtext(found.group(2)) if found else None
         name = found.group(1).decode().upper() if found else ""
         if value is None or name in values or name not in (*ATTRIBUTES, LOGIN):
             return reply.BAD_XCLIENT
