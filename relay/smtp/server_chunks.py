@@ -13,7 +13,8 @@ from relay.model.content import MEMORY_BODY_MAX_BYTES
 from relay.smtp.reply import Reply
 from relay.smtp.server_content import BAD_LINE_ENDING, TOO_LONG, Gathering, Mode
 
-_SYNTAX: Final = re.compile(rb"([0-9]{1,20})(?: +([Ll][Aa][Ss][Tt]))? *\Z")
+# Eleven digits are no chunk: no client has as much to send, and none is waited for.
+_SYNTAX: Final = re.compile(rb"([0-9]{1,10})(?: +([Ll][Aa][Ss][Tt]))? *\Z")
 
 
 @dataclass(frozen=True, slots=True)
