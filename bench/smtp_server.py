@@ -25,8 +25,11 @@ import uvloop
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Refusal
 from relay.ports import AuthGate
-from relay.smtp.server import AuthAnswer, Dialect, Session
-from relay.smtp.server_data import BodySink
+from relay.smtp.reply import Reply
+from relay.smtp.server import Session
+from relay.smtp.server_content import BodySink
+from relay.smtp.server_dialect import Dialect
+from relay.smtp.server_door import AuthAnswer
 from relay.smtp.server_policy import SessionPolicy, TlsMode
 from relay.smtpd.door import SmtpDoor
 from relay.smtpd.gate import LocalGate
@@ -74,6 +77,9 @@ class Nothing:
 
     def open_sink(self) -> BodySink:
         raise AssertionError("messages of this benchmark stay in memory")
+
+    def client_named(self, _address: str | None) -> bool | Reply:
+        return False
 
     def refused(self, label: str) -> None:
         pass

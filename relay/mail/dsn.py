@@ -1,8 +1,8 @@
 """Delivery status notifications (RFC 3464): written for our own failures, read when they come from others.
 
 Written ones are ASCII whatever they report on: UTF-8 addresses as RFC 6533 xtext, UTF-8 header sections in base64.
-They carry the header section of the message, cut at `ORIGINAL_MAX_BYTES`, and never its body. Reading is bounded
-in size, parts, recipients and field lengths, and gives None for whatever is no report.
+They carry the header section of the message, cut at `ORIGINAL_MAX_BYTES`; its body only where the caller gives it
+(RET=FULL). Reading is bounded in size, parts, recipients and field lengths, and gives None for whatever is no report.
 """
 
 import base64
@@ -31,7 +31,10 @@ _MESSAGE_TYPES = ("message/rfc822", "message/global")
 
 @dataclass(frozen=True, slots=True)
 class RecipientStatus:
-    """What a report says about one recipient; "" where it says nothing. `diagnostic` is `smtp; 550 ...`."""
+    """What a report says about one recipient; "" where it says nothing. `diagnostic` is `smtp; 550 ...`.
+
+    `original_address` is read, `original_recipient` written: type and address as the submitter gave them (ORCPT).
+    """
 
     address: str
     action: str = ""
@@ -39,67 +42,92 @@ class RecipientStatus:
     diagnostic: str = ""
     remote_mta: str = ""
     original_address: str = ""
+    original_recipient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report read or to be written. `original` are header fields of the message it is about, maybe none."""
+    """A report read or to be written. `original` are header fields of the message it is about, maybe none.
+
+    `envelope_id` is what the submitter gave (ENVID); `message_id` our own id of the message. `last_attempt_ms` and
+    `retry_until_ms` are written where they are not 0.
+    """
 
     reporting_mta: str
     recipients: tuple[RecipientStatus, ...]
     arrival_date: str = ""
     envelope_id: str = ""
     original: tuple[Field, ...] = ()
+    message_id: str = ""
+    last_attempt_ms: int = 0
+    retry_until_ms: int = 0
 
 
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
 def write_report(  # noqa: PLR0917 - the parts of a report
-    head: Sequence[str], text: str, report: Report, original_head: bytes, boundary: str, last_attempt_ms: int = 0
+    head: Sequence[str], text: str, report: Report, original_head: bytes, boundary: str, original_body: bytes | None
 ) -> tuple[bytes, bytes]:
     """Return head and body of a multipart/report. `head` are complete field lines, `text` is for people (ASCII).
 
-    `boundary` must not occur in the parts; a message id does not.
+    `boundary` must not occur in the parts; a message id does not. With `original_body` the message goes back whole.
     """
     status = (
         "Content-Type: message/delivery-status\r\nContent-Description: Delivery report",
-        _status_block(report, last_attempt_ms),
+        _status_block(report),
     )
-    return multipart_report(head, "delivery-status", text, status, original_head, boundary)
+    return multipart_report(head, "delivery-status", text, status, original_head, boundary, original_body)
 
 
 def multipart_report(  # noqa: PLR0917 - the parts of a report
-    head: Sequence[str], report_type: str, text: str, report: tuple[str, str], original_head: bytes, boundary: str
+    head: Sequence[str],
+    report_type: str,
+    text: str,
+    report: tuple[str, str],
+    original_head: bytes,
+    boundary: str,
+    original_body: bytes | None = None,
 ) -> tuple[bytes, bytes]:
-    """Return head and body of a report (RFC 6522): text for people, for programs (label, content), and a head."""
+    """Return head and body of a report (RFC 6522): text for people, for programs (label, content), and the original.
+
+    The original is its header section, or the whole message where its body is given and the head is ASCII.
+    """
+    whole = original_body is not None and original_head.isascii()
+    original = _whole_part(original_head, original_body or b"") if whole else _original_part(original_head)
     top = [
         *head,
         "MIME-Version: 1.0",
         f'Content-Type: multipart/report; report-type={report_type};\r\n\tboundary="{boundary}"',
+        *(() if original[1].isascii() else ("Content-Transfer-Encoding: 8bit",)),
     ]
+    described = "Content-Type: text/plain; charset=us-ascii\r\nContent-Description: Notification"
     parts = [
-        ("Content-Type: text/plain; charset=us-ascii\r\nContent-Description: Notification", _lines(text)),
-        report,
-        _original_part(original_head),
+        *((label, content.encode("ascii", "replace")) for label, content in ((described, _lines(text)), report)),
+        original,
     ]
-    body = "".join(f"--{boundary}\r\n{label}\r\n\r\n{content}\r\n" for label, content in parts)
+    body = b"".join(
+        b"--%b\r\n%b\r\n\r\n%b\r\n" % (boundary.encode(), label.encode(), content) for label, content in parts
+    )
     # Field lines of the head may hold a UTF-8 address when the submitter has one.
-    return ("\r\n".join(top) + "\r\n\r\n").encode(), f"{body}--{boundary}--\r\n".encode("ascii", "replace")
+    return ("\r\n".join(top) + "\r\n\r\n").encode(), body + f"--{boundary}--\r\n".encode()
 
 
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\n", "\r\n")
 
 
-def _status_block(report: Report, last_attempt_ms: int) -> str:
+def _status_block(report: Report) -> str:
     blocks = [[f"Reporting-MTA: dns; {printable(report.reporting_mta)}"]]
     if report.envelope_id:
-        blocks[0].append(f"X-Relay-Message-ID: {printable(report.envelope_id)}")
+        blocks[0].append(f"Original-Envelope-Id: {printable(report.envelope_id)}")
+    if report.message_id:
+        blocks[0].append(f"X-Relay-Message-ID: {printable(report.message_id)}")
     if report.arrival_date:
         blocks[0].append(f"Arrival-Date: {printable(report.arrival_date)}")
     for each in report.recipients:
         lines = [
+            *((f"Original-Recipient: {printable(each.original_recipient)}",) if each.original_recipient else ()),
             f"Final-Recipient: {typed_address(each.address)}",
             f"Action: {each.action or 'failed'}",
             f"Status: {each.status or '5.0.0'}",
@@ -108,8 +136,10 @@ def _status_block(report: Report, last_attempt_ms: int) -> str:
             lines.append(f"Remote-MTA: dns; {printable(each.remote_mta)}")
         if each.diagnostic:
             lines.append(fold(f"Diagnostic-Code: {printable(each.diagnostic)}"))
-        if last_attempt_ms:
-            lines.append(f"Last-Attempt-Date: {format_date(last_attempt_ms)}")
+        if report.last_attempt_ms:
+            lines.append(f"Last-Attempt-Date: {format_date(report.last_attempt_ms)}")
+        if report.retry_until_ms:
+            lines.append(f"Will-Retry-Until: {format_date(report.retry_until_ms)}")
         blocks.append(lines)
     return "\r\n\r\n".join("\r\n".join(lines) for lines in blocks) + "\r\n"
 
@@ -155,12 +185,17 @@ def cut_head(head: bytes, size_max_bytes: int = ORIGINAL_MAX_BYTES) -> bytes:
     return b"".join(kept) + b"\r\n"
 
 
-def _original_part(head: bytes) -> tuple[str, str]:
+def _whole_part(head: bytes, body: bytes) -> tuple[str, bytes]:
+    coding = "" if body.isascii() else "Content-Transfer-Encoding: 8bit\r\n"
+    return f"Content-Type: message/rfc822\r\n{coding}Content-Description: The message", head + body
+
+
+def _original_part(head: bytes) -> tuple[str, bytes]:
     head = cut_head(head)
     description = "Content-Description: Header section of the message"
     if head.isascii():
-        return f"Content-Type: text/rfc822-headers\r\n{description}", head.decode("ascii")
-    coded = base64.encodebytes(head).decode("ascii").replace("\n", "\r\n")
+        return f"Content-Type: text/rfc822-headers\r\n{description}", head
+    coded = base64.encodebytes(head).replace(b"\n", b"\r\n")
     label = f"Content-Type: message/global-headers\r\nContent-Transfer-Encoding: base64\r\n{description}"
     return label, coded
 

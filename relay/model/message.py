@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from relay.model.content import BodyFacts, Content
 from relay.model.delivery import DeliveryState
+from relay.model.notification import NO_WISHES, Wishes
 
 RECIPIENT_INDEX_BITS = 16
 RECIPIENTS_HARD_MAX = (1 << RECIPIENT_INDEX_BITS) - 1
@@ -48,6 +49,7 @@ class Submission:
 
     `sender` is the MAIL FROM address ("" for the null sender); `principal` the user name that authenticated,
     or "" on a trusted listener; addresses are as given, with the domain in A-label form, lower case.
+    `wishes` is what was asked for in parameters of MAIL and RCPT.
     """
 
     account: str
@@ -60,6 +62,7 @@ class Submission:
     smtputf8: bool
     source_address: str
     helo: str
+    wishes: Wishes = NO_WISHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class SendOptions:
     `mail_from_domain` is the domain of its return paths (MFROM-011), `configuration_set` the set it was sent with,
     `tls_required` that it may leave over TLS only (TLS-004), `pool` the pool of source addresses it leaves from.
     `signing_account` is the account whose identity signs, where that is not the message's own (AUTHZ-019).
+    `ret` and `envelope_id` are those of the submission (RFC 3461). `release_ms` is when it may leave (RFC 4865);
+    `deliver_by_ms` is the end of its time, and `deliver_by_mode` what follows then: R or N, and T (RFC 2852).
     """
 
     mail_from_domain: str = ""
@@ -76,6 +81,11 @@ class SendOptions:
     tls_required: bool = False
     pool: str = ""
     signing_account: str = ""
+    ret: str = ""
+    envelope_id: str = ""
+    release_ms: int = 0
+    deliver_by_ms: int = 0
+    deliver_by_mode: str = ""
 
 
 DEFAULT_OPTIONS = SendOptions()
@@ -107,6 +117,8 @@ class Delivery:
     """A message for one recipient. `key` is `message.key << 16 | index`; `attempts` counts finished attempts.
 
     `source` is our address that the last attempt came from, "" before there was one (a retry keeps it).
+    `wishes` is what the sender asked for about this recipient (`relay.model.notification`); `delay_told`: a report of
+    its delay was written.
     """
 
     message: Message
@@ -118,6 +130,8 @@ class Delivery:
     last_reply: str = ""
     crashes: int = 0
     source: str = ""
+    wishes: str = ""
+    delay_told: bool = False
 
     @property
     def key(self) -> int:
@@ -161,7 +175,8 @@ class Settlement:
 
     `attempt` is the JSON record of the attempt, or None when none was made. `messages` are reports to be sent,
     accepted in the same transaction. With `dedupe_key`, a second settlement of the same key changes nothing.
-    `source` is our address that the attempt came from; "" leaves what was noted before.
+    `source` is our address that the attempt came from; "" leaves what was noted before. `delay_told`: a report of the
+    delay is among `messages`, and no other will be written.
     """
 
     delivery: Delivery
@@ -174,3 +189,4 @@ class Settlement:
     messages: Sequence[NewMessage] = field(default=())
     dedupe_key: str = ""
     source: str = ""
+    delay_told: bool = False

@@ -102,6 +102,9 @@ class Dispatch:
         for delivery in new.deliveries:
             if delivery.state is not DeliveryState.QUEUED or delivery.key in self._window:
                 continue  # in the window: a scan saw the row after its commit and before this call
+            if new.message.options.release_ms:  # RFC 4865: it may not leave yet
+                self._scan_by(delivery.next_ms)
+                continue
             if self._stopped or not self._has_room(delivery):
                 self._firsts_left = self._firsts_skipped = True
                 self._look_again((delivery.next_ms, delivery.key - 1))

@@ -65,26 +65,32 @@ class InternalMail:
         """Return a message id for a message of our own."""
         return new_message_id(self._spool.shard, self._clock.now_ms())
 
-    def failure_report(self, job: Job, outcome: Outcome, expired: bool) -> Sequence[NewMessage]:  # noqa: FBT001
-        """Return the report of a failed delivery to its sender; nothing for the null sender."""
+    def report(self, cause: Cause, job: Job, outcome: Outcome) -> Sequence[NewMessage]:
+        """Return the report of an attempt to the sender; nothing for the null sender."""
         delivery = job.delivery
         if not delivery.message.sender:
             return ()
-        status = status_of(delivery.recipient, outcome, expired=expired)
-        cause = Cause.EXPIRED if expired else Cause.FAILED
-        return self.feedback(cause, delivery.message, (status,), lambda: head_of(job))
+        status = status_of(delivery.recipient, outcome, cause, delivery.wishes)
+        return self.feedback(cause, delivery.message, (status,), lambda: original_of(job))
 
     def feedback(
-        self, cause: Cause, message: Message, recipients: Sequence[RecipientStatus], head: Callable[[], bytes]
+        self, cause: Cause, message: Message, recipients: Sequence[RecipientStatus], original: Callable[[], Content]
     ) -> Sequence[NewMessage]:
         """Return a report about `message` to its sender, unless there is none or it gets too many."""
         if not self._may_write(message, message.sender):
             return ()
-        report_id = self.new_id()
+        report_id, content = self.new_id(), original()
         made = write_feedback(
-            cause, message, recipients, head(), self.origin.hostname, report_id, self._clock.now_ms()
+            cause,
+            message,
+            recipients,
+            content.head,
+            self.origin.hostname,
+            report_id,
+            self._clock.now_ms(),
+            content.body if isinstance(content.body, bytes) else None,
         )
-        self._metrics.count("relay_reports_total", "bounce")
+        self._metrics.count("relay_reports_total", _LABELS.get(cause, "bounce"))
         return (self._mail(report_id, message, made),)
 
     def auto_reply(self, message: Message, author: str, recipient: str) -> Sequence[NewMessage]:
@@ -136,9 +142,21 @@ class InternalMail:
         return True
 
 
+_LABELS = {Cause.DELAYED: "delay", Cause.RELAYED: "relayed", Cause.DELIVERED: "delivered"}
+NOTHING_KEPT = Content(b"", b"")
+
+
+def original_of(job: Job) -> Content:
+    """Return a job's message; nothing of it when it cannot be read back.
+
+    A body in a file is too large to go back, and of the others none is over 256 KiB (K07).
+    """
+    try:
+        return job.load()
+    except CorruptionError:
+        return NOTHING_KEPT
+
+
 def head_of(job: Job) -> bytes:
     """Return the header section of a job's message, empty when it cannot be read back."""
-    try:
-        return job.load().head
-    except CorruptionError:
-        return b""
+    return original_of(job).head

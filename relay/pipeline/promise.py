@@ -7,7 +7,7 @@ is delivered to nobody. Nothing is written here.
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.events import payload
@@ -18,6 +18,7 @@ from relay.model.configuration_set import ConfigurationSet, TlsPolicy
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.message import DEFAULT_OPTIONS, Delivery, Message, NewEvent, NewMessage, SendOptions, Submission
+from relay.model.notification import NO_WISHES, Wishes
 from relay.model.refusal import Accepted, Refusal
 from relay.pipeline.senders import Caller, Sender
 from relay.policy.simulator import Scenario, scenario_of
@@ -87,22 +88,24 @@ class Promise:
     def make(self, request: Request, rules: AcceptRules) -> NewMessage:
         """Return what one transaction writes. Raise StorageError when catalog or keys cannot be read."""
         submission, shaped = request.submission, request.shaped
-        content = Content(self._signed_head(request, rules), shaped.body)
+        options, lifetime_ms = _options(request), _lifetime_ms(request.configuration_set) or rules.lifetime_ms
+        release_ms = options.release_ms or request.now_ms
+        content = Content(self._signed_head(request, rules, release_ms), shaped.body)
         message = Message(
             key=self._next_key(),
             message_id=request.message_id,
             account=request.account.account_id,
             sender=request.sender.feedback_address,
             accepted_ms=request.now_ms,
-            expires_ms=request.now_ms + (_lifetime_ms(request.configuration_set) or rules.lifetime_ms),
+            expires_ms=_expires_ms(options, release_ms + lifetime_ms),
             size_bytes=content.size_bytes,
             smtputf8=submission.smtputf8,
             eight_bit=shaped.facts.eight_bit,
             mail_json=_mail(request),
-            options=_options(request),
+            options=options,
         )
         if request.bad_content:
-            deliveries, events = _rejected(message, request.recipients)
+            deliveries, events = _rejected(message, request)
         else:
             deliveries, events = self._promised(message, request)
         return NewMessage(message, content, deliveries, (_sent(message), *events), request.counted)
@@ -116,7 +119,7 @@ class Promise:
         if listed:
             recipients = [request.recipients[index] for index in listed]
             events.append(_listed_event(message, listed[0], recipients))
-        return _deliveries(message, request.recipients, silent.union(listed)), events
+        return _deliveries(message, request, silent.union(listed)), events
 
     def _suppressed(self, request: Request, address: str) -> SuppressionEntry | None:
         """Return the entry that stops an address: one whose reason counts for the configuration set (SUPP-019)."""
@@ -126,14 +129,18 @@ class Promise:
         counted = request.configuration_set.suppressed_reasons
         return entry if counted is None or entry.reason in counted else None
 
-    def _signed_head(self, request: Request, rules: AcceptRules) -> bytes:
-        """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017)."""
+    def _signed_head(self, request: Request, rules: AcceptRules, release_ms: int) -> bytes:
+        """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017).
+
+        A signature that ends holds as long for a message that leaves later as for one that leaves now.
+        """
         shaped = request.shaped
         keys = self._signing_keys(request.sender.identity, rules)
         if not rules.ed25519:
             keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
         now_s = request.now_ms // 1000
-        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, now_s, expire_s=rules.dkim_expire_s)
+        expire_s = rules.dkim_expire_s and rules.dkim_expire_s + (release_ms - request.now_ms) // 1000
+        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, now_s, expire_s=expire_s)
         return signatures + join_head(shaped.fields)
 
     def _signing_keys(self, identity: Identity, rules: AcceptRules) -> Sequence[SigningKey]:
@@ -167,7 +174,31 @@ def _lifetime_ms(configuration_set: ConfigurationSet | None) -> int:
     return configuration_set.max_delivery_seconds * 1000 if configuration_set else 0
 
 
+def _expires_ms(options: SendOptions, expires_ms: int) -> int:
+    """Return when a message is given up: with a time limit that returns it, then at the latest (RFC 2852)."""
+    return min(expires_ms, options.deliver_by_ms) if options.deliver_by_mode[:1] == "R" else expires_ms
+
+
 def _options(request: Request) -> SendOptions:
+    """Return how a message is sent: as its submitter asks, and as the relay says."""
+    options, wishes = _own_options(request), request.submission.wishes
+    return options if wishes is NO_WISHES else _with_wishes(options, wishes, request.now_ms)
+
+
+def _with_wishes(options: SendOptions, wishes: Wishes, now_ms: int) -> SendOptions:
+    release_ms = wishes.hold_until_ms or (now_ms + wishes.hold_seconds * 1000 if wishes.hold_seconds else 0)
+    by = wishes.deliver_by
+    return replace(
+        options,
+        ret=wishes.ret,
+        envelope_id=wishes.envelope_id,
+        release_ms=release_ms,
+        deliver_by_ms=(release_ms or now_ms) + by.seconds * 1000 if by else 0,
+        deliver_by_mode=("R" if by.returns else "N") + ("T" if by.traced else "") if by else "",
+    )
+
+
+def _own_options(request: Request) -> SendOptions:
     """Return how a message is sent: from which domain, signed by whom, and as its configuration set says."""
     chosen, owner = request.configuration_set, request.sender.identity.account
     signing_account = "" if owner == request.account.account_id else owner
@@ -184,26 +215,28 @@ def _options(request: Request) -> SendOptions:
     )
 
 
-def _deliveries(message: Message, recipients: Sequence[str], silent: AbstractSet[int]) -> tuple[Delivery, ...]:
+def _deliveries(message: Message, request: Request, silent: AbstractSet[int]) -> tuple[Delivery, ...]:
+    wishes, first_ms = request.submission.wishes.recipients, message.options.release_ms or message.accepted_ms
     return tuple(
         Delivery(
             message,
             index,
             recipient,
             state=DeliveryState.SUPPRESSED if index in silent else DeliveryState.QUEUED,
-            next_ms=message.accepted_ms,
+            next_ms=first_ms,
+            wishes=wishes.get(recipient, ""),
         )
-        for index, recipient in enumerate(recipients)
+        for index, recipient in enumerate(request.recipients)
     )
 
 
-def _rejected(message: Message, recipients: Sequence[str]) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
+def _rejected(message: Message, request: Request) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
     """Return deliveries that are made to nobody, and the one event that says so (FLOW-006, SIM-011)."""
     reply = f"Bad content: {EICAR}"
     state = DeliveryState.REJECTED
     deliveries = [
         Delivery(message, index, recipient, state=state, last_reply=reply)
-        for index, recipient in enumerate(recipients)
+        for index, recipient in enumerate(request.recipients)
     ]
     return deliveries, [
         NewEvent(f"{message.message_id}/Reject", "Reject", message.message_id, payload.reject(message.mail_json))

@@ -3,7 +3,8 @@
 A return path is a signed token, checked at RCPT; mail for a token that is not ours, or too old, is refused there
 (FLOW-018). What arrives is read once, committed here, answered, and handed to the shard that owns the message until
 that shard acknowledges it; the owner matches it, removes repeats, writes the event and mails the submitter
-(FLOW-012). Automatic replies, and whatever else is no report, are forwarded as they are (FLOW-013).
+(FLOW-012). Automatic replies, and whatever else is no report, are forwarded as they are (FLOW-013); so are reports of
+success and of delay, to senders that asked for them (RFC 3461).
 """
 
 import base64
@@ -21,13 +22,14 @@ from relay.events import payload
 from relay.mail import returnpath
 from relay.mail.classify import Classification, bounce_of_recipient, classify
 from relay.mail.dsn import RecipientStatus
-from relay.mail.feedback import Cause
+from relay.mail.feedback import Cause, original_field
 from relay.mail.headers import RECEIVED_MAX
 from relay.mail.trace import received_field
 from relay.model.content import Content
 from relay.model.message import Delivery, NewEvent, NewMessage, Submission
 from relay.model.refusal import Accepted, Reason, Refusal
-from relay.pipeline.internal import InternalMail
+from relay.pipeline.internal import NOTHING_KEPT, InternalMail
+from relay.policy.notification import failure_told, report_forwarded
 from relay.policy.simulator import is_simulator_domain
 from relay.ports import Clock, Inbox, Log, Metrics, Record, Spool
 
@@ -230,7 +232,7 @@ class Receive:
             self._drop(about, "unknown", done)
         elif about["kind"] == "bounce":
             self._bounced(delivery, about, done)
-        elif "content" in about and delivery.message.sender:
+        elif "content" in about and delivery.message.sender and report_forwarded(delivery, about["kind"]):
             self._forward(delivery, about, done)
         else:
             self._drop(about, about["kind"], done)
@@ -260,7 +262,9 @@ class Receive:
             )
             event_id = f"{message.message_id}/{delivery.index}/Bounce/returned"
             events = (NewEvent(event_id, "Bounce", message.message_id, body),)
-        reports = self._mail.feedback(Cause.RETURNED, message, (status,), lambda: b"")
+        reports: Sequence[NewMessage] = ()
+        if failure_told(delivery):
+            reports = self._mail.feedback(Cause.RETURNED, message, (status,), lambda: NOTHING_KEPT)
         self._record(dedupe, events, reports, "bounce", done)
 
     def _forward(self, delivery: Delivery, about: dict[str, Any], done: Taken) -> None:
@@ -290,7 +294,7 @@ class Receive:
         self._inbox.record(dedupe, events, messages, recorded)
 
 
-_FORWARDED = frozenset({"auto-reply", "none", "complaint"})
+_FORWARDED = frozenset({"auto-reply", "none", "complaint", "success", "delay"})
 
 
 class _Countdown:
@@ -327,4 +331,10 @@ def _status(delivery: Delivery, about: dict[str, Any]) -> RecipientStatus:
     reported = [RecipientStatus(*values) for values in about["recipients"]]
     same = [one for one in reported if one.address.lower() == delivery.recipient.lower()]
     chosen = (same or reported or [RecipientStatus("", "failed", "5.0.0")])[0]
-    return RecipientStatus(delivery.recipient, chosen.action or "failed", chosen.status, chosen.diagnostic)
+    return RecipientStatus(
+        delivery.recipient,
+        chosen.action or "failed",
+        chosen.status,
+        chosen.diagnostic,
+        original_recipient=original_field(delivery.wishes),
+    )

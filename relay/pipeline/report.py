@@ -6,23 +6,25 @@ made by the relay) have an empty `mail_json` and emit no events.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import orjson
 
 from relay.events import payload
+from relay.mail.feedback import Cause
 from relay.mail.replies import Bounce, bounce_of, delay_type_of
 from relay.model.delivery import DeliveryState, Step, after
 from relay.model.message import Delivery, NewEvent, NewMessage, Settlement
 from relay.model.outcome import Outcome, Stage
+from relay.policy.notification import delay_due_ms, failure_told, success_told
 from relay.ports import Clock, Job, Log, Metrics, Release, Spool
 from relay.schedule.retry import Decision, RetryPolicy, as_told, decide
 
 SETTLE_AGAIN_SECONDS = 1.0
 
 CallLater = Callable[[float, Callable[[], None]], object]
-MakeReport = Callable[[Job, Outcome, bool], Sequence[NewMessage]]
+MakeReport = Callable[[Cause, Job, Outcome], Sequence[NewMessage]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Report:
         spool: Spool,
         window: Window,
         retry: RetryPolicy,
+        late_after_ms: int,
         reports: MakeReport,
         hostname: str,
         clock: Clock,
@@ -53,6 +56,7 @@ class Report:
         metrics: Metrics,
     ) -> None:
         self.retry = retry
+        self.late_after_ms = late_after_ms  # from then on mail is late, for those who want to know
         self._spool = spool
         self._window = window
         self._reports = reports
@@ -71,14 +75,22 @@ class Report:
         state = after(delivery.state, decision.step) or delivery.state
         events: tuple[NewEvent, ...] = ()
         messages: Sequence[NewMessage] = ()
+        late = False
         if state is DeliveryState.DELIVERED:
             events = self._delivered(delivery, outcome)
+            messages = self._tell_success(job, outcome)
         elif state is DeliveryState.BOUNCED:
             expired = decision.step is Step.EXPIRED
             events = self._bounced(delivery, outcome, bounce_of(outcome, expired=expired))
-            messages = self._reports(job, outcome, expired)
-        elif state is DeliveryState.QUEUED and (decision.counts or decision.reply != delivery.last_reply):
-            events = self._delayed(delivery, outcome)
+            if failure_told(delivery):
+                messages = self._reports(Cause.EXPIRED if expired else Cause.FAILED, job, outcome)
+        elif state is DeliveryState.QUEUED:
+            if decision.counts or decision.reply != delivery.last_reply:
+                events = self._delayed(delivery, outcome)
+            due_ms = delay_due_ms(delivery, self.late_after_ms)
+            late = 0 < due_ms <= self._clock.now_ms()
+            messages = self._reports(Cause.DELAYED, job, outcome) if late else ()
+            decision = _in_time(decision, due_ms, late=late)
         settlement = Settlement(
             delivery=delivery,
             state=state,
@@ -89,9 +101,14 @@ class Report:
             events=events,
             messages=messages,
             source=outcome.source_address,
+            delay_told=late,
         )
         self._tell(delivery, outcome, decision, state)
         self._settle(settlement, release)
+
+    def _tell_success(self, job: Job, outcome: Outcome) -> Sequence[NewMessage]:
+        cause = success_told(job.delivery, outcome)
+        return self._reports(cause, job, outcome) if cause else ()
 
     def _decide(self, delivery: Delivery, outcome: Outcome) -> Decision:
         if self._window.is_corrupt(delivery.key):
@@ -180,6 +197,11 @@ class Report:
             reply=decision.reply,
             seconds=round(seconds, 3),
         )
+
+
+def _in_time(decision: Decision, due_ms: int, *, late: bool) -> Decision:
+    """Let the next attempt fall on the time when a delay is to be told, if that comes first (RFC 2852 section 4)."""
+    return replace(decision, next_ms=due_ms) if not late and 0 < due_ms < decision.next_ms else decision
 
 
 def delivered_event(delivery: Delivery, outcome: Outcome, hostname: str) -> tuple[NewEvent, ...]:

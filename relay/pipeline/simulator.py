@@ -22,8 +22,9 @@ from relay.mail.submitted import submitted_value
 from relay.model.delivery import DeliveryState, Step
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement
 from relay.model.outcome import Outcome, Stage, Verdict
-from relay.pipeline.internal import InternalMail, head_of
+from relay.pipeline.internal import InternalMail, head_of, original_of
 from relay.pipeline.report import SETTLE_AGAIN_SECONDS, CallLater, attempt_record, delivered_event, recipient_status
+from relay.policy.notification import failure_told, success_told
 from relay.policy.simulator import Scenario, is_simulator_domain, scenario_of
 from relay.ports import Clock, Departures, Job, Log, Metrics, Spool
 from relay.schedule.retry import Decision
@@ -117,7 +118,7 @@ class Simulator:
             self._tell(delivery, scenario)
             played[scenario].append(delivery)
         return [
-            *(self._taken(delivery) for delivery in played[Scenario.SUCCESS]),
+            *(self._told(delivery, job) for delivery in played[Scenario.SUCCESS]),
             *(self._answered(delivery) for delivery in played[Scenario.OOTO]),
             *self._complained(message, played[Scenario.COMPLAINT], job),
             # A listed address is suppressed at acceptance; one that comes here all the same bounces.
@@ -127,6 +128,15 @@ class Simulator:
     def _taken(self, delivery: Delivery) -> Settlement:
         settlement, outcome = self._verdict(delivery, _TAKEN), self._outcome(_TAKEN, delivery)
         return replace(settlement, events=delivered_event(delivery, outcome, self._mail.origin.hostname))
+
+    def _told(self, delivery: Delivery, job: Job) -> Settlement:
+        """Return the verdict on a delivery that succeeds, with the report of that where it was asked for."""
+        settlement, outcome = self._taken(delivery), self._outcome(_TAKEN, delivery)
+        if not success_told(delivery, outcome):
+            return settlement
+        status = status_of(delivery.recipient, outcome, Cause.DELIVERED, delivery.wishes)
+        reports = self._mail.feedback(Cause.DELIVERED, delivery.message, (status,), partial(original_of, job))
+        return replace(settlement, messages=reports)
 
     def _answered(self, delivery: Delivery) -> Settlement:
         message = delivery.message
@@ -180,8 +190,13 @@ class Simulator:
             reporting_mta=self._mail.origin.hostname,
         )
         event = NewEvent(event_id, "Bounce", message.message_id, body)
-        statuses = [status_of(delivery.recipient, outcome) for delivery, outcome in outcomes]
-        reports = self._mail.feedback(Cause.FAILED, message, statuses, partial(head_of, job))
+        statuses = [
+            status_of(delivery.recipient, outcome, wishes=delivery.wishes)
+            for delivery, outcome in outcomes
+            if failure_told(delivery)
+        ]
+        whole = partial(original_of, job)
+        reports = self._mail.feedback(Cause.FAILED, message, statuses, whole) if statuses else ()
         first, *others = (self._verdict(delivery, _UNKNOWN) for delivery in deliveries)
         yield replace(first, events=(event,), messages=reports)
         yield from others

@@ -25,7 +25,7 @@ from relay.pipeline.destination import Destination
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
-from relay.ports import MailHost
+from relay.ports import Job, MailHost
 from relay.schedule.lanes import Lanes
 from relay.schedule.route import Route, TlsMode
 from relay.smtp.client_answer import Answer, Fault
@@ -274,6 +274,11 @@ class Site:
             items += [item] if item.waiting else []
         return items
 
+    def return_path(self, job: Job) -> str:
+        """Return the sender that a delivery leaves with: the submitter's where the route keeps it, else ours."""
+        kept = self.route is not None and self.route.several_recipients
+        return job.delivery.message.sender if kept else job.return_path
+
     def more_items(self, item: Item, limit: int) -> list[Item]:
         """Give up those right behind that carry the same message under the same sender (decision 17)."""
         found: list[Item] = []
@@ -285,8 +290,6 @@ class Site:
             other = lane[0]
             if other.waiting:
                 if other.job.delivery.message.key != job.delivery.message.key:
-                    break
-                if other.job.return_path != job.return_path:
                     break
                 self._owner.started(other)
                 found.append(other)

@@ -13,6 +13,7 @@ from relay.model.lane import Source
 from relay.model.outcome import Outcome, Stage
 from relay.pipeline.attempt_settings import RECIPIENTS_MAX
 from relay.pipeline.destination import Destination
+from relay.policy.notification import next_hop_told
 from relay.ports import Clock, Connector, Job, Link, LinkOptions
 from relay.smtp.client import Client, ClientOptions
 from relay.smtp.client_answer import Answer, Fault, local_failure
@@ -70,6 +71,10 @@ class SessionOwner(Protocol):
 
     def next_item(self) -> Item | None:
         """Give up the next delivery that waits."""
+        ...
+
+    def return_path(self, job: Job) -> str:
+        """Return the sender that a delivery leaves with."""
         ...
 
     def more_items(self, item: Item, limit: int) -> list[Item]:
@@ -247,7 +252,7 @@ class Session:
         client = self.client
         if client is None or not client.idle:
             return
-        if client.transactions >= self.messages_max:
+        if client.transactions >= _lesser(self.messages_max, client.extensions.messages_max):  # RFC 9422 section 4.1
             self.quit()
             return
         self.work()
@@ -272,7 +277,7 @@ class Session:
         except RelayError as error:
             self._owner.settle_soon(self, item, local_failure(Stage.LOCAL, "4.3.0", str(error), Fault.NONE))
             return
-        items = [item, *self._owner.more_items(item, RECIPIENTS_MAX - 1)]
+        items = self._together(client, item)
         refusal = self._send(client, items, content)
         if refusal is not None and len(items) > 1:  # one bad address must not refuse the others
             self._owner.put_back(items[1:])
@@ -281,14 +286,37 @@ class Session:
         if refusal is not None:
             self._owner.settle_soon(self, item, refusal)
 
+    def _together(self, client: Client, item: Item) -> list[Item]:
+        """Return the deliveries that share a transaction, within the limits of the host (RFC 9422 section 4)."""
+        offer = client.extensions
+        items = [item, *self._owner.more_items(item, _lesser(RECIPIENTS_MAX, offer.recipients_max) - 1)]
+        if not offer.recipient_domains_max or len(items) == 1:
+            return items
+        domains: set[str] = set()
+        for index, each in enumerate(items):
+            domains.add(each.job.delivery.domain)
+            if len(domains) > offer.recipient_domains_max:
+                self._owner.put_back(items[index:])
+                return items[:index]
+        return items
+
     def _send(self, client: Client, items: list[Item], content: Content) -> Answer | None:
         job = items[0].job
         message = job.delivery.message
         for other in items[1:]:
             other.started_ms = items[0].started_ms
         self._reused = client.transactions > 0
-        recipients = tuple([each.job.delivery.recipient for each in items])
-        transaction = Transaction(job.return_path, recipients, content, message.eight_bit, message.smtputf8, job)
+        deliveries = [each.job.delivery for each in items]
+        sender = self._owner.return_path(job)
+        transaction = Transaction(
+            sender,
+            tuple([delivery.recipient for delivery in deliveries]),
+            content,
+            message.eight_bit,
+            message.smtputf8,
+            job,
+            next_hop_told(deliveries, items[0].started_ms, return_path_is_ours=sender != message.sender),
+        )
         refusal = client.send(transaction, self._clock.monotonic())
         if refusal is None:
             self._items = items
@@ -322,4 +350,10 @@ class Session:
             self.tls_version,
             item.started_ms,
             self._clock.now_ms(),
+            reports=self.client is not None and self.client.extensions.dsn,
         )
+
+
+def _lesser(ours: int, theirs: int) -> int:
+    """Return the lesser of our limit and the host's, which names none with 0."""
+    return min(ours, theirs) if theirs else ours

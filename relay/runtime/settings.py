@@ -3,6 +3,7 @@
 The parts know nothing of the configuration; a reload makes these values anew and hands them over.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -53,7 +54,7 @@ def session_policy(config: Config, listener: ListenerConfig, instance: str) -> S
         kind=ListenerKind(listener.kind),
         tls=TlsMode(listener.tls),
         instance=instance,
-        trusted_networks=tuple(str(network) for network in trust.networks) if trust else (),
+        trusted_networks=_texts(trust.networks) if trust else (),
         trusted_account=trust.account if trust else "",
         auth_in_clear=listener.tls == "none" and listener.loopback,
         message_size_max=limits.message_size_max,
@@ -62,6 +63,16 @@ def session_policy(config: Config, listener: ListenerConfig, instance: str) -> S
         null_sender=smtp.null_sender == "accept",
         smtputf8=smtp.smtputf8,
         enhanced_codes=smtp.enhanced_codes,
+        dsn=smtp.dsn,
+        chunking=smtp.chunking,
+        limits=smtp.limits,
+        hold_seconds_max=int(smtp.future_release_max),
+        deliver_by=smtp.deliver_by,
+        allowed_networks=_texts(listener.allow),
+        denied_networks=_texts(listener.deny),
+        proxy_networks=_texts(listener.proxy_protocol.networks) if listener.proxy_protocol else (),
+        xclient_networks=_texts(listener.xclient.networks) if listener.xclient else (),
+        xclient_login=listener.xclient is not None and listener.xclient.login,
         errors_max=limits.errors_max,
         junk_commands_max=limits.junk_commands_max,
         messages_max=smtp.max_messages_per_session,
@@ -71,6 +82,10 @@ def session_policy(config: Config, listener: ListenerConfig, instance: str) -> S
         data_block_timeout_seconds=limits.data_timeout,
         data_rate_min=limits.data_rate_min,
     )
+
+
+def _texts(networks: Sequence[object]) -> tuple[str, ...]:
+    return tuple(str(network) for network in networks)
 
 
 def accept_rules(config: Config, master: bytes) -> AcceptRules:

@@ -34,6 +34,7 @@ class LineRules:
     receive: ReceiveRules
     retry: RetryPolicy
     origin: Origin
+    late_after_ms: int
     scanners: Sequence[Scanning] = ()
 
 
@@ -117,7 +118,8 @@ class ShardLine:
             spool=self.spool,
             window=Window(dispatch.finished, dispatch.later, dispatch.accepted, dispatch.is_corrupt),
             retry=rules.retry,
-            reports=self.mail.failure_report,
+            late_after_ms=rules.late_after_ms,
+            reports=self.mail.report,
             hostname=rules.origin.hostname,
             clock=tools.clock,
             random=random.random,
@@ -137,6 +139,7 @@ class ShardLine:
         self.receive.rules = rules.receive
         self.mail.origin = rules.origin
         self._report.retry = rules.retry
+        self._report.late_after_ms = rules.late_after_ms
         self._screen.scanners = rules.scanners
 
     def accepted(self, new: NewMessage) -> None:

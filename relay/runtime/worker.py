@@ -239,6 +239,7 @@ class WorkerBody:
             settings.receive_rules(config, self._master),
             settings.retry_policy(config),
             origin,
+            int(config.delivery.delay_report_after * 1000),
             settings.scanners(config),
         )
 

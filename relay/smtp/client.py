@@ -22,7 +22,7 @@ from relay.model.content import BodyFile, Content
 from relay.model.outcome import Stage, Verdict
 from relay.smtp.client_answer import Answer, Fault, from_reply, local_failure, local_refusal
 from relay.smtp.client_body import END, stuffed
-from relay.smtp.client_envelope import Downgrade, Transaction, Unfit, fit, mail_command, rcpt_command
+from relay.smtp.client_envelope import Downgrade, Transaction, Unfit, fit, mail_command, rcpt_commands
 from relay.smtp.client_extensions import Extensions, first_word, parse
 from relay.smtp.client_reply import Reply, ReplyError, ReplyReader
 
@@ -481,18 +481,18 @@ class Client:
 
     def _issue(self, transaction: Transaction, now: float) -> None:
         mail = mail_command(transaction, self.extensions)
-        recipients = transaction.recipients
+        recipients = rcpt_commands(transaction, self.extensions)
         expected = self._expected
         self._pipelined = self.extensions.pipelining and self._options.pipelining
         if not self._pipelined:
             if self._reset_needed:
                 self._todo.append((Step.RESET, b"RSET\r\n"))
             self._todo.append((Step.MAIL, mail))
-            self._todo.extend((Step.RCPT, rcpt_command(recipient)) for recipient in recipients)
+            self._todo.extend((Step.RCPT, command) for command in recipients)
             self._reset_needed = False
             self._next_command(now)
             return
-        parts = [mail, *map(rcpt_command, recipients), b"DATA\r\n"]
+        parts = [mail, *recipients, b"DATA\r\n"]
         if self._reset_needed:
             self._reset_needed = False
             parts.insert(0, b"RSET\r\n")

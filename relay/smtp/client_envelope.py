@@ -20,6 +20,20 @@ _PATH_MAX_BYTES = 254 * 4
 
 
 @dataclass(frozen=True, slots=True)
+class Parameters:
+    """What MAIL and each RCPT say to hosts that offer DSN (RFC 3461), and MAIL to those that offer DELIVERBY.
+
+    `mail` and `recipients` are complete parameters, "" for none; `deliver_by_seconds` are those left, with
+    `deliver_by_mode` ("" for no limit).
+    """
+
+    mail: str = ""
+    recipients: tuple[str, ...] = ()
+    deliver_by_seconds: int = 0
+    deliver_by_mode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """One message for one or more recipients; `sender` is "" for the null sender. `tag` is the caller's own."""
 
@@ -29,6 +43,7 @@ class Transaction:
     eight_bit: bool = False
     smtputf8: bool = False
     tag: object = None
+    parameters: Parameters | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +97,27 @@ def mail_command(transaction: Transaction, host: Extensions) -> bytes:
         line += " BODY=8BITMIME"
     if transaction.smtputf8:
         line += " SMTPUTF8"
+    if transaction.parameters is not None:
+        line += _mail_parameters(transaction.parameters, host)
     return f"{line}\r\n".encode()
 
 
-def rcpt_command(recipient: str) -> bytes:
-    """Return the RCPT command."""
-    return f"RCPT TO:<{recipient}>\r\n".encode()
+def _mail_parameters(given: Parameters, host: Extensions) -> str:
+    text = f" {given.mail}" if given.mail and host.dsn else ""
+    if not given.deliver_by_mode or host.deliver_by_min is None:
+        return text
+    returns = given.deliver_by_mode.startswith("R")
+    if returns and given.deliver_by_seconds < max(1, host.deliver_by_min):  # we return it ourselves then
+        return text
+    return f"{text} BY={given.deliver_by_seconds};{given.deliver_by_mode}"
+
+
+def rcpt_commands(transaction: Transaction, host: Extensions) -> list[bytes]:
+    """Return the RCPT commands, in the order of the recipients."""
+    given = transaction.parameters
+    if given is None or not given.recipients or not host.dsn:
+        return [f"RCPT TO:<{recipient}>\r\n".encode() for recipient in transaction.recipients]
+    return [
+        f"RCPT TO:<{recipient}>{' ' if asked else ''}{asked}\r\n".encode()
+        for recipient, asked in zip(transaction.recipients, given.recipients, strict=True)
+    ]

@@ -1,8 +1,9 @@
-"""Strict reading of command lines (RFC 5321 section 4.1): paths, mailboxes and parameters of MAIL and RCPT.
+"""Strict reading of command lines (RFC 5321 section 4.1): paths and mailboxes of MAIL and RCPT.
 
 Everything here takes bytes of one line without its CRLF and returns a value or the `Reply` that refuses it.
 Lenient only where SMTP-014 asks: blanks after the colon, and paths without angle brackets. Source routes are
-read and dropped (RFC 5321 section 4.1.1.3). What a mailbox is says `relay.mail.address`.
+read and dropped (RFC 5321 section 4.1.1.3). What a mailbox is says `relay.mail.address`, what parameters say
+`relay.smtp.parameters`.
 """
 
 import ipaddress
@@ -11,12 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.mail.address import BadAddress, parse_mailbox
+from relay.model.notification import NO_WISHES, Wishes
 from relay.smtp import reply
+from relay.smtp.parameters import mail_parameters, rcpt_parameters
 from relay.smtp.reply import Reply
 
 COMMAND_LINE_MAX_BYTES = 510  # RFC 5321 section 4.5.3.1.4, without CRLF
 LINE_MAX_BYTES: Final = {
-    b"MAIL": 510 + 26 + 17 + 500 + 10,  # RFC 1870, 6152, 4954 section 5, 6531
+    # RFC 1870, 6152, 4954 section 5, 6531, 3461 section 3, 4865 section 2, 2852 section 3
+    b"MAIL": 510 + 26 + 17 + 500 + 10 + 120 + 34 + 17,
+    b"RCPT": 510 + 28 + 507,  # RFC 3461 section 3
     b"AUTH": 12288 + 16,  # RFC 4954 section 4
 }
 ANY_LINE_MAX_BYTES = max(LINE_MAX_BYTES.values())
@@ -27,10 +32,7 @@ _BRACKETED: Final = re.compile(rb"<((?:[^\"<>\\ ]|" + _QUOTED + rb")*+)>(?: +(.*
 _BARE: Final = re.compile(rb"((?:[^\"<>\\ ]|" + _QUOTED + rb")++)(?: +(.*))?\Z", re.DOTALL)
 _DOMAIN = rb"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 _ROUTE: Final = re.compile(rb"@" + _DOMAIN + rb"(?:,@" + _DOMAIN + rb")*:")
-_PARAMETER: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?\Z")
-_XTEXT: Final = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+\Z")
 _USUAL: Final = re.compile(rb"(?:SIZE=([0-9]{1,20})(?: |\Z))?(?:BODY=(?:8BITMIME|7BIT))?\Z")
-_SIZE: Final = re.compile(rb"[0-9]{1,20}\Z")
 _HELLO: Final = re.compile(rb"[\x21-\x7e]{1,255}\Z")
 
 
@@ -41,6 +43,15 @@ class MailFrom:
     sender: str
     size_bytes: int = 0
     smtputf8: bool = False
+    wishes: Wishes = NO_WISHES
+
+
+@dataclass(frozen=True, slots=True)
+class RcptTo:
+    """A RCPT command: the recipient, and what is asked for it in canonical form (`relay.model.notification`)."""
+
+    recipient: str
+    wishes: str = ""
 
 
 def parse_hello(argument: bytes) -> str | None:
@@ -49,8 +60,8 @@ def parse_hello(argument: bytes) -> str | None:
     return name.decode("ascii") if _HELLO.match(name) else None
 
 
-def parse_mail(argument: bytes, *, smtputf8_offered: bool) -> MailFrom | Reply:
-    """Read the argument of MAIL (SMTP-007, SMTP-014 to 018)."""
+def parse_mail(argument: bytes, offered: frozenset[str]) -> MailFrom | Reply:
+    """Read the argument of MAIL (SMTP-007, SMTP-014 to 018); `offered` are extensions that have parameters."""
     if argument[:5].upper() != b"FROM:":
         return reply.BAD_MAIL
     text = argument[5:].lstrip(b" ")
@@ -60,19 +71,19 @@ def parse_mail(argument: bytes, *, smtputf8_offered: bool) -> MailFrom | Reply:
     path, parameters = found.group(1), found.group(2)
     usual = _USUAL.match(parameters or b"")
     if usual is not None:
-        size_bytes, smtputf8 = int(usual.group(1) or 0), False
+        size_bytes, smtputf8, wishes = int(usual.group(1) or 0), False, NO_WISHES
     else:
-        given = _mail_parameters(parameters, smtputf8_offered=smtputf8_offered)
+        given = mail_parameters(parameters, offered)
         if isinstance(given, Reply):
             return given
-        size_bytes, smtputf8 = given
+        size_bytes, smtputf8, wishes = given.size_bytes, given.smtputf8, given.wishes
     if not path:
-        return MailFrom("", size_bytes, smtputf8) if text.startswith(b"<") else reply.invalid_sender("")
+        return MailFrom("", size_bytes, smtputf8, wishes) if text.startswith(b"<") else reply.invalid_sender("")
     sender = parse_path(path, smtputf8=smtputf8)
-    return reply.invalid_sender(_shown(path)) if sender is None else MailFrom(sender, size_bytes, smtputf8)
+    return reply.invalid_sender(_shown(path)) if sender is None else MailFrom(sender, size_bytes, smtputf8, wishes)
 
 
-def parse_rcpt(argument: bytes, *, smtputf8: bool, hostname: str) -> str | Reply:
+def parse_rcpt(argument: bytes, offered: frozenset[str], *, smtputf8: bool, hostname: str) -> RcptTo | Reply:
     """Read the argument of RCPT; a lone `postmaster` is the one of `hostname` (RFC 5321 section 4.1.1.3)."""
     if argument[:3].upper() != b"TO:":
         return reply.BAD_RCPT
@@ -81,12 +92,13 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool, hostname: str) -> str | Reply
     if found is None:
         return reply.invalid_recipient(_shown(text))
     path, parameters = found.group(1), found.group(2)
-    if parameters and parameters.strip(b" "):
-        return _first_fault(parameters)
+    wishes = rcpt_parameters(parameters, offered, smtputf8=smtputf8) if parameters else ""
+    if isinstance(wishes, Reply):
+        return wishes
     if path.lower() == b"postmaster":
-        return f"{path.decode('ascii')}@{hostname.lower()}"
+        return RcptTo(f"{path.decode('ascii')}@{hostname.lower()}", wishes)
     recipient = parse_path(path, smtputf8=smtputf8)
-    return reply.invalid_recipient(_shown(path)) if recipient is None else recipient
+    return reply.invalid_recipient(_shown(path)) if recipient is None else RcptTo(recipient, wishes)
 
 
 def parse_path(path: bytes, *, smtputf8: bool) -> str | None:
@@ -109,49 +121,6 @@ def parse_path(path: bytes, *, smtputf8: bool) -> str | None:
 
 def _shown(argument: bytes) -> str:
     return argument.decode("utf-8", "replace").strip(" <>")
-
-
-def _mail_parameters(parameters: bytes, *, smtputf8_offered: bool) -> tuple[int, bool] | Reply:
-    size_bytes, smtputf8 = 0, False
-    seen: set[bytes] = set()
-    for word in parameters.split(b" "):
-        if not word:
-            continue
-        found = _PARAMETER.match(word)
-        if found is None:
-            return reply.BAD_ARGUMENT
-        keyword, value = found.group(1).upper(), found.group(2)
-        if keyword in seen:
-            return reply.BAD_ARGUMENT
-        seen.add(keyword)
-        if keyword == b"SIZE":
-            if value is None or not _SIZE.match(value):
-                return reply.BAD_ARGUMENT
-            size_bytes = int(value)
-        elif keyword == b"SMTPUTF8" and smtputf8_offered:
-            if value is not None:
-                return reply.BAD_ARGUMENT
-            smtputf8 = True
-        else:
-            fault = _parameter_fault(keyword, value)
-            if fault is not None:
-                return fault
-    return size_bytes, smtputf8
-
-
-def _parameter_fault(keyword: bytes, value: bytes | None) -> Reply | None:
-    """Judge the parameters that need no further work: BODY (RFC 6152) and AUTH (RFC 4954 section 5)."""
-    if keyword == b"BODY":
-        return None if value is not None and value.upper() in (b"7BIT", b"8BITMIME") else reply.UNKNOWN_PARAMETER
-    if keyword == b"AUTH":
-        return None if value is not None and _XTEXT.match(value) else reply.BAD_ARGUMENT
-    return reply.UNKNOWN_PARAMETER
-
-
-def _first_fault(parameters: bytes) -> Reply:
-    """RCPT has no parameters while DSN is not offered: say whether the first is malformed or unknown."""
-    word = parameters.strip(b" ").split(b" ", 1)[0]
-    return reply.UNKNOWN_PARAMETER if _PARAMETER.match(word) else reply.BAD_ARGUMENT
 
 
 def in_networks(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:

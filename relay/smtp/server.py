@@ -9,6 +9,7 @@ gets the reply that state has for everything else):
     READY      between messages
     MAIL       a sender was given
     RCPT       a recipient was accepted as well
+    CHUNKS     a message is arriving by BDAT, between two of its chunks (RFC 3030)
 
 `receive` takes whatever arrived and works through it; `take_output` returns all replies at once, in order
 (PIPELINING, RFC 2920). When an answer is not known at once (AUTH, end of data) nothing further is parsed until it
@@ -19,11 +20,10 @@ This module is long because it is one idea: the dialogue of RFC 5321 section 4, 
 """
 
 from collections.abc import Callable
-from enum import Enum, IntEnum, auto
-from typing import Any, Protocol
+from enum import IntEnum, auto
+from typing import Any
 
-from relay.model.message import RECIPIENTS_HARD_MAX, Submission
-from relay.model.message import Protocol as Transmission
+from relay.model.message import RECIPIENTS_HARD_MAX
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.ports import Intake
 from relay.smtp import reply
@@ -31,52 +31,28 @@ from relay.smtp.command import (
     ANY_LINE_MAX_BYTES,
     COMMAND_LINE_MAX_BYTES,
     LINE_MAX_BYTES,
+    MailFrom,
     parse_hello,
     parse_mail,
     parse_rcpt,
 )
-from relay.smtp.extensions import auth_offered, ehlo_answer, greeting
+from relay.smtp.extensions import auth_offered, greeting
 from relay.smtp.reply import Reply
 from relay.smtp.server_auth import Credentials, Exchange, begin
-from relay.smtp.server_data import BodySink, DataStage, Received
-from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server_chunks import ChunkStage, SkipStage, parse_bdat
+from relay.smtp.server_content import Gathering, Received
+from relay.smtp.server_data import DataStage
+from relay.smtp.server_dialect import Dialect
+from relay.smtp.server_door import AuthAnswer, Blocked, SessionDoor
+from relay.smtp.server_envelope import Envelope, transmission
+from relay.smtp.server_policy import ListenerKind, TlsMode
+from relay.smtp.xclient import XClient, parse_xclient
 
 SKIP_MAX_BYTES = 1 << 20  # how much of one endless line is read before the session ends
 HELD_INPUT_MAX_BYTES = 64 * 1024  # read no more while an answer is awaited and this much waits
+CHUNK_EXCESS_MAX_BYTES = 64 << 20  # how far over the limit of a message a chunk may be to be consumed and refused
 HARD_ERROR = 500
-
-
-class Blocked(Enum):
-    """The answer to a client that may not try to authenticate now."""
-
-    BLOCKED = auto()
-
-
-AuthAnswer = str | Refusal | Blocked
-
-
-class SessionDoor(Protocol):
-    """What a session asks of the connection it runs on. Callbacks may come from inside the call, exactly once."""
-
-    def authenticate(self, username: str, password: str, done: Callable[[AuthAnswer], None]) -> None:
-        """Check a user: account id, the refusal, or Blocked."""
-        ...
-
-    def open_sink(self) -> BodySink:
-        """Open a place for a large body."""
-        ...
-
-    def refused(self, label: str) -> None:
-        """Count a message that was refused here, by the label of the reason; the intake counts its own refusals."""
-        ...
-
-    def failed(self, error: Exception) -> None:
-        """Report a fault of ours, which the client was told as a temporary one."""
-        ...
-
-    def resumed(self) -> None:
-        """Take the output and start reading again: an answer came after `receive` had returned."""
-        ...
+NOTHING_OFFERED: frozenset[str] = frozenset()
 
 
 class State(IntEnum):
@@ -88,18 +64,7 @@ class State(IntEnum):
     READY = auto()
     MAIL = auto()
     RCPT = auto()
-
-
-class Dialect:
-    """What all sessions of one listener say alike: rendered once from the policy."""
-
-    __slots__ = ("ehlo_clear", "ehlo_secure", "helo", "policy")
-
-    def __init__(self, policy: SessionPolicy) -> None:
-        self.policy = policy
-        self.ehlo_clear = ehlo_answer(policy, encrypted=False)
-        self.ehlo_secure = ehlo_answer(policy, encrypted=True)
-        self.helo = f"250 {policy.hostname}\r\n".encode("ascii")
+    CHUNKS = auto()
 
 
 class Session:
@@ -108,40 +73,40 @@ class Session:
     __slots__ = (
         "_auth_failures",
         "_buffer",
+        "_chunks",
         "_commands",
         "_data",
         "_dialect",
         "_door",
         "_draining",
         "_enhanced",
+        "_envelope",
         "_errors",
         "_esmtp",
         "_exchange",
+        "_gathering",
         "_given",
         "_helo",
         "_intake",
         "_junk",
         "_messages",
+        "_named",
         "_out",
-        "_overflow",
         "_reason",
-        "_receiving_only",
-        "_recipients",
         "_running",
-        "_sender",
+        "_session_id",
         "_skip",
         "_skipped",
         "_source",
         "_state",
         "_stressed",
-        "_tried_recipients",
         "_trusted",
         "_user",
-        "_utf8",
         "account",
         "cause",
         "closing",
         "encrypted",
+        "may_name",
         "policy",
         "principal",
         "said_bye",
@@ -162,7 +127,12 @@ class Session:
         self._out: list[bytes] = []
         self._exchange: Exchange | None = None
         self._user = ""
-        self._data: DataStage | None = None
+        self._data: DataStage | ChunkStage | SkipStage | None = None  # takes what arrives, while it is no command
+        self._chunks: ChunkStage | None = None
+        self._gathering: Gathering | None = None
+        self._envelope: Envelope | None = None
+        self._named: XClient | None = None
+        self._session_id = ""
         self._helo = ""
         self._esmtp = False
         self._errors = self._junk = self._auth_failures = self._messages = 0
@@ -174,6 +144,7 @@ class Session:
         self.encrypted = policy.tls is TlsMode.IMPLICIT
         self.cause = "lost"
         self.principal = ""
+        self.may_name = False  # XCLIENT is taken from this client; the door says so before it greets
         self.account = policy.trusted_account if trusted else ""
         self.closing = self.starting_tls = self.waiting = self.said_bye = False
         self._forget()
@@ -183,6 +154,7 @@ class Session:
 
     def greet(self, session_id: str) -> None:
         """Say the first line; call once, inside TLS on an implicit listener."""
+        self._session_id = session_id
         self._out.append(greeting(self.policy, session_id))
 
     def receive(self, data: bytes) -> None:
@@ -232,14 +204,13 @@ class Session:
         """Drop everything: the connection is gone or about to be."""
         self.closing = True
         self._buffer.clear()
-        if self._data is not None and not self._given:
-            self._data.abort()
-            self._data = None
+        if not self._given:
+            self._drop_message()
 
     @property
     def in_data(self) -> bool:
-        """True while the text of a message is being received."""
-        return self._data is not None and not self.waiting
+        """True while the text of a message is being received, between its chunks too."""
+        return not self.waiting and (self._data is not None or self._chunks is not None)
 
     @property
     def partial(self) -> bool:
@@ -253,8 +224,9 @@ class Session:
 
     @property
     def data_bytes(self) -> int:
-        """Octets of the message received so far, or 0 outside DATA."""
-        return 0 if self._data is None else self._data.taken_bytes + len(self._buffer)
+        """Octets of the message received so far, or 0 outside DATA and BDAT."""
+        stage = self._data or self._chunks
+        return 0 if stage is None else stage.taken_bytes + len(self._buffer)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -265,7 +237,7 @@ class Session:
                 if self._data is not None:
                     if not self._data.feed(self._buffer):
                         return
-                    self._end_of_data()
+                    self._end_of_stage(self._data)
                 elif not self._next_line():
                     return
         finally:
@@ -386,19 +358,23 @@ class Session:
     def _forget(self) -> None:
         """Drop the mail transaction."""
         self._exchange = None
-        self._sender = ""
-        self._utf8 = False
-        self._receiving_only = False
-        self._recipients: dict[str, None] = {}
-        self._overflow = False
-        self._tried_recipients = False
+        self._envelope = None
+        if self._gathering is not None:
+            self._drop_message()
+
+    def _drop_message(self) -> None:
+        """Drop what has arrived of a message."""
+        if self._gathering is not None:
+            self._gathering.abort()
+            self._gathering = None
+        self._data = self._chunks = None
 
     def _reset(self) -> None:
         self._forget()
         self._enter(self._idle_state())
 
     def _end_if_draining(self) -> None:
-        between = self._state not in (State.MAIL, State.RCPT) and self._data is None
+        between = self._state < State.MAIL and self._data is None
         if self._draining and between and not self.waiting and not self.starting_tls:
             self.close_with(reply.CLOSING)
 
@@ -415,7 +391,8 @@ class Session:
     def _on_ehlo(self, argument: bytes) -> None:
         if self._hello(argument):
             self._esmtp = True
-            self._out.append(self._dialect.ehlo_secure if self.encrypted else self._dialect.ehlo_clear)
+            now_ms = self._door.now_ms()
+            self._out.append(self._dialect.ehlo(encrypted=self.encrypted, named=self.may_name, now_ms=now_ms))
 
     def _on_helo(self, argument: bytes) -> None:
         if self._hello(argument):
@@ -517,9 +494,10 @@ class Session:
         if self.principal and not self._still_authenticated():
             self._say(reply.AUTH_REQUIRED)
             return
-        command = parse_mail(argument, smtputf8_offered=policy.smtputf8 and self._esmtp)
-        if isinstance(command, Reply):
-            self._say(command)
+        command = parse_mail(argument, self._offered)
+        fault = command if isinstance(command, Reply) else self._held_too_long(command)
+        if fault is not None or isinstance(command, Reply):
+            self._say(fault or reply.BAD_MAIL)
             return
         if command.size_bytes > policy.message_size_max:
             self._door.refused(Reason.MESSAGE_TOO_LONG.label)
@@ -533,10 +511,25 @@ class Session:
             self._refuse(refusal)
             return
         self._forget()
-        self._sender, self._utf8 = command.sender, command.smtputf8
-        self._receiving_only = not self.account
+        self._envelope = Envelope(command, receiving_only=not self.account)
         self._enter(State.MAIL)
         self._say(reply.SENDER_OK)
+
+    @property
+    def _offered(self) -> frozenset[str]:
+        """The extensions whose parameters this client may use: none after HELO."""
+        return self._dialect.offered if self._esmtp else NOTHING_OFFERED
+
+    def _held_too_long(self, command: MailFrom) -> Reply | None:
+        """Judge when a message is to leave (RFC 4865 section 5)."""
+        wishes, longest = command.wishes, self.policy.hold_seconds_max
+        if wishes.hold_until_ms:
+            ahead_ms = wishes.hold_until_ms - self._door.now_ms()
+            if ahead_ms <= 0:
+                return reply.HELD_TO_THE_PAST
+            # The latest time was told with the answer to EHLO, which may be a minute old.
+            return reply.HELD_TOO_LONG if ahead_ms > longest * 1000 else None
+        return reply.HELD_TOO_LONG if wishes.hold_seconds > longest else None
 
     def _still_authenticated(self) -> bool:
         """Look again whether the credential may be used: it may have been revoked meanwhile (CRED-011)."""
@@ -561,49 +554,154 @@ class Session:
             return Refusal(Reason.TEMPORARY)
 
     def _on_rcpt(self, argument: bytes) -> None:
-        policy = self.policy
-        self._tried_recipients = True
-        recipient = parse_rcpt(argument, smtputf8=self._utf8, hostname=policy.hostname)
-        if isinstance(recipient, Reply):
-            self._say(recipient)
+        policy, envelope = self.policy, self._envelope
+        assert envelope is not None
+        envelope.tried_recipients = True
+        command = parse_rcpt(argument, self._offered, smtputf8=envelope.utf8, hostname=policy.hostname)
+        if isinstance(command, Reply):
+            self._say(command)
             return
-        full = len(self._recipients) >= min(policy.recipients_max, RECIPIENTS_HARD_MAX)
-        if full and recipient not in self._recipients:
+        full = len(envelope.recipients) >= min(policy.recipients_max, RECIPIENTS_HARD_MAX)
+        if full and command.recipient not in envelope.recipients:
             if policy.recipient_limit_reply == Reason.TOO_MANY_RECIPIENTS.code:
-                self._overflow = True  # SMTP-019: told at the end of data
+                envelope.overflow = True  # SMTP-019: told at the end of data
                 self._say(reply.RECIPIENT_OK)
             else:
                 self._say(reply.TOO_MANY_RECIPIENTS)
             return
-        if self._receiving_only:
-            refusal = self._ask(self._intake.may_receive, recipient)
+        if envelope.receiving_only:
+            refusal = self._ask(self._intake.may_receive, command.recipient)
             if refusal is not None:
                 self._refuse(refusal)
                 return
-        self._recipients[recipient] = None
+        envelope.add(command)
         self._enter(State.RCPT)
         self._say(reply.RECIPIENT_OK)
 
     def _on_data(self, argument: bytes) -> None:
         if argument.strip(b" "):
             self._say(reply.BAD_ARGUMENT)
-        elif not self._recipients:
-            self._say(reply.NO_RECIPIENTS if self._tried_recipients else reply.BAD_SEQUENCE)
+        elif self._state is State.MAIL:
+            self._say(self._no_recipients())
         else:
-            policy = self.policy
-            self._data = DataStage(policy.message_size_max, policy.head_size_max, self._door.open_sink)
+            self._data = DataStage(self._gather())
             self._say(reply.START_INPUT)
+
+    def _no_recipients(self) -> Reply:
+        tried = self._envelope is not None and self._envelope.tried_recipients
+        return reply.NO_RECIPIENTS if tried else reply.BAD_SEQUENCE
+
+    def _gather(self) -> Gathering:
+        policy = self.policy
+        self._gathering = Gathering(policy.message_size_max, policy.head_size_max, self._door.open_sink)
+        return self._gathering
+
+    def _on_bdat(self, argument: bytes) -> None:
+        """Expect a chunk: its octets follow whatever the answer will be (RFC 3030 section 2)."""
+        policy = self.policy
+        if not (policy.chunking and self._esmtp):
+            self._say(reply.NOT_IMPLEMENTED)
+            return
+        command = parse_bdat(argument)
+        if command is None:
+            if self._state is State.CHUNKS:  # nobody knows any more what belongs to the message
+                self._reset()
+            self._say(reply.BAD_BDAT)
+        elif command.size_bytes > policy.message_size_max + CHUNK_EXCESS_MAX_BYTES:
+            self.close_with(reply.TOO_LARGE)
+        elif self._state not in (State.RCPT, State.CHUNKS):
+            self._data = SkipStage(command.size_bytes, self._out_of_place())
+        else:
+            if self._chunks is None:
+                self._chunks = ChunkStage(self._gather())
+                self._enter(State.CHUNKS)
+            self._chunks.begin(command, policy.message_size_max)
+            self._data = self._chunks
+
+    def _out_of_place(self) -> Reply:
+        """Return the answer to BDAT where there is no transaction with a recipient."""
+        if self._state is State.MAIL:
+            return self._no_recipients()
+        return _WITHOUT_TRANSACTION.get(self._state, reply.BAD_SEQUENCE)
+
+    # --- XCLIENT ------------------------------------------------------------------------------------------------
+
+    def _on_xclient(self, argument: bytes) -> None:
+        """Begin anew with the client that a trusted front end names, as Postfix does."""
+        if not self.may_name:
+            self._unlisted(b"XCLIENT")
+            return
+        command = parse_xclient(argument)
+        if isinstance(command, Reply):
+            self._say(command)
+            return
+        account = self._named_account(command)
+        if isinstance(account, Reply):
+            self._say(account)
+            return
+        trusted = self._door.client_named(command.address)
+        if isinstance(trusted, Reply):
+            self.close_with(trusted)
+            return
+        self._trusted = trusted
+        self._source = self._source if command.address is None else command.address
+        self._named = command
+        self.principal = (command.login or "") if account else ""
+        self.account = account or (self.policy.trusted_account if trusted else "")
+        self._helo = ""
+        self._forget()
+        self._enter(self._first_state())
+        self._out.append(greeting(self.policy, self._session_id))
+
+    def _named_account(self, command: XClient) -> str | Reply:
+        """Return the account of the user that a front end has checked, "" without one: never more than configured."""
+        if not command.login:
+            return ""
+        if not self.policy.xclient_login:
+            return reply.LOGIN_NOT_TAKEN
+        if self._first_state() is State.CLEAR and not self._trusted:
+            return reply.TLS_REQUIRED
+        try:
+            return self._intake.account_of(command.login) or _CREDENTIALS_INVALID
+        except Exception as error:  # noqa: BLE001 - any fault of ours is a temporary one to the client (SMTP-028)
+            self._door.failed(error)
+            return reply.AUTH_TEMPORARY
 
     # --- the end of data ----------------------------------------------------------------------------------------
 
+    def _end_of_stage(self, stage: DataStage | ChunkStage | SkipStage) -> None:
+        if isinstance(stage, DataStage):
+            self._end_of_data()
+        elif isinstance(stage, ChunkStage):
+            self._end_of_chunk(stage)
+        else:
+            self._data = None
+            self._say(stage.answer)
+
+    def _end_of_chunk(self, chunks: ChunkStage) -> None:
+        gathering = self._gathering
+        assert gathering is not None
+        if chunks.last:
+            chunks.complete()
+            self._end_of_data()
+            return
+        self._data = None
+        if gathering.fault is None:
+            self._say(reply.OK)
+            return
+        fault = gathering.fault
+        self._door.refused(fault.reason.label)
+        self._reset()
+        self._refuse(fault)
+
     def _end_of_data(self) -> None:
-        data = self._data
-        assert data is not None
+        gathering, envelope = self._gathering, self._envelope
+        assert gathering is not None
         self.waiting = True
         self._messages += 1
-        if self._overflow:
-            data.refuse(Refusal(Reason.TOO_MANY_RECIPIENTS, str(self.policy.recipients_max)))
-        data.finish(self._received)
+        if envelope is not None and envelope.overflow:
+            gathering.refuse(Refusal(Reason.TOO_MANY_RECIPIENTS, str(self.policy.recipients_max)))
+        gathering.finish(self._received)
 
     def _received(self, received: Received | Refusal) -> None:
         if isinstance(received, Refusal):
@@ -612,21 +710,21 @@ class Session:
             return
         if self.closing:
             return
-        content, facts = received
-        submission = Submission(
+        envelope, named = self._envelope, self._named
+        assert envelope is not None
+        esmtp = self._esmtp if named is None or named.esmtp is None else named.esmtp
+        submission = envelope.submission(
+            received,
             account=self.account,
             principal=self.principal,
-            sender=self._sender,
-            recipients=tuple(self._recipients),
-            content=content,
-            facts=facts,
-            protocol=self._transmission(),
-            smtputf8=self._utf8,
-            source_address=self._source,
-            helo=self._helo,
+            protocol=transmission(
+                utf8=envelope.utf8, esmtp=esmtp, secure=self.encrypted, authenticated=bool(self.principal)
+            ),
+            source=self._source,
+            helo=self._helo if named is None or named.helo is None else named.helo,
         )
         self._given = True
-        take = self._intake.receive if self._receiving_only else self._intake.submit
+        take = self._intake.receive if envelope.receiving_only else self._intake.submit
         try:
             take(submission, self._answered)
         except Exception as error:  # noqa: BLE001 - any fault of ours is a temporary one to the client (SMTP-028)
@@ -634,14 +732,11 @@ class Session:
             if self.waiting:
                 self._answered(Refusal(Reason.TEMPORARY))
 
-    def _transmission(self) -> Transmission:
-        return _TRANSMISSIONS[self._utf8, self._esmtp or self._utf8, self.encrypted, bool(self.principal)]
-
     def _answered(self, result: Accepted | Refusal) -> None:
-        if isinstance(result, Refusal) and self._data is not None:
-            self._data.abort()
+        if isinstance(result, Refusal):
+            self._drop_message()
         self.waiting = self._given = False
-        self._data = None
+        self._gathering = self._data = self._chunks = None
         if self.closing:
             return
         self._reset()
@@ -653,20 +748,6 @@ class Session:
         self._continue()
 
 
-def _transmissions() -> dict[tuple[bool, bool, bool, bool], Transmission]:
-    """Name every way a message can come in (RFC 3848, RFC 6531 section 4.3)."""
-    table: dict[tuple[bool, bool, bool, bool], Transmission] = {}
-    for secure in (False, True):
-        for authenticated in (False, True):
-            suffix = ("S" if secure else "") + ("A" if authenticated else "")
-            table[False, False, secure, authenticated] = Transmission.SMTP
-            table[False, True, secure, authenticated] = Transmission(f"ESMTP{suffix}")
-            table[True, True, secure, authenticated] = Transmission(f"UTF8SMTP{suffix}")
-    return table
-
-
-_TRANSMISSIONS = _transmissions()
-
 _CAUSES = {
     reply.BYE: "quit",
     reply.TOO_MANY_ERRORS: "errors",
@@ -676,6 +757,11 @@ _CAUSES = {
     reply.TOO_MANY_MESSAGES: "drain",
 }
 
+_WITHOUT_TRANSACTION = {State.CLEAR: reply.TLS_REQUIRED, State.GREETED: reply.AUTH_REQUIRED}
+_CREDENTIALS_INVALID = Reply(
+    Reason.CREDENTIALS_INVALID.code, Reason.CREDENTIALS_INVALID.enhanced, Reason.CREDENTIALS_INVALID.text
+)
+
 Action = Reply | Callable[[Session, bytes], None]
 
 # Commands that do not move mail: too many of them without a message end the session.
@@ -683,7 +769,7 @@ _JUNK = frozenset((b"NOOP", b"RSET", b"VRFY", b"EXPN", b"HELP", b"EHLO", b"HELO"
 _HTTP = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI", b"HOST:")
 )
-_NOT_OFFERED = frozenset((b"BDAT", b"ETRN", b"ATRN", b"TURN", b"BURL", b"SEND", b"SOML", b"SAML"))
+_NOT_OFFERED = frozenset((b"ETRN", b"ATRN", b"TURN", b"BURL", b"SEND", b"SOML", b"SAML"))
 
 # Rows hold the functions themselves: a command costs one look-up.
 _ALWAYS: dict[bytes, Action] = {
@@ -700,9 +786,11 @@ _ALWAYS: dict[bytes, Action] = {
     b"MAIL": reply.BAD_SEQUENCE,
     b"RCPT": reply.BAD_SEQUENCE,
     b"DATA": reply.BAD_SEQUENCE,
+    b"BDAT": Session._on_bdat,  # noqa: SLF001
+    b"XCLIENT": Session._on_xclient,  # noqa: SLF001
 }
 _TABLE: dict[State, dict[bytes, Action]] = {
-    State.CLEAR: {verb: _ALWAYS[verb] for verb in (b"EHLO", b"NOOP", b"QUIT", b"STARTTLS")},
+    State.CLEAR: {verb: _ALWAYS[verb] for verb in (b"EHLO", b"NOOP", b"QUIT", b"STARTTLS", b"BDAT", b"XCLIENT")},
     State.HELLO: _ALWAYS,
     State.GREETED: _ALWAYS
     | {
@@ -712,6 +800,7 @@ _TABLE: dict[State, dict[bytes, Action]] = {
         b"DATA": reply.AUTH_REQUIRED,
     },
     State.READY: _ALWAYS | {b"AUTH": Session._on_auth, b"MAIL": Session._on_mail},  # noqa: SLF001
-    State.MAIL: _ALWAYS | {b"RCPT": Session._on_rcpt, b"DATA": Session._on_data},  # noqa: SLF001
-    State.RCPT: _ALWAYS | {b"RCPT": Session._on_rcpt, b"DATA": Session._on_data},  # noqa: SLF001
+    State.MAIL: _ALWAYS | {b"RCPT": Session._on_rcpt, b"DATA": Session._on_data, b"XCLIENT": reply.BAD_SEQUENCE},  # noqa: SLF001
+    State.RCPT: _ALWAYS | {b"RCPT": Session._on_rcpt, b"DATA": Session._on_data, b"XCLIENT": reply.BAD_SEQUENCE},  # noqa: SLF001
+    State.CHUNKS: _ALWAYS | {b"XCLIENT": reply.BAD_SEQUENCE},
 }

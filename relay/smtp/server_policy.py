@@ -27,6 +27,9 @@ class SessionPolicy:
 
     `instance` goes into the greeting. `trusted_networks` (CIDR text) may send for `trusted_account` without AUTH.
     `auth_in_clear` is for loopback listeners without TLS. `recipient_limit_reply` is 452 or 554 (SMTP-019).
+    `hold_seconds_max` is how far ahead mail may be sent off, 0: not at all. Clients are refused that lie in
+    `denied_networks`, or outside `allowed_networks` where there are any. `proxy_networks` begin with a PROXY header;
+    `xclient_networks` may say who is behind them, and as whom that client is logged in with `xclient_login`.
     """
 
     hostname: str
@@ -43,6 +46,17 @@ class SessionPolicy:
     null_sender: bool = True
     smtputf8: bool = True
     enhanced_codes: bool = False
+    dsn: bool = True
+    chunking: bool = True
+    limits: bool = True
+    hold_seconds_max: int = 604_800
+    deliver_by: bool = True
+    allowed_networks: tuple[str, ...] = ()
+    denied_networks: tuple[str, ...] = ()
+    proxy_networks: tuple[str, ...] = ()
+    proxy_header_seconds: float = 5.0
+    xclient_networks: tuple[str, ...] = ()
+    xclient_login: bool = False
     errors_max: int = 20
     junk_commands_max: int = 100
     auth_failures_max: int = 3

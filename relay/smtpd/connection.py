@@ -1,8 +1,9 @@
 """One TCP connection: carries bytes between the wire, TLS and the SMTP session, and keeps its deadlines.
 
-States: refused or admitted by the gate; `HANDSHAKE` while TLS is set up; open; `lingering` after our last line was
-written (input is read and dropped for two seconds, so that the client can read it before a reset). All deadlines
-are looked at by one timer for all connections of the worker, which calls `check`.
+States: behind a trusted balancer, waiting for the PROXY header, and counted nowhere before it is there; refused or
+admitted by the gate; `HANDSHAKE` while TLS is set up; open; `lingering` after our last line was written (input is
+read and dropped for two seconds, so that the client can read it before a reset). All deadlines are looked at by one
+timer for all connections of the worker, which calls `check`. Limits, trust and logs are by the client's own address.
 """
 
 import asyncio
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 from relay.model.refusal import Reason, Refusal
 from relay.smtp import reply
-from relay.smtp.server import HARD_ERROR, AuthAnswer, Blocked, Dialect, Session
+from relay.smtp.proxy_protocol import BadHeader, read_header
+from relay.smtp.server import HARD_ERROR, Session
+from relay.smtp.server_dialect import Dialect
+from relay.smtp.server_door import AuthAnswer, Blocked
 from relay.smtp.server_policy import TlsMode
 from relay.smtpd.tls import TlsChannel
 
@@ -34,6 +38,7 @@ class SmtpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_account",
+        "_admitted",
         "_burst",
         "_choked",
         "_command_since",
@@ -46,6 +51,7 @@ class SmtpConnection(asyncio.Protocol):
         "_listener",
         "_paused",
         "_peer",
+        "_proxy",
         "_refused",
         "_resting",
         "_services",
@@ -54,6 +60,7 @@ class SmtpConnection(asyncio.Protocol):
         "_sink",
         "_tls",
         "_transport",
+        "_trusted",
     )
 
     def __init__(self, door: "SmtpDoor", listener: "SmtpListener") -> None:
@@ -64,6 +71,8 @@ class SmtpConnection(asyncio.Protocol):
         self._peer = ""
         self._burst = 0
         self._resting = self._choked = self._paused = self._eof = self._linger = False
+        self._admitted = self._trusted = False
+        self._proxy: bytearray | None = None  # what has arrived of a PROXY header
         self._refused: reply.Reply | None = None
         self._since = self._last = door.now
         self._command_since = self._data_since = self._handshake_since = 0.0
@@ -76,18 +85,33 @@ class SmtpConnection(asyncio.Protocol):
         """Admit or refuse the client and greet it."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(_WRITE_BUFFER_MAX_BYTES)
-        dialect, services = self._listener.dialect, self._services
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
-        trusted = self._listener.trusts(self._peer)
-        self._session = Session(dialect, self, services.intake, self._peer, trusted=trusted)
         self._door.connections.add(self)
-        self._refused = self._admission(trusted=trusted)
         self._listener.opened()
-        if dialect.policy.tls is TlsMode.IMPLICIT:
-            self._start_tls()
+        if self._listener.proxied(self._peer):
+            self._proxy = bytearray()
+            self._session = self._new_session()
         else:
+            self._begin(trusted=self._listener.trusts(self._peer))
+
+    def _new_session(self) -> Session:
+        return Session(self._listener.dialect, self, self._services.intake, self._peer, trusted=self._trusted)
+
+    def _begin(self, *, trusted: bool) -> None:
+        """Admit or refuse the client, whose address is known now, and greet it."""
+        self._trusted = trusted
+        self._session = self._new_session()
+        self._session.may_name = self._listener.may_name(self._peer)
+        self._refused = self._admission(trusted=trusted)
+        self._admitted = self._refused is None
+        dialect = self._listener.dialect
+        if dialect.policy.tls is not TlsMode.IMPLICIT:
             self._welcome(dialect)
+        elif self._refused is reply.CLIENT_DENIED:
+            self._transport.close()  # no handshake for those who get nothing behind it
+        else:
+            self._start_tls()
 
     def data_received(self, data: bytes) -> None:
         """Work through everything that arrived."""
@@ -98,7 +122,9 @@ class SmtpConnection(asyncio.Protocol):
         if self._burst > BURST_BYTES:
             self._rest()
         try:
-            if self._tls is not None:
+            if self._proxy is not None:
+                data = self._behind_header(self._proxy, data)
+            if self._tls is not None and data:
                 data = self._decrypt(self._tls, data)
             if data and not self._linger:
                 self._session.receive(data)
@@ -107,6 +133,23 @@ class SmtpConnection(asyncio.Protocol):
                 self._ended()
         except Exception as error:  # noqa: BLE001 - one session's fault must not reach others
             self._broken(error)
+
+    def _behind_header(self, header: bytearray, data: bytes) -> bytes:
+        """Take the PROXY header; return what came behind it, nothing while it is incomplete or when it is none."""
+        header += data
+        found = read_header(bytes(header))
+        if found is None:
+            return b""
+        if isinstance(found, BadHeader):
+            self._services.metrics.count("relay_sessions_refused_total", "proxy_header")
+            self._services.log.info("bad PROXY header", peer=self._peer, problem=found.text)
+            self._transport.abort()
+            return b""
+        self._proxy = None
+        # A balancer that does not say for whom it connects is served, but its own address earns nobody trust.
+        self._peer = found.address or self._peer
+        self._begin(trusted=bool(found.address) and self._listener.trusts(self._peer))
+        return bytes(header[found.size_bytes :])
 
     def eof_received(self) -> bool:
         """Keep the connection for the answer that is still due (a client that half-closes after the dot)."""
@@ -117,13 +160,13 @@ class SmtpConnection(asyncio.Protocol):
         """Forget the client; a message that was not complete is dropped."""
         self._session.lost()
         self._door.connections.discard(self)
-        if self._refused is None:
+        if self._admitted:
             self._services.gate.leave(self._peer)
         if self._account:
             self._services.gate.leave_account(self._account)
             self._account = ""
         self._listener.closed()
-        if self._refused is None:
+        if self._admitted:
             self._services.metrics.count("relay_sessions_ended_total", self._session.cause)
         self._door.left()
 
@@ -140,6 +183,10 @@ class SmtpConnection(asyncio.Protocol):
     def _admission(self, *, trusted: bool) -> reply.Reply | None:
         """Count the client in; return what it is told instead when it comes too fast or is one too many."""
         services, peer = self._services, self._peer
+        if not self._listener.serves(peer):
+            services.metrics.count("relay_sessions_refused_total", "denied")
+            services.log.debug("client denied", peer=peer, listener=self._listener.name)
+            return reply.CLIENT_DENIED
         known = trusted or services.permits.recognises(peer)
         if not (known or services.gate.arrive(peer) or self._door.trusts(peer)):
             services.metrics.count("relay_sessions_refused_total", "rate")
@@ -340,6 +387,25 @@ class SmtpConnection(asyncio.Protocol):
             self._account = result
         done(result)
 
+    def now_ms(self) -> int:
+        """Return the time in milliseconds since 1970."""
+        return self._services.clock.now_ms()
+
+    def client_named(self, address: str | None) -> bool | reply.Reply:
+        """Count the client at another address (XCLIENT) and judge it anew."""
+        if address == "":  # whoever it is: counted where it was, and trusted no more
+            self._trusted = False
+        elif address is not None:
+            trusted = self._listener.trusts(address)
+            if self._admitted:
+                self._services.gate.leave(self._peer)
+            self._peer = address
+            refused = self._admission(trusted=trusted)
+            self._admitted, self._trusted = refused is None, trusted
+            if refused is not None:
+                return refused
+        return self._trusted
+
     def open_sink(self) -> "IncomingBody":
         """Open a file for a large body."""
         self._sink = self._door.incoming.open(self._control_reading)
@@ -371,6 +437,11 @@ class SmtpConnection(asyncio.Protocol):
                 self._transport.abort()
             return
         policy, session = self._session.policy, self._session
+        if self._proxy is not None:
+            if now - self._since > policy.proxy_header_seconds:
+                self._services.metrics.count("relay_sessions_refused_total", "proxy_header")
+                self._transport.abort()
+            return
         if self._handshake_since:
             if now - self._handshake_since > policy.tls_handshake_seconds:
                 self._services.metrics.count("relay_tls_failures_total")
@@ -408,14 +479,14 @@ class SmtpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """End the session between messages; one that has no TLS yet has none to wait for."""
-        if self._handshake_since:
+        if self._handshake_since or self._proxy is not None:
             self._transport.abort()
             return
         self._session.drain()
         self._flush_from_outside()
 
     def _flush_from_outside(self) -> None:
-        if self._handshake_since or self._linger:
+        if self._handshake_since or self._linger or self._proxy is not None:
             return
         try:
             self._flush()

@@ -5,7 +5,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from relay.smtp.command import in_networks
-from relay.smtp.server import Dialect
+from relay.smtp.server_dialect import Dialect
 from relay.smtpd.connection import SmtpConnection
 
 if TYPE_CHECKING:
@@ -26,11 +26,27 @@ class SmtpListener:
     def use(self, policy: "SessionPolicy") -> None:
         """Give new sessions other rules; those that are open keep theirs."""
         self.dialect = Dialect(policy)
-        self._networks = tuple(ipaddress.ip_network(network) for network in policy.trusted_networks)
+        self._trusted = _networks(policy.trusted_networks)
+        self._allowed = _networks(policy.allowed_networks)
+        self._denied = _networks(policy.denied_networks)
+        self._proxies = _networks(policy.proxy_networks)
+        self._front_ends = _networks(policy.xclient_networks)
+
+    def serves(self, address: str) -> bool:
+        """Say whether clients at an address are served at all: not denied, and allowed where only some are."""
+        return not in_networks(address, self._denied) and (not self._allowed or in_networks(address, self._allowed))
+
+    def proxied(self, address: str) -> bool:
+        """Say whether connections from an address begin with a PROXY header."""
+        return in_networks(address, self._proxies)
+
+    def may_name(self, address: str) -> bool:
+        """Say whether a client may use XCLIENT."""
+        return in_networks(address, self._front_ends)
 
     def trusts(self, address: str) -> bool:
         """Say whether a peer may send without authentication."""
-        return in_networks(address, self._networks)
+        return in_networks(address, self._trusted)
 
     def attach(self, server: asyncio.Server, name: str) -> None:
         """Take the server that accepts for this listener."""
@@ -59,3 +75,7 @@ class SmtpListener:
     def closed(self) -> None:
         """Count a connection that ended."""
         self.sessions -= 1
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)

@@ -69,7 +69,7 @@ class Group:
             self.write()
         attempt = "," + settlement.attempt.decode("utf-8") if settlement.attempt else ""
         tries, next_ms, reply = settlement.attempts, settlement.next_ms, settlement.last_reply
-        self._verdicts[key] = (key, code, tries, next_ms, reply, settlement.source, attempt)
+        self._verdicts[key] = (key, code, tries, next_ms, reply, settlement.source, settlement.delay_told, attempt)
         if code >= FIRST_FINAL_CODE:
             self._closing.add(delivery.message.key)
         self.add_events(settlement.events)

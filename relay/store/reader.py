@@ -18,7 +18,7 @@ from relay.store.sql import queries
 PAGE_ROWS_MAX: Final = 1000
 PAGE_SCAN_MAX: Final = 20_000
 _READ: Final = queries("read.sql")
-_DELIVERY_COLUMNS: Final = 9
+_DELIVERY_COLUMNS: Final = 11
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,19 +86,21 @@ def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
         delivery.attempts,
         delivery.next_ms,
         delivery.crashes,
-        delivery_checksum(key, delivery.recipient),
+        delivery_checksum(key, delivery.recipient, delivery.wishes),
         delivery.recipient,
         delivery.last_reply,
         delivery.source,
+        delivery.wishes,
+        delivery.delay_told,
         "",
     )
 
 
 def delivery_of(row: Row, message: Message) -> Delivery:
-    """Return the delivery of a row (key to source). Raise CorruptionError when its checksum fails."""
-    key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source = row
+    """Return the delivery of a row (key to delay_told). Raise CorruptionError when its checksum fails."""
+    key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source, wishes, delay_told = row
     try:
-        intact = checksum == delivery_checksum(key, recipient)
+        intact = checksum == delivery_checksum(key, recipient, wishes)
         delivery = Delivery(
             message=message,
             index=key & INDEX_MASK,
@@ -109,6 +111,8 @@ def delivery_of(row: Row, message: Message) -> Delivery:
             last_reply=last_reply.encode("utf-8", "replace").decode("utf-8"),
             crashes=crashes,
             source=source,
+            wishes=wishes,
+            delay_told=bool(delay_told),
         )
     except (TypeError, AttributeError, UnicodeError, KeyError) as error:
         raise CorruptionError(f"the record of delivery {key} is unreadable") from error
@@ -149,9 +153,13 @@ def scan_of(rows: Sequence[Row]) -> Scan | None:
         return None
 
 
-def delivery_checksum(key: int, recipient: str) -> int:
-    """Return the checksum that ties a recipient to its delivery: a flipped bit must not redirect mail."""
-    return zlib.crc32(recipient.encode("utf-8"), key & _CHECKSUM_BITS)
+def delivery_checksum(key: int, recipient: str, wishes: str) -> int:
+    """Return the checksum that ties a recipient, and what is asked for it, to its delivery.
+
+    A flipped bit must neither redirect mail nor change a command to a next hop.
+    """
+    facts = f"{recipient}\0{wishes}" if wishes else recipient
+    return zlib.crc32(facts.encode("utf-8"), key & _CHECKSUM_BITS)
 
 
 def _message_checksum(message: Message, flags: int, options: str) -> int:

@@ -26,6 +26,7 @@ _NUMBERED_TABLES: Final = ("message", "content", "delivery", "event", "inbox", "
 _KEYED_TABLES: Final = ("meta", "usage", "dedupe")
 _PATCHED: Final = "patched.db"
 _FAR: Final = 1 << 62
+_WISHES_COLUMN: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +202,12 @@ def _intact(row: Sequence[Any]) -> bool:
 
 def _plausible(row: Sequence[Any]) -> bool:
     key, state, attempts, next_ms, crashes, checksum, recipient = row[:7]
+    wishes = row[_WISHES_COLUMN]
     numbers = (key, state, attempts, next_ms, crashes, checksum)
     if not all(isinstance(number, int) for number in numbers) or not isinstance(recipient, str):
         return False
+    if not isinstance(wishes, str):
+        return False
     if state not in STATES:
         return False
-    return bool(checksum == delivery_checksum(key, recipient))
+    return bool(checksum == delivery_checksum(key, recipient, wishes))

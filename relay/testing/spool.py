@@ -143,6 +143,7 @@ class MemorySpool:
                 last_reply=settlement.last_reply,
                 crashes=0,
                 source=settlement.source or known.source,
+                delay_told=settlement.delay_told or known.delay_told,
             )
             self.attempts_logs.setdefault(key, []).extend([settlement.attempt] if settlement.attempt else [])
         self.events += settlement.events

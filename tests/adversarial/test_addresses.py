@@ -167,7 +167,7 @@ def test_unusual_spellings_are_read_whole_or_not_at_all(product, receiver):
     assert client.say("MAIL FROM:<app@example.com> SIZE=1 SIZE=2")[:3] == "501"
     assert client.say("MAIL FROM:<app@example.com> <x@else.example>")[:3] in {"501", "553", "555"}
     assert client.say("MAIL FROM:<app@example.com>") == "250 Ok"
-    assert client.say("RCPT TO:<user@remote.example> ORCPT=rfc822;x")[:3] == "555"
+    assert client.say("RCPT TO:<user@remote.example> OTHER=rfc822;x")[:3] == "555"
     assert client.say("RCPT TO:<user@remote.example> <second@remote.example>")[:3] in {"501", "553", "555"}
     assert client.say("MAIL FROM:<app@example.com>")[:3] == "503"
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.adversarial.wire import Wire, message, open_listener, settled, with_mark
+from tests.product import eventually
 
 FORMS = [
     b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r\n.\0\r\n", b"\r\n\0.\r\n",
@@ -150,14 +151,113 @@ def test_a_client_that_talks_before_the_greeting(product, receiver):
     assert len(with_mark(receiver.messages, "pregreet")) == 1
 
 
-def test_chunks_are_not_offered_and_never_desynchronise(product):
-    """A26: BDAT in any form is one refused line; a guessed payload behind it is no command of ours."""
+def begun(product):
     client = open_listener(product, "trusted")
-    client.say("MAIL FROM:<app@example.com>")
-    client.say("RCPT TO:<user@remote.example>")
-    for argument in ("-1", "18446744073709551616", "0x10", "", "5 LAST", "LAST", "5 5"):
-        assert client.say(f"BDAT {argument}".rstrip())[:3] == "502"
+    assert client.say("MAIL FROM:<app@example.com>") == "250 Ok"
+    assert client.say("RCPT TO:<user@remote.example>") == "250 Ok"
+    return client
+
+
+def test_malformed_chunks_never_desynchronise(product, receiver):
+    """A26: what is no size is one refused line; where HELO knows of no chunks, BDAT is none."""
+    client = begun(product)
+    for argument in ("-1", "18446744073709551616", "0x10", "", "LAST", "5 5", "5 LAST x", "1.5"):
+        assert client.say(f"BDAT {argument}".rstrip())[:3] == "501"
     assert client.say("RSET") == "250 Ok"
+    assert client.say("HELO x") == "250 relay.example"
+    assert client.say("BDAT 0 LAST")[:3] == "502"
+    # Out of place, a chunk is consumed whole: nothing in it is a command.
+    client = open_listener(product, "trusted")
+    smuggled = b"MAIL FROM:<app@example.com>\r\nRCPT TO:<evil@remote.example>\r\nDATA\r\n\r\n.\r\n"
+    client.send(b"BDAT %d LAST\r\n%bNOOP\r\n" % (len(smuggled), smuggled))
+    assert [client.reply()[:3], client.reply()[:3]] == ["503", "250"]
+    assert not [to for _, to, _ in receiver.messages if to == ["evil@remote.example"]]
+
+
+def chunked(text, sizes):
+    """Return a text as BDAT commands with chunks of some sizes, the last one taking what is left."""
+    out, at = [], 0
+    for size in sizes:
+        out.append(b"BDAT %d\r\n%b" % (size, text[at : at + size]))
+        at += size
+    return b"".join([*out, b"BDAT %d LAST\r\n%b" % (len(text) - at, text[at:])])
+
+
+def test_chunks_are_joined_as_they_were_cut(product, receiver):
+    """A27: CRLF across two chunks, dots that need no stuffing, no line end at the end; all in one write."""
+    text = message("chunks", body=b".\r\n..\r\n.x\r\nQUIT\r\nlast line")
+    whole = len(text) + 1  # with its number
+    for number, sizes in enumerate([(text.index(b"\r\n.x") + 2,), (1,) * 30, (0, 5, 0), (whole,), ()]):
+        marked = text.replace(b"X-Mark: chunks", b"X-Mark: chunks%d" % number)
+        client = begun(product)
+        client.send(chunked(marked, sizes))
+        replies = [client.reply() for _ in range(len(sizes) + 1)]
+        assert {reply[:6] for reply in replies[:-1]} <= {"250 Ok"}
+        assert re.fullmatch(r"250 Ok \S{50,}", replies[-1])
+    settled(product)
+    for number in range(5):
+        (found,) = with_mark(receiver.messages, f"chunks{number}")
+        assert found[2].endswith(b"\r\n\r\n.\r\n..\r\n.x\r\nQUIT\r\nlast line\r\n")
+
+
+def test_a_large_message_in_chunks(product, receiver):
+    """Over 256 KiB the chunks go to a file; what arrives is the same to the octet."""
+    body = b"".join(b"%07d %b\r\n" % (number, b"." * (number % 60)) for number in range(30_000))
+    text = message("large-chunks", body=body)
+    client = begun(product)
+    client.send(chunked(text, [100_000] * (len(text) // 100_000)))
+    replies = [client.reply() for _ in range(len(text) // 100_000 + 1)]
+    assert replies[-1].startswith("250 Ok ")
+    settled(product)
+    (found,) = with_mark(receiver.messages, "large-chunks")
+    assert found[2].endswith(b"\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize("bad", [b"a\nb", b"a\rb", b"a\0b", b"\n", b"\r"])
+@pytest.mark.req("SMTP-023")
+def test_bad_line_endings_in_chunks_are_refused(bad, product, receiver):
+    """Decision 14: bare CR and LF are refused by BDAT too, after the chunk, and nothing of it is left."""
+    for sizes in ((), (100,), (-1,)):
+        text = message("bad-chunk", body=b"x" * 100 + bad)
+        client = begun(product)
+        client.send(chunked(text, [size % len(text) for size in sizes]) + b"NOOP\r\n")
+        codes = [client.reply() for _ in range(len(sizes) + 2)]
+        assert any(code.startswith("554 Transaction failed: Lines must end") for code in codes), codes
+        assert codes[-1] == "250 Ok"
+        assert not any(re.match(r"250 Ok \S+", code) for code in codes)
+    settled(product)
+    assert not with_mark(receiver.messages, "bad-chunk")
+
+
+def test_a_message_over_the_limit_in_chunks(product):
+    """The limit holds over all chunks; the chunk that passes it is consumed and refused, those behind it too."""
+    client = begun(product)
+    line = b"x" * 98 + b"\r\n"
+    head = message("too-large", body=b"")
+    client.send(b"BDAT %d\r\n%b" % (len(head), head))
+    assert client.reply() == "250 Ok"
+    chunk = line * 50_000
+    codes = []
+    for last in (b"", b"", b" LAST"):
+        client.send(b"BDAT %d%b\r\n%b" % (len(chunk), last, chunk))
+        codes.append(client.reply()[:3])
+    assert codes == ["250", "552", "503"]
+    assert client.say("NOOP") == "250 Ok"
+
+
+def test_chunks_given_up_leave_nothing(product):
+    """RSET, a new EHLO and a lost link in the middle of a large message: no file stays in incoming/."""
+    incoming = product.data_dir / "spool" / "0001" / "incoming"
+    for end in (b"RSET\r\n", b"EHLO x\r\n", b"QUIT\r\n", b""):
+        client = begun(product)
+        head, chunk = message("given-up"), b"x" * 98 + b"\r\n"
+        client.send(b"BDAT %d\r\n%bBDAT %d\r\n%b" % (len(head), head, 3_000_000, chunk * 30_000))
+        assert [client.reply(), client.reply()] == ["250 Ok", "250 Ok"]
+        eventually(lambda: list(incoming.iterdir()), what="the file of the body")
+        client.send(end)
+        if not end:
+            client.socket.close()
+        eventually(lambda: not list(incoming.iterdir()), what="an empty directory")
 
 
 SEEDS = [

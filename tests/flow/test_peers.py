@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import smtplib
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import dkim
 import pytest
 
 from tests.flow.test_first_message import zone
+from tests.postfix import postfix
 from tests.product import Product, Receiver, eventually, free_ports
 
 
@@ -100,64 +102,20 @@ def test_openssl_s_client_ends_the_greeting_with_250_ok(product):
 def test_postfix_as_a_smart_host(product, receiver):
     """The guide's main.cf lines; Postfix takes mail on a port and relays it through us, signed."""
     directory = product.directory / "postfix"
-    etc, queue, data = directory / "etc", directory / "queue", directory / "data"
-    for path in (etc, queue, data):
-        path.mkdir(parents=True)
     product.directory.chmod(0o755)
-    shutil.chown(data, "postfix")
     (port,) = free_ports(1)
-    (etc / "sasl_passwd").write_text(f"[localhost]:{product.port} {product.user}:{product.password}\n")
-    (etc / "ca.pem").write_bytes(Path(product.certificate).read_bytes())
-    (etc / "main.cf").write_text(
-        f"""compatibility_level = 3.6
-queue_directory = {queue}
-data_directory = {data}
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = host.example.com
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
+    directory.mkdir()
+    (directory / "sasl_passwd").write_text(f"[localhost]:{product.port} {product.user}:{product.password}\n")
+    (directory / "ca.pem").write_bytes(Path(product.certificate).read_bytes())
+    settings = f"""
 relayhost = [localhost]:{product.port}
 smtp_sasl_auth_enable = yes
 smtp_sasl_security_options = noanonymous
-smtp_sasl_password_maps = texthash:{etc}/sasl_passwd
+smtp_sasl_password_maps = texthash:{directory}/sasl_passwd
 smtp_tls_security_level = encrypt
-smtp_tls_CAfile = {etc}/ca.pem
-smtp_host_lookup = native
-maillog_file = {directory}/mail.log
-maillog_file_prefixes = {directory}
+smtp_tls_CAfile = {directory}/ca.pem
 """
-    )
-    services = [
-        f"127.0.0.1:{port} inet n - n - - smtpd",
-        "pickup unix n - n 60 1 pickup",
-        "cleanup unix n - n - 0 cleanup",
-        "qmgr unix n - n 300 1 qmgr",
-        "tlsmgr unix - - n 1000? 1 tlsmgr",
-        "rewrite unix - - n - - trivial-rewrite",
-        "bounce unix - - n - 0 bounce",
-        "defer unix - - n - 0 bounce",
-        "trace unix - - n - 0 bounce",
-        "smtp unix - - n - - smtp",
-        "relay unix - - n - - smtp",
-        "error unix - - n - - error",
-        "retry unix - - n - - error",
-        "proxymap unix - - n - - proxymap",
-        "verify unix - - n - 1 verify",
-        "flush unix n - n 1000? 0 flush",
-        "anvil unix - - n - 1 anvil",
-        "scache unix - - n - 1 scache",
-        "postlog unix-dgram n - n - 1 postlogd",
-    ]
-    (etc / "master.cf").write_text("\n".join(services) + "\n")
-    subprocess.run(["/usr/sbin/postfix", "-c", str(etc), "start"], check=True, capture_output=True)
-    try:
-        import smtplib
-
+    with postfix(directory, port, settings):
         product.run("configuration-set", "create", "x")
         text = (
             "From: app@example.com\r\nTo: postfix@remote.example\r\nX-SES-CONFIGURATION-SET: x\r\n"
@@ -177,5 +135,3 @@ maillog_file_prefixes = {directory}
         assert dkim.verify(data, dnsfunc=zone(product))
         assert b"x-ses-" not in data.lower()
         assert data.count(b"Received:") == 2
-    finally:
-        subprocess.run(["/usr/sbin/postfix", "-c", str(etc), "stop"], check=False, capture_output=True)

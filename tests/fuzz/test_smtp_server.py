@@ -2,7 +2,8 @@
 
 import random
 
-from relay.smtp.server import Dialect, Session
+from relay.smtp.server import Session
+from relay.smtp.server_dialect import Dialect
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
 from tests.unit.smtp.test_server import Product
 
@@ -29,8 +30,8 @@ POLICIES = [
 SESSIONS = 2000
 
 
-def _mutate(chance: random.Random) -> bytes:
-    text = bytearray(chance.choice(SEEDS))
+def _mutate(chance: random.Random, seeds: list[bytes] = SEEDS) -> bytes:
+    text = bytearray(chance.choice(seeds))
     for _ in range(chance.randrange(1, 8)):
         at = chance.randrange(len(text) + 1)
         kind = chance.randrange(4)
@@ -41,8 +42,39 @@ def _mutate(chance: random.Random) -> bytes:
         elif kind == 2 and at < len(text):
             text[at] = chance.randrange(256)
         else:
-            text[at:at] = chance.choice(SEEDS)[: chance.randrange(80)]
+            text[at:at] = chance.choice(seeds)[: chance.randrange(80)]
     return bytes(text)
+
+
+CHUNKED = [
+    (
+        b"EHLO x\r\nMAIL FROM:<a@example.com> RET=FULL ENVID=x BY=60;R\r\nRCPT TO:<ok@example.net> NOTIFY=NEVER\r\n"
+        b"BDAT 14\r\nFrom: a\r\n\r\nx\r\nBDAT 3 LAST\r\ny\r\nNOOP\r\n"
+    ),
+    (
+        b"EHLO x\r\nXCLIENT ADDR=IPV6:::1 HELO=y LOGIN=u\r\nEHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<ok@example.net> "
+        b"ORCPT=rfc822;a+2Bb\r\nBDAT 0\r\nRSET\r\nBDAT 9 LAST\r\n123456789QUIT\r\n"
+    ),
+]
+
+
+def test_mutated_chunks() -> None:
+    """A26: whatever is said of chunks, the engine never raises, never grows and ends no message by accident."""
+    chance = random.Random(3030)
+    for number in range(SESSIONS):
+        product = Product()
+        policy = POLICIES[number % len(POLICIES)]
+        session = Session(Dialect(policy), product, product, "192.0.2.1", trusted=bool(policy.trusted_account))
+        session.may_name = True
+        text = _mutate(chance, CHUNKED)
+        step = chance.choice([1, 7, 10**6])
+        for index in range(0, len(text), step):
+            session.receive(text[index : index + step])
+            out = session.take_output()
+            assert all(line[:3].isdigit() for line in out.split(b"\r\n") if line)
+        session.receive(b"\r\n" * 20_000)
+        assert session.data_bytes <= 10_000 + 60_000
+        assert len(session._buffer) < 70_000
 
 
 def test_mutated_sessions() -> None:

@@ -1,9 +1,9 @@
 """Plays the dialogues of `dialogs/*.txt` against the real door.
 
 Lines: `listener NAME` connects to a listener of `door.POLICIES`; `> text` sends a line, `>> text` sends it without
-CRLF (both with Python escapes); `< text` expects exactly this line, `~ pattern` a line that matches wholly; `tls`
-starts TLS; `closed` expects the end of the connection; `messages N` the number of messages taken; `req ID ...`
-names what is proven.
+CRLF (both with Python escapes); `< text` expects exactly this line, `~ pattern` a line that matches wholly; `...`
+skips lines of an EHLO answer until the next one expected; `tls` starts TLS; `closed` expects the end of the
+connection; `messages N` the number of messages taken; `req ID ...` names what is proven.
 """
 
 import re
@@ -28,6 +28,16 @@ class Player:
     def __init__(self, door: Door) -> None:
         self.door = door
         self.client: Client | None = None
+        self.skips = False
+
+    def read(self, right):
+        """Read the line that is expected, behind others of an EHLO answer where the dialogue skips them."""
+        assert self.client is not None
+        got = self.client.line().decode()
+        while self.skips and got.startswith("250-") and not right(got):
+            got = self.client.line().decode()
+        self.skips = False
+        assert right(got), got
 
     def play(self, line: str) -> None:
         word, _, text = line.partition(" ")
@@ -47,10 +57,11 @@ class Player:
         elif word == ">>":
             client.send(_bytes(text))
         elif word == "<":
-            assert client.line().decode() == text
+            self.read(lambda got: got == text)
         elif word == "~":
-            got = client.line().decode()
-            assert re.fullmatch(text, got), got
+            self.read(lambda got: re.fullmatch(text, got))
+        elif word == "...":
+            self.skips = True
         elif word == "tls":
             client.socket = client_context().wrap_socket(client.socket, server_hostname="relay.example")
         elif word == "closed":

@@ -226,11 +226,16 @@ def _write_rows(deliveries: "Sequence[Delivery]") -> None:
     write_table(
         ("Message", "Recipient", "State", "Attempts", "Next attempt", "Last reply"),
         (
-            (one.message.message_id, one.recipient, one.state, one.attempts, _next(one), one.last_reply or "-")
+            (one.message.message_id, one.recipient, one.state, one.attempts, _next(one), one.last_reply or _why(one))
             for one in deliveries
         ),
         empty="Nothing is in the queue that matches.",
     )
+
+
+def _why(delivery: "Delivery") -> str:
+    """Say why a delivery without a reply is here: its sender may have asked for a later time."""
+    return "not to leave before, as asked" if delivery.message.options.release_ms and not delivery.attempts else "-"
 
 
 def _next(delivery: "Delivery") -> str:

@@ -89,6 +89,7 @@ def delivery_object(delivery: "Delivery") -> dict[str, Any]:
         "account": delivery.message.account,
         "sender": delivery.message.sender,
         "accepted": iso(delivery.message.accepted_ms),
+        "release": iso(delivery.message.options.release_ms) if delivery.message.options.release_ms else None,
         "expires": iso(delivery.message.expires_ms),
         "size": delivery.message.size_bytes,
     }
@@ -104,6 +105,7 @@ def trace_object(
         "sender": message.sender,
         "subject": _subject(message.mail_json),
         "accepted": iso(message.accepted_ms),
+        "release": iso(message.options.release_ms) if message.options.release_ms else None,
         "expires": iso(message.expires_ms),
         "size": message.size_bytes,
         "scan": _scan(scan) if scan else None,

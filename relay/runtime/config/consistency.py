@@ -62,6 +62,24 @@ def _trust_fits_kind(listener: Listener) -> Iterator[tuple[str, str]]:
             )
 
 
+def _smtp_only(listener: Listener) -> Iterator[tuple[str, str]]:
+    if listener.kind in SMTP_KINDS:
+        return
+    for key in ("allow", "deny", "proxy_protocol", "xclient"):
+        if getattr(listener, key):
+            yield key, f"belongs to a submission or mx listener, not to `{listener.kind}`"
+
+
+def _front_ends_are_known(listener: Listener) -> Iterator[tuple[str, str]]:
+    for key, section in (("proxy_protocol", listener.proxy_protocol), ("xclient", listener.xclient)):
+        for network in section.networks if section else ():
+            if ipaddress.ip_network(network).prefixlen == 0:
+                yield (
+                    key,
+                    f"{network} is everybody, who could then claim any address; name the networks of your front ends",
+                )
+
+
 def _metrics_stay_home(listener: Listener) -> Iterator[tuple[str, str]]:
     if listener.kind == "metrics" and not listener.loopback and not listener.allow_remote:
         text = (
@@ -77,6 +95,8 @@ _LISTENER_CHECKS: tuple[Callable[[Listener], Iterable[tuple[str, str]]], ...] = 
     _tls_fits_kind,
     _passwords_need_tls,
     _trust_fits_kind,
+    _smtp_only,
+    _front_ends_are_known,
     _metrics_stay_home,
 )
 

@@ -49,6 +49,34 @@ class Trust(Section):
     )
 
 
+class ProxyProtocol(Section):
+    """Load balancers that say who their client is."""
+
+    networks: tuple[Network, ...] = setting(
+        REQUIRED,
+        "The networks these balancers connect from. Each of their connections must begin with a PROXY header, "
+        "version 1 or 2; whoever connects from elsewhere is an ordinary client.",
+        min_length=1,
+        max_length=1000,
+    )
+
+
+class XClient(Section):
+    """Front ends that say who their client is, within the SMTP dialogue."""
+
+    networks: tuple[Network, ...] = setting(
+        REQUIRED,
+        "The networks these front ends connect from. XCLIENT is offered to nobody else.",
+        min_length=1,
+        max_length=1000,
+    )
+    login: Flag = setting(
+        False,
+        "Takes LOGIN from them: they have checked the password, and the client is that SMTP user, with its rights "
+        "and no others. The user must exist here.",
+    )
+
+
 class Listener(Section):
     """One address and port, and what is served there."""
 
@@ -67,6 +95,18 @@ class Listener(Section):
         shown="starttls for submission and mx, none for the others",
     )
     trust: Trust | None = setting(None, "Clients that need no password, on a submission listener of their own.")
+    allow: tuple[Network, ...] = setting(
+        (), "Networks whose clients an SMTP listener serves, and no others. Empty: all.", max_length=10_000
+    )
+    deny: tuple[Network, ...] = setting(
+        (),
+        "Networks whose clients an SMTP listener refuses with 554, also where `allow` names them.",
+        max_length=10_000,
+    )
+    proxy_protocol: ProxyProtocol | None = setting(
+        None, "Load balancers before an SMTP listener: limits, trust and logs are by the address they name."
+    )
+    xclient: XClient | None = setting(None, "Front ends before an SMTP listener that use Postfix's XCLIENT.")
     allow_remote: Flag = setting(
         False, "Lets a metrics listener, which asks for no password, listen on an address other than loopback."
     )
@@ -100,6 +140,18 @@ class Smtp(Section):
 
     enhanced_codes: Flag = setting(False, "Puts enhanced status codes (RFC 2034) into every reply.")
     smtputf8: Flag = setting(True, "Offers SMTPUTF8: addresses and headers beyond ASCII (RFC 6531).")
+    dsn: Flag = setting(True, "Offers DSN: senders choose what they are told of (RFC 3461).")
+    chunking: Flag = setting(True, "Offers CHUNKING: messages by BDAT (RFC 3030), without BINARYMIME.")
+    limits: Flag = setting(True, "Offers LIMITS: tells clients how many recipients and messages it takes (RFC 9422).")
+    future_release_max: Duration = setting(
+        "7d",
+        "How far ahead a submission may ask to be sent off (FUTURERELEASE, RFC 4865); 0s does not offer it.",
+        ge=0.0,
+        le=31 * 86_400.0,
+    )
+    deliver_by: Flag = setting(
+        True, "Offers DELIVERBY on submission listeners: a time limit for one message (RFC 2852)."
+    )
     null_sender: Literal["accept", "reject"] = setting(
         "accept", "What a submission with the null sender (MAIL FROM:<>) gets."
     )

@@ -142,6 +142,12 @@ class Delivery(Section):
     lifetime: Duration = setting(
         "14h", "How long delivery is tried before the message bounces.", ge=1.0, le=30 * 86400.0
     )
+    delay_report_after: Duration = setting(
+        "4h",
+        "How long mail may take before senders that asked to be told of delays (NOTIFY=DELAY) are told, once.",
+        ge=1.0,
+        le=30 * 86400.0,
+    )
     retry: tuple[Duration, ...] = setting(
         ("1m", "5m", "15m", "30m", "1h"),
         "How long to wait after each failed attempt; the last one repeats.",

@@ -41,7 +41,9 @@ EXAMPLES: dict[str, str] = {
     "events": "events:\n  - {name: all, type: file, path: events.jsonl, types: all}",
     "listeners": (
         "listeners:\n  - {kind: submission, address: 10.0.0.1, port: 2526, tls: none, "
-        'trust: {networks: [10.0.0.0/8], account: "000000000001"}}'
+        'trust: {networks: [10.0.0.0/8], account: "000000000001"}}\n'
+        "  - {kind: submission, address: 10.0.0.1, port: 587, proxy_protocol: {networks: [10.0.0.5/32]}}\n"
+        "  - {kind: submission, address: 10.0.0.1, port: 588, xclient: {networks: [10.0.0.6/32], login: true}}"
     ),
 }
 _HEAD = """\

@@ -62,8 +62,9 @@ FAMILIES: tuple[Family, ...] = (
     _gauge("relay_sessions_open", "SMTP sessions open now, by listener kind.", "listener"),
     _counter(
         "relay_sessions_refused_total",
-        "Connections that were closed before a session began: `connections` (too many are open) or `rate` (the "
-        "address made too many new ones in a minute).",
+        "Connections that were closed before a session began: `connections` (too many are open), `rate` (the "
+        "address made too many new ones in a minute), `denied` (by the listener's `allow` and `deny`) or "
+        "`proxy_header` (it is missing, late or malformed).",
         "reason",
     ),
     _counter(
@@ -163,7 +164,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _gauge("relay_own_addresses_listed", "Source addresses on a block list now, by list.", "list"),
     # feedback
-    _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`.", "kind"),
+    _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`, `relayed`.", "kind"),
     _counter(
         "relay_reports_dropped_total", "Reports not written: `null_sender`, `rate`, `no_address`, `loop`.", "cause"
     ),

@@ -3,7 +3,7 @@
 -- name: due
 -- Queued deliveries whose time has come, beyond a position, in order, each with its message.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
-       d.source,
+       d.source, d.wishes, d.delay_told,
        m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
        m.options, m.mail_json
 FROM delivery AS d LEFT JOIN message AS m ON m.key = d.key >> 16
@@ -73,7 +73,7 @@ SELECT message.accepted_ms FROM content JOIN message ON message.key = content.ke
 -- A page of the queue: scans at most ?5 deliveries beyond a key. ?2: the states, one bit each; ?3: a pattern
 -- for the recipient; ?4: a message id.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
-       d.source,
+       d.source, d.wishes, d.delay_told,
        m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
        m.options, m.mail_json
 FROM (SELECT * FROM delivery WHERE key > ?1 ORDER BY key LIMIT ?5) AS d
@@ -88,7 +88,7 @@ SELECT max(key), count(*) FROM (SELECT key FROM delivery WHERE key > ? ORDER BY 
 -- name: delivery
 -- One delivery with its message.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
-       d.source,
+       d.source, d.wishes, d.delay_told,
        m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
        m.options, m.mail_json
 FROM delivery AS d LEFT JOIN message AS m ON m.key = d.key >> 16
@@ -101,7 +101,8 @@ FROM message WHERE message_id >= ?1 AND message_id < ?2 ORDER BY message_id LIMI
 
 -- name: deliveries_of
 -- The deliveries of a message with their attempts.
-SELECT key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source, attempts_log
+SELECT key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source, wishes, delay_told,
+       attempts_log
 FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key
 
 -- name: scan

@@ -14,8 +14,9 @@ VALUES /*row*/ (?, ?, ?, ?, ?, ?) /*row*/
 
 -- name: insert_delivery
 -- One recipient of a message.
-INSERT INTO delivery (key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source, attempts_log)
-VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
+INSERT INTO delivery
+    (key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source, wishes, delay_told, attempts_log)
+VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
 
 -- name: insert_event
 -- A fact for the event log.
@@ -30,8 +31,8 @@ ON CONFLICT (account, minute) DO UPDATE SET recipients = recipients + excluded.r
 -- name: settle
 -- The verdict on open deliveries: a final state stands over hold and quarantine, a new try does not lift them.
 -- The attempts log stops growing at 64 KiB.
-WITH verdict (key, state, attempts, next_ms, last_reply, source, attempt) AS (
-    VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?) /*row*/
+WITH verdict (key, state, attempts, next_ms, last_reply, source, delay_told, attempt) AS (
+    VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?) /*row*/
 )
 UPDATE delivery SET
     state = CASE WHEN delivery.state = 0 OR verdict.state > 2 THEN verdict.state ELSE delivery.state END,
@@ -40,6 +41,7 @@ UPDATE delivery SET
     crashes = 0,
     last_reply = verdict.last_reply,
     source = CASE WHEN verdict.source = '' THEN delivery.source ELSE verdict.source END,
+    delay_told = max(delivery.delay_told, verdict.delay_told),
     attempts_log = CASE
         WHEN length(delivery.attempts_log) < 65536 THEN delivery.attempts_log || verdict.attempt
         ELSE delivery.attempts_log

@@ -67,9 +67,10 @@ def test_written_report_is_read_back():
 
 def test_status_class_is_permanent():
     late = Outcome(Verdict.TEMPORARY, Stage.CONNECT, 0, "4.4.1", "timed out")
-    assert status_of("a@b.example", late, expired=True).status == "5.4.1"
+    assert status_of("a@b.example", late, Cause.EXPIRED).status == "5.4.1"
     assert (
-        status_of("a@b.example", Outcome(Verdict.TEMPORARY, Stage.RCPT, 450, "", "x"), expired=True).status == "5.4.7"
+        status_of("a@b.example", Outcome(Verdict.TEMPORARY, Stage.RCPT, 450, "", "x"), Cause.EXPIRED).status
+        == "5.4.7"
     )
 
 

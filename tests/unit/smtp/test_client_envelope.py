@@ -3,7 +3,7 @@
 import pytest
 
 from relay.model.content import Content
-from relay.smtp.client_envelope import Transaction, Unfit, fit, mail_command, rcpt_command, sound_path
+from relay.smtp.client_envelope import Transaction, Unfit, fit, mail_command, rcpt_commands, sound_path
 from relay.smtp.client_extensions import Extensions
 
 ASCII = Content(b"Subject: x\r\n\r\n", b"y\r\n")
@@ -66,6 +66,6 @@ def test_fit(transaction, host, enhanced):
 def test_commands_carry_only_what_the_host_knows():
     transaction = Transaction("s@a.example", ("ä@b.example",), ASCII, eight_bit=True, smtputf8=True)
     assert mail_command(transaction, FULL) == b"MAIL FROM:<s@a.example> SIZE=17 BODY=8BITMIME SMTPUTF8\r\n"
-    assert rcpt_command("ä@b.example") == "RCPT TO:<ä@b.example>\r\n".encode()
+    assert rcpt_commands(transaction, FULL) == [f"RCPT TO:<{one}>\r\n".encode() for one in transaction.recipients]
     plain = fit(Transaction("", ("a@b.example",), ASCII, smtputf8=True), Extensions(), None)
     assert mail_command(plain, Extensions()) == b"MAIL FROM:<>\r\n"

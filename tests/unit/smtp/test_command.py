@@ -4,8 +4,10 @@ import ipaddress
 
 import pytest
 
-from relay.smtp.command import MailFrom, in_networks, parse_hello, parse_mail, parse_path, parse_rcpt
+from relay.smtp.command import MailFrom, RcptTo, in_networks, parse_hello, parse_mail, parse_path, parse_rcpt
 from relay.smtp.reply import Reply
+
+OFFERED = frozenset({"SMTPUTF8"})
 
 LONG = "l" * 64
 
@@ -29,7 +31,7 @@ LONG = "l" * 64
     ],
 )
 def test_senders(argument: bytes, expected: MailFrom) -> None:
-    assert parse_mail(argument, smtputf8_offered=True) == expected
+    assert parse_mail(argument, OFFERED) == expected
 
 
 @pytest.mark.req("SMTP-015", "SMTP-016")
@@ -62,7 +64,7 @@ def test_senders(argument: bytes, expected: MailFrom) -> None:
     ],
 )
 def test_refused_senders(argument: bytes, reply: bytes) -> None:
-    answer = parse_mail(argument, smtputf8_offered=True)
+    answer = parse_mail(argument, OFFERED)
     assert isinstance(answer, Reply)
     assert answer.plain == reply + b"\r\n"
 
@@ -79,7 +81,7 @@ def test_refused_senders(argument: bytes, reply: bytes) -> None:
     ],
 )
 def test_recipients(argument: bytes, expected: str) -> None:
-    assert parse_rcpt(argument, smtputf8=False, hostname="Relay.example") == expected
+    assert parse_rcpt(argument, OFFERED, smtputf8=False, hostname="Relay.example") == RcptTo(expected)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_recipients(argument: bytes, expected: str) -> None:
 )  # fmt: skip
 @pytest.mark.req("SMTP-015")
 def test_refused_recipients(argument: bytes) -> None:
-    answer = parse_rcpt(argument, smtputf8=False, hostname="relay.example")
+    answer = parse_rcpt(argument, OFFERED, smtputf8=False, hostname="relay.example")
     assert isinstance(answer, Reply)
     assert answer.code == 553
     assert answer.plain.endswith(b"> address unknown\r\n")
@@ -105,7 +107,7 @@ def test_refused_recipients(argument: bytes) -> None:
 def test_hostile_paths_are_read_in_no_time() -> None:
     for path in (b'"' * 500, b'"\\' * 400, b"a." * 200, b"@a" * 300, b"<" * 500, b'"a"' * 300 + b"@"):
         assert parse_path(path, smtputf8=True) is None
-        assert isinstance(parse_rcpt(b"TO:<" + path, smtputf8=True, hostname="h"), Reply)
+        assert isinstance(parse_rcpt(b"TO:<" + path, OFFERED, smtputf8=True, hostname="h"), Reply)
 
 
 def test_hello() -> None:

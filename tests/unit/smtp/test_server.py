@@ -12,7 +12,9 @@ from relay.model.content import BodyFile, Content
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.smtp import reply
-from relay.smtp.server import AuthAnswer, Blocked, Dialect, Session
+from relay.smtp.server import Session
+from relay.smtp.server_dialect import Dialect
+from relay.smtp.server_door import AuthAnswer, Blocked
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
 
 TRUSTED = SessionPolicy("h.example", tls=TlsMode.NONE, trusted_networks=("x",), trusted_account="1")
@@ -54,6 +56,12 @@ class Product:
             done(result)
 
     receive = submit
+
+    def now_ms(self) -> int:
+        return 1_700_000_000_000
+
+    def client_named(self, address: str | None) -> bool | reply.Reply:
+        return False
 
     def authenticate(self, username: str, password: str, done: Callable[[AuthAnswer], None]) -> None:
         if self.late:

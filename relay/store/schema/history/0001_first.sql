@@ -24,6 +24,8 @@ CREATE TABLE delivery (
     recipient    TEXT NOT NULL,
     last_reply   TEXT NOT NULL,
     source       TEXT NOT NULL,
+    wishes       TEXT NOT NULL,
+    delay_told   INTEGER NOT NULL,
     attempts_log TEXT NOT NULL
 );
 

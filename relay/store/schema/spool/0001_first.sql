@@ -40,7 +40,9 @@ CREATE INDEX content_files ON content (key) WHERE file IS NOT NULL;
 -- One message for one recipient; key is message key << 16 | index.
 -- state: 0 queued, 1 held, 2 quarantined (open); 3 delivered, 4 bounced, 5 suppressed, 6 deleted,
 -- 7 rejected (final).
--- source: the address it left from last, empty before. attempts_log: JSON objects, a comma before each. checksum: over key and recipient.
+-- source: the address it left from last, empty before. wishes: NOTIFY and ORCPT of its RCPT command, empty without.
+-- delay_told: 1 once a report of its delay was written. attempts_log: JSON objects, a comma before each.
+-- checksum: over key, recipient and wishes.
 CREATE TABLE delivery (
     key          INTEGER PRIMARY KEY,
     state        INTEGER NOT NULL,
@@ -51,6 +53,8 @@ CREATE TABLE delivery (
     recipient    TEXT NOT NULL,
     last_reply   TEXT NOT NULL,
     source       TEXT NOT NULL,
+    wishes       TEXT NOT NULL,
+    delay_told   INTEGER NOT NULL,
     attempts_log TEXT NOT NULL
 );
 CREATE INDEX delivery_due ON delivery (next_ms, key) WHERE state = 0;

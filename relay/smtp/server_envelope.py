@@ -1,0 +1,76 @@
+"""The envelope of one mail transaction while it is being given, and what becomes of it: a `Submission`."""
+
+from dataclasses import replace
+
+from relay.model.message import Protocol as Transmission
+from relay.model.message import Submission
+from relay.model.notification import Wishes
+from relay.smtp.command import MailFrom, RcptTo
+from relay.smtp.server_content import Received
+
+
+class Envelope:
+    """Sender and recipients of a transaction. `receiving_only`: of a client that did not authenticate."""
+
+    __slots__ = ("_asked", "_mail", "overflow", "receiving_only", "recipients", "tried_recipients")
+
+    def __init__(self, mail: MailFrom, *, receiving_only: bool) -> None:
+        self._mail = mail
+        self._asked: dict[str, str] | None = None
+        self.receiving_only = receiving_only
+        self.recipients: dict[str, None] = {}
+        self.overflow = False
+        self.tried_recipients = False
+
+    @property
+    def utf8(self) -> bool:
+        """True for a transaction with SMTPUTF8 (RFC 6531)."""
+        return self._mail.smtputf8
+
+    def add(self, command: RcptTo) -> None:
+        """Take a recipient; given twice, what was asked for last holds."""
+        self.recipients[command.recipient] = None
+        if command.wishes:
+            self._asked = self._asked or {}
+            self._asked[command.recipient] = command.wishes
+
+    def _wishes(self) -> Wishes:
+        return replace(self._mail.wishes, recipients=self._asked) if self._asked else self._mail.wishes
+
+    def submission(
+        self, received: Received, *, account: str, principal: str, protocol: Transmission, source: str, helo: str
+    ) -> Submission:
+        """Return the message with this envelope."""
+        content, facts = received
+        return Submission(
+            account=account,
+            principal=principal,
+            sender=self._mail.sender,
+            recipients=tuple(self.recipients),
+            content=content,
+            facts=facts,
+            protocol=protocol,
+            smtputf8=self._mail.smtputf8,
+            source_address=source,
+            helo=helo,
+            wishes=self._wishes(),
+        )
+
+
+def transmission(*, utf8: bool, esmtp: bool, secure: bool, authenticated: bool) -> Transmission:
+    """Return how a message came in, as Received says it (RFC 3848, RFC 6531 section 4.3)."""
+    return _TRANSMISSIONS[utf8, esmtp or utf8, secure, authenticated]
+
+
+def _transmissions() -> dict[tuple[bool, bool, bool, bool], Transmission]:
+    table: dict[tuple[bool, bool, bool, bool], Transmission] = {}
+    for secure in (False, True):
+        for authenticated in (False, True):
+            suffix = ("S" if secure else "") + ("A" if authenticated else "")
+            table[False, False, secure, authenticated] = Transmission.SMTP
+            table[False, True, secure, authenticated] = Transmission(f"ESMTP{suffix}")
+            table[True, True, secure, authenticated] = Transmission(f"UTF8SMTP{suffix}")
+    return table
+
+
+_TRANSMISSIONS = _transmissions()
