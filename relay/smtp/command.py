@@ -123,6 +123,12 @@ def _shown(argument: bytes) -> str:
     return argument.decode("utf-8", "replace").strip(" <>")
 
 
+def plain_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return an address in its one spelling; an IPv4 address in IPv6 form is that IPv4 address."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
 def in_networks(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
     """Say whether a peer's address lies in one of `networks`; IPv4 addresses in IPv6 form count as IPv4."""
     if not networks:

@@ -78,6 +78,7 @@ def write_trace(found: dict[str, Any]) -> None:
             "from": found["sender"] or "<>",
             "subject": found["subject"] or "-",
             "accepted": local(found["accepted"]),
+            **({"not before": local(found["release"])} if found["release"] else {}),
             "size": size(found["size"]),
             **({"scan": _scanned(found["scan"])} if found["scan"] else {}),
         }

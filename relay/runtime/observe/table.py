@@ -164,7 +164,11 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _gauge("relay_own_addresses_listed", "Source addresses on a block list now, by list.", "list"),
     # feedback
-    _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`, `relayed`.", "kind"),
+    _counter(
+        "relay_reports_total",
+        "Reports written to senders, by kind: `bounce`, `delay`, `relayed`, `delivered`.",
+        "kind",
+    ),
     _counter(
         "relay_reports_dropped_total", "Reports not written: `null_sender`, `rate`, `no_address`, `loop`.", "cause"
     ),
