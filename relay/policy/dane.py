@@ -38,9 +38,7 @@ def usable(records: Sequence[Tlsa]) -> tuple[Tlsa, ...]:
         kind = record.usage, record.selector
         best[kind] = max(best.get(kind, EXACT), record.matching)
     return tuple(
-        dict.fromkeys(
-            record for record in sound if record.matching in (EXACT, best[record.usage, record.selector])
-        )
+        dict.fromkeys(record for record in sound if record.matching in (EXACT, best[record.usage, record.selector]))
     )
 
 
@@ -95,9 +93,7 @@ def _fits(record: Tlsa, certificate: bytes) -> bool:
     return selected == record.data
 
 
-def _anchored(
-    anchors: Sequence[Tlsa], chain: Sequence[x509.Certificate], names: Sequence[str], now_s: float
-) -> str:
+def _anchored(anchors: Sequence[Tlsa], chain: Sequence[x509.Certificate], names: Sequence[str], now_s: float) -> str:
     """Follow the issuers of the leaf among what was sent, until one of them fits a record."""
     now = dt.datetime.fromtimestamp(now_s, dt.UTC)
     current, path = chain[0], 1

@@ -94,6 +94,5 @@ def names_host(policy: StsPolicy, host: str) -> bool:
     host = host.lower().rstrip(".")
     label, _, rest = host.partition(".")
     return any(
-        pattern == host or (pattern.startswith("*.") and label != "" and rest == pattern[2:])
-        for pattern in policy.mx
+        pattern == host or (pattern.startswith("*.") and label != "" and rest == pattern[2:]) for pattern in policy.mx
     )

@@ -15,6 +15,7 @@ one host's records say.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from relay.model.tls import NO_TLSA, StsMode, StsPolicy, Tlsa, TlsaFound
 from relay.policy import dane
@@ -78,7 +79,7 @@ class Asked:
 NOTHING_ASKED = Asked()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SiteTls:
     """What all deliveries of a site have in common. `by` says who demands it, for people; "" for nobody.
 
@@ -95,7 +96,7 @@ class SiteTls:
     minimum: str = MINIMUM
     minimum_required: str = MINIMUM_REQUIRED
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What tells its sites from others of the same hosts; "" for plain opportunistic TLS."""
         parts = []
@@ -117,7 +118,7 @@ PLAIN = SiteTls()
 def of_site(
     asked: Asked,
     need: TlsNeed,
-    rules: TlsRules = TlsRules(),  # noqa: B008 - frozen
+    rules: TlsRules = TlsRules(),
     *,
     domain: str = "",
     sts: StsPolicy | None = None,
