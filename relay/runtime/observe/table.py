@@ -125,8 +125,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _counter(
         "relay_tls_policy_failures_total",
-        "TLS to remote servers that failed, by what asked for it (`dane`, `sts`, `none`: the relay or the sender) and "
-        "by the result types of RFC 8460.",
+        "TLS to remote servers that failed, by what asked for it (`dane`, `sts`, `none`: the relay or the sender) "
+        "and by the result types of RFC 8460.",
         "policy",
         "result",
     ),
@@ -136,7 +136,9 @@ FAMILIES: tuple[Family, ...] = (
         "result",
     ),
     _counter(
-        "relay_tls_reports_total", "Reports on TLS, by result: `sent`, `failed` (tried again), `dropped`.", "result"
+        "relay_tls_reports_total",
+        "Reports on TLS, by result: `sent`, `failed` (tried again), `dropped`.",
+        "result",
     ),
     _gauge("relay_deliveries_in_flight", "Deliveries being attempted now."),
     _gauge("relay_connections_out_open", "Connections to remote servers open now."),
