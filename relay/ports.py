@@ -465,9 +465,10 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StsAnswer:
-    """The MTA-STS policy that is in force for a domain now, None for none."""
+    """The MTA-STS policy that is in force for a domain now, None for none; `sure` unless looking for it failed."""
 
     policy: StsPolicy | None = None
+    sure: bool = True
 
 
 class StsPolicies(Protocol):

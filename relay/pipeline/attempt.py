@@ -313,9 +313,7 @@ class OutboundDelivery:
 
     def _tls_of(self, domain: str, hosts: MailHosts, policy: StsAnswer) -> DomainTls:
         settings = self.settings
-        return domain_tls.of_hosts(
-            settings.tls, settings.tls_rules, domain, policy.policy, secure_mx=hosts.secure and settings.dane
-        )
+        return domain_tls.of_hosts(settings.tls, settings.tls_rules, domain, hosts, policy, dane=settings.dane)
 
     def _resolved(self, domain: str, hosts: MailHosts, policy: StsAnswer, items: list[Item]) -> None:
         usable = mx.without_us(hosts.hosts, self.settings.own_names)

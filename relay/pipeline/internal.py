@@ -121,7 +121,6 @@ class InternalMail:
         return made, (self._mail(report_id, message, made),)
 
     def _mail(self, report_id: str, about: Message, made: Feedback) -> NewMessage:
-        protected = about.options.requiretls  # RFC 8689 section 5: so is what tells about a message
         return self.message(
             report_id,
             about.account,
@@ -129,7 +128,7 @@ class InternalMail:
             made.content,
             eight_bit=made.facts.eight_bit,
             smtputf8=made.smtputf8,
-            options=SendOptions(requiretls=True) if protected else DEFAULT_OPTIONS,
+            options=protection(requiretls=about.options.requiretls),
         )
 
     def _may_write(self, message: Message, recipient: str) -> bool:
@@ -170,6 +169,11 @@ def original_of(job: Job) -> Content:
         return job.load()
     except CorruptionError:
         return NOTHING_KEPT
+
+
+def protection(*, requiretls: bool) -> SendOptions:
+    """Return how mail that tells about a message is sent: as protected as that was (RFC 8689 section 5)."""
+    return SendOptions(requiretls=True) if requiretls else DEFAULT_OPTIONS
 
 
 def head_of(job: Job) -> bytes:

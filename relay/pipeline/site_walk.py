@@ -144,9 +144,9 @@ class Walk:
     def _add(self, host: MailHost, addresses: Sequence[str], found: TlsaFound) -> None:
         tls = self._tls[host.host] = of_host(self._site.tls, host.host, found)
         if tls.result:
-            self._count_failure(tls, tls.result, host.host, "", tls.refusal)
+            self._count_failure(tls, tls.result, Target(host.host, "", 0), "", tls.refusal)
         if tls.refusal:
-            self._failures.append(local_failure(Stage.TLS, "4.7.5", f"TLS policy: {tls.refusal}"))
+            self._failures.append(_refusal(tls))
             return
         settings = self._context.settings
         usable = mx.families(addresses, ipv6=settings.ipv6, prefer_ipv6=settings.prefer_ipv6)
@@ -288,18 +288,18 @@ class Walk:
         """Count a failure of TLS, and say in the answer who asked for it."""
         tls = self._tls_now(session.target)
         result = result_of(answer.text, tls, offered=answer.enhanced not in _NOT_OFFERED)
-        self._count_failure(tls, result, session.target.host, session.target.address, answer.text)
+        self._count_failure(tls, result, session.target, _source_of(session), answer.text)
         if not tls.bound or not tls.why:
             return answer
         return replace(answer, text=f"{answer.text} ({tls.why} asks for it)"[:1000])
 
-    def _count_failure(self, tls: HostTls, result: str, host: str, address: str, text: str) -> None:
+    def _count_failure(self, tls: HostTls, result: str, target: Target, source: str, text: str) -> None:
         self._context.metrics.count("relay_tls_policy_failures_total", tls.policy, result)
         tally = self._context.tally
         if not tally.on or self._site.route is not None:
             return
         for domain in self._site.domains:
-            tally.failed(domain, self._site.tls, tls, result, host, address, self._site.source.address, text)
+            tally.failed(domain, self._site.tls, tls, result, target.host, target.address, source, text)
 
     def _count_session(self, session: Session) -> None:
         """Let a session be counted for each domain that uses it (RFC 8460 section 4.3)."""
@@ -307,7 +307,7 @@ class Walk:
         if session.tls_version:
             session.tells = partial(self._context.tally.worked, site=self._site.tls, host=tls)
         elif tls.need is not TlsNeed.NONE and session.client is not None and not session.client.extensions.starttls:
-            self._count_failure(tls, "starttls-not-supported", session.target.host, session.target.address, "")
+            self._count_failure(tls, "starttls-not-supported", session.target, _source_of(session), "")
 
     # --- the end ---
 
@@ -336,3 +336,14 @@ class Walk:
 def _literal(host: str) -> Sequence[str]:
     address = ip_address(host)
     return (address,) if address else ()
+
+
+def _refusal(tls: HostTls) -> Answer:
+    """Return what it means that a host must not be used."""
+    if tls.permanent:
+        return local_refusal(Stage.TLS, "5.7.30", f"REQUIRETLS support required: {tls.refusal}")
+    return local_failure(Stage.TLS, "4.7.5", f"TLS policy: {tls.refusal}")
+
+
+def _source_of(session: Session) -> str:
+    return session.link.source_address if session.link is not None else ""

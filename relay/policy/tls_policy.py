@@ -13,7 +13,7 @@ one host's records say.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -24,6 +24,14 @@ from relay.policy.mta_sts import names_host
 MINIMUM = "1.0"
 MINIMUM_REQUIRED = "1.2"
 VERSIONS = ("1.0", "1.1", "1.2", "1.3")
+
+
+class Vouched(StrEnum):
+    """Whether the name of a domain's host is certain, and not only what unsigned MX records say."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
 
 
 class TlsNeed(StrEnum):
@@ -85,6 +93,7 @@ class SiteTls:
 
     `sts` is the policy in force, `dane` that the MX records are secure, so that TLSA records count. `minimum` is for
     where TLS is optional, `minimum_required` for where it is not. `quiet`: sessions are in no report (RFC 8460 5.3).
+    `vouched` counts for REQUIRETLS only: whether anybody but an MTA-STS policy vouches for the names of the hosts.
     """
 
     need: TlsNeed = TlsNeed.OPPORTUNISTIC
@@ -93,6 +102,7 @@ class SiteTls:
     dane: bool = False
     requiretls: bool = False
     quiet: bool = False
+    vouched: Vouched = Vouched.YES
     minimum: str = MINIMUM
     minimum_required: str = MINIMUM_REQUIRED
 
@@ -104,7 +114,8 @@ class SiteTls:
             parts.append(" over TLS only" if self.need is TlsNeed.REQUIRE else f" tls {self.need}")
         if self.sts is not None:
             parts.append(f" mta-sts {self.sts.mode} {','.join(self.sts.mx)}")
-        parts += [word for word, given in ((" dane", self.dane), (" requiretls", self.requiretls)) if given]
+        parts += [" dane"] if self.dane else []
+        parts += [f" requiretls {self.vouched}"] if self.requiretls else []
         if self.quiet:
             parts.append(" tls not required")
         if (self.minimum, self.minimum_required) != (MINIMUM, MINIMUM_REQUIRED):
@@ -123,10 +134,12 @@ def of_site(
     domain: str = "",
     sts: StsPolicy | None = None,
     secure_mx: bool = False,
+    vouched: Vouched = Vouched.YES,
 ) -> SiteTls:
     """Join the voices that are the same for all hosts. `need` is the operator's word for all domains.
 
-    `sts` is the policy of the domain as it is known now, `secure_mx` that its MX records came signed.
+    `sts` is the policy of the domain as it is known now, `secure_mx` that its MX records came signed; `vouched` is as
+    in `SiteTls`.
     """
     rule = rules.rule(domain)
     by = "delivery.starttls" if need not in (TlsNeed.OPPORTUNISTIC, TlsNeed.NONE) else ""
@@ -148,6 +161,7 @@ def of_site(
         dane=secure_mx and (published or asked.requiretls),
         requiretls=asked.requiretls,
         quiet=asked.relaxed and not asked.requiretls,
+        vouched=vouched if asked.requiretls else Vouched.YES,
         minimum=minimum,
         minimum_required=minimum_required,
     )
@@ -158,9 +172,9 @@ class HostTls:
     """How to connect to one host. `policy` names what decided: for records, metrics and reports.
 
     `verified`: a trusted certificate for `server_name`; `tlsa`: certificates that fit one of these, checked against
-    `names`. `refusal`: the host must not be used at all, and why. `result`: what a report calls the failure that is
-    known before anybody connects (RFC 8460 section 4.3). `soft`: a failure is reported, and the delivery goes on as
-    `after_testing` says.
+    `names`. `refusal`: the host must not be used at all, and why; `permanent` when that is how it is. `result`: what a
+    report calls the failure that is known before anybody connects (RFC 8460 section 4.3). `soft`: a failure is
+    reported, and the delivery goes on as `after_testing` says.
     """
 
     need: TlsNeed
@@ -174,6 +188,7 @@ class HostTls:
     requiretls: bool = False
     soft: bool = False
     refusal: str = ""
+    permanent: bool = False
     result: str = ""
 
     @property
@@ -190,6 +205,8 @@ def of_host(site: SiteTls, host: str, found: TlsaFound = NO_TLSA) -> HostTls:
     if found.applies:
         return _by_dane(site, host, found)
     policy = site.sts
+    if site.requiretls and site.vouched is not Vouched.YES and not (policy and names_host(policy, host)):
+        return _unvouched(site, host)
     if policy is not None and not names_host(policy, host):
         text = f"the MTA-STS policy of the domain does not name {host}"
         if policy.mode is StsMode.ENFORCE:  # RFC 8461 section 4.2
@@ -205,7 +222,7 @@ def of_host(site: SiteTls, host: str, found: TlsaFound = NO_TLSA) -> HostTls:
             minimum=site.minimum_required,
             verified=True,
             requiretls=site.requiretls,
-            soft=not enforced,
+            soft=not enforced and not site.requiretls,
         )
     return _plain(site, host, "none")
 
@@ -256,6 +273,13 @@ def _plain(site: SiteTls, host: str, policy: str, result: str = "") -> HostTls:
         requiretls=site.requiretls,
         result=result,
     )
+
+
+def _unvouched(site: SiteTls, host: str) -> HostTls:
+    """RFC 8689 section 4.2.1: a name from unsigned MX records that no MTA-STS policy has is nobody's proof."""
+    text = f"neither signed MX records nor an MTA-STS policy vouch for {host}, as REQUIRETLS needs"
+    refused = _refused(site, host, "none", text, "validation-failure")
+    return replace(refused, permanent=site.vouched is Vouched.NO)
 
 
 def _refused(site: SiteTls, host: str, policy: str, text: str, result: str) -> HostTls:

@@ -100,7 +100,7 @@ class Fetching:
         """Compare what was not compared for a day with its record, and fetch it anew; forget what is over."""
         now_ms = self._clock.now_ms()
         await self._book.run(lambda book: book.drop_expired(now_ms))
-        due = await self._book.run(lambda book: book.due(now_ms - COMPARE_MS, now_ms - USED_MS, REFRESH_PAGE))
+        due = await self._book.run(lambda book: book.due(now_ms, COMPARE_MS, now_ms - USED_MS, REFRESH_PAGE))
         for start in range(0, len(due), TOGETHER_MAX):
             async with asyncio.TaskGroup() as group:
                 for known in due[start : start + TOGETHER_MAX]:

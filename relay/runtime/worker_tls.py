@@ -20,7 +20,7 @@ from relay.policy.tls_report import Count
 from relay.ports import Clock, Log, Resolver, ResolverError, StsAnswer
 from relay.runtime.children import Role, child_name
 from relay.runtime.office_jobs import end_tasks
-from relay.runtime.rpc import ask
+from relay.runtime.rpc import NotRunningError, ask
 from relay.runtime.tls_fetching import FETCH
 from relay.runtime.tls_reporting import NOTE
 from relay.store.tls_book import TlsReader
@@ -28,6 +28,7 @@ from relay.store.tls_book import TlsReader
 GOOD_SECONDS = 300.0
 ANSWERS_MAX = 20_000
 FETCH_SECONDS = 65.0
+OFFICE_SECONDS = 15.0
 FLUSH_SECONDS = 10.0
 NOTE_SECONDS = 5.0
 BATCH_MAX = 500
@@ -84,18 +85,19 @@ class WorkerTls:
         return await asyncio.shield(task)
 
     async def _find(self, domain: str) -> StsAnswer:
+        sure = True
         try:
             wanted_id = record_id(await self.resolver.text(record_name(domain)))
         except ResolverError:
-            wanted_id = ""  # says nothing about what was known before
+            wanted_id, sure = "", False  # says nothing about what was known before
         known = self._read(domain)
         if wanted_id and (known is None or known.record_id != wanted_id):
             if known is None:
-                await self._fetch(domain, wanted_id)
+                sure = await self._fetch(domain, wanted_id)
                 known = self._read(domain)
             else:  # the old one holds until the new one is there
                 self._fetch_behind(domain, wanted_id)
-        return self._keep(domain, known)
+        return self._keep(domain, known, sure=sure)
 
     def _read(self, domain: str) -> KnownPolicy | None:
         """Return what the file has, unless its time is over (RFC 8461 section 3.2)."""
@@ -106,24 +108,32 @@ class WorkerTls:
             return None
         return known if known is not None and known.expires_ms > self._clock.now_ms() else None
 
-    def _keep(self, domain: str, known: KnownPolicy | None) -> StsAnswer:
+    def _keep(self, domain: str, known: KnownPolicy | None, *, sure: bool = True) -> StsAnswer:
         if len(self._answers) >= ANSWERS_MAX:
             self._answers.clear()
-        answer = _NONE if known is None else StsAnswer(known.policy)
+        answer = StsAnswer(known.policy if known else None, sure)
         left_seconds = GOOD_SECONDS if known is None else (known.expires_ms - self._clock.now_ms()) / 1000
         self._answers[domain] = self._clock.monotonic() + min(GOOD_SECONDS, left_seconds), answer
         if known is not None and len(self._used) < USED_MAX:
             self._used[domain] = None
         return answer
 
-    async def _fetch(self, domain: str, wanted_id: str) -> None:
-        try:
-            answer = await ask(self._office, FETCH, FETCH_SECONDS, domain=domain, record_id=wanted_id)
-        except RelayError as error:
-            self._log.warning("MTA-STS policy not asked for", domain=domain, reason=str(error))
-            return
+    async def _fetch(self, domain: str, wanted_id: str) -> bool:
+        """Let the office fetch a policy; it may be starting just now. Return whether it has one."""
+        until = self._clock.monotonic() + OFFICE_SECONDS
+        while True:
+            try:
+                answer = await ask(self._office, FETCH, FETCH_SECONDS, domain=domain, record_id=wanted_id)
+                break
+            except RelayError as error:
+                if isinstance(error, NotRunningError) and self._clock.monotonic() < until:
+                    await asyncio.sleep(0.5)
+                    continue
+                self._log.warning("MTA-STS policy not asked for", domain=domain, reason=str(error))
+                return False
         if not answer["fetched"]:
             self.tally.no_policy(domain, answer["result"], answer["failure"])
+        return bool(answer["fetched"])
 
     def _fetch_behind(self, domain: str, wanted_id: str) -> None:
         task = asyncio.get_running_loop().create_task(self._fetch_and_keep(domain, wanted_id))

@@ -89,9 +89,9 @@ class TlsBook:
         """Note that a policy was compared with its domain's record, and why it could not be fetched anew."""
         self._run("looked", {"domain": domain, "now_ms": now_ms, "failure": failure[:500]})
 
-    def due(self, looked_before_ms: int, used_since_ms: int, limit: int) -> list[KnownPolicy]:
-        """Return policies that are to be compared again."""
-        values = {"looked_ms": looked_before_ms, "used_ms": used_since_ms, "limit": limit}
+    def due(self, now_ms: int, compare_ms: int, used_since_ms: int, limit: int) -> list[KnownPolicy]:
+        """Return policies that were not compared for `compare_ms`, or for half of their time where that is less."""
+        values = {"now_ms": now_ms, "compare_ms": compare_ms, "used_ms": used_since_ms, "limit": limit}
         return [_policy_of(row) for row in self._run("due_policies", values)]
 
     def drop_expired(self, now_ms: int) -> None:

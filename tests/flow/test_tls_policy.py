@@ -367,8 +367,17 @@ def test_requiretls_bounces_where_it_is_not_offered(product, world, domain):
     assert bounces[0]["bounce"]["bouncedRecipients"][0]["status"] == "5.7.30"
 
 
-def test_requiretls_defers_where_nobody_vouches_for_the_host(product, world):
-    deferred(product, world, "noreqtls.test", options=["REQUIRETLS"])
+def test_requiretls_bounces_where_nobody_vouches_for_the_host(product, world):
+    """RFC 8689 section 4.2.1: a name from unsigned MX records needs an MTA-STS policy that has it."""
+    message_id = send(product, "noreqtls.test", options=["REQUIRETLS"])
+    eventually(lambda: state(product, message_id) == "bounced", what="the bounce")
+    reply = attempts(product, message_id)[-1]["reply"]
+    assert reply.startswith("5.7.30 ")
+    assert "vouch for mx1.noreqtls.test" in reply
+
+
+def test_requiretls_waits_for_a_certificate_that_is_wrong_now(product, world):
+    deferred(product, world, "expired.test", options=["REQUIRETLS"])
 
 
 def test_requiretls_is_for_sessions_inside_tls(product):

@@ -82,7 +82,7 @@ async def _look(config: "Config", domain: str) -> dict[str, Any]:
     """Ask DNS and the file of policies, as a worker does, and decide by the same functions."""
     from relay.net.resolver import DnsResolver  # noqa: PLC0415
     from relay.pipeline.domain_tls import of_hosts, of_route  # noqa: PLC0415
-    from relay.ports import MailHost, MailHosts, ResolverError  # noqa: PLC0415
+    from relay.ports import MailHost, MailHosts, ResolverError, StsAnswer  # noqa: PLC0415
     from relay.runtime import settings  # noqa: PLC0415
     from relay.runtime.clock import SteadyClock  # noqa: PLC0415
     from relay.schedule.route import RouteTable  # noqa: PLC0415
@@ -105,9 +105,8 @@ async def _look(config: "Config", domain: str) -> dict[str, Any]:
     if route is not None:
         tls = of_route(route.tls, outbound.tls_rules).plain
     else:
-        policy = known.policy if known else None
-        secure_mx = hosts.secure and outbound.dane
-        tls = of_hosts(outbound.tls, outbound.tls_rules, domain, policy, secure_mx=secure_mx).plain
+        policy = StsAnswer(known.policy if known else None)
+        tls = of_hosts(outbound.tls, outbound.tls_rules, domain, hosts, policy, dane=outbound.dane).plain
     return {
         "domain": domain,
         "route": route.host if route else None,

@@ -20,9 +20,9 @@ UPDATE policy SET looked_ms = :now_ms, failure = :failure WHERE domain = :domain
 UPDATE policy SET used_ms = :now_ms WHERE domain = :domain
 
 -- name: due_policies
--- Policies of domains with mail lately that were not compared for a while, oldest first.
+-- Policies of domains with mail lately that were not compared for a while, or for half of their time, oldest first.
 SELECT domain, record_id, mode, mx, max_age, fetched_ms, expires_ms, failure FROM policy
-WHERE looked_ms <= :looked_ms AND used_ms >= :used_ms ORDER BY looked_ms LIMIT :limit
+WHERE looked_ms <= :now_ms - min(:compare_ms, max_age * 500) AND used_ms >= :used_ms ORDER BY looked_ms LIMIT :limit
 
 -- name: drop_expired
 -- Forget policies whose time is over.
