@@ -172,8 +172,8 @@ class HostTls:
     """How to connect to one host. `policy` names what decided: for records, metrics and reports.
 
     `verified`: a trusted certificate for `server_name`; `tlsa`: certificates that fit one of these, checked against
-    `names`. `refusal`: the host must not be used at all, and why; `permanent` when that is how it is. `result`: what a
-    report calls the failure that is known before anybody connects (RFC 8460 section 4.3). `soft`: a failure is
+    `names`. `refusal`: the host must not be used at all, and why; `permanent` when that is how it is. `result`: what
+    a report calls the failure that is known before anybody connects (RFC 8460 section 4.3). `soft`: a failure is
     reported, and the delivery goes on as `after_testing` says.
     """
 
