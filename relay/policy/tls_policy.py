@@ -48,14 +48,17 @@ _ORDER = {need: rank for rank, need in enumerate(TlsNeed)}
 
 @dataclass(frozen=True, slots=True)
 class DomainRule:
-    """What the operator says about a domain: exact, `*.example` for every name below it. `minimum` "": the usual."""
+    """What the operator says about a domain: exact, `*.example` for every name below it, `*` for all others.
+
+    `minimum` is the oldest version of TLS, "" the usual one.
+    """
 
     domain: str
     need: TlsNeed
     minimum: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TlsRules:
     """What the operator says: versions accepted where TLS is optional and where it is required; single domains."""
 
@@ -65,14 +68,18 @@ class TlsRules:
 
     def rule(self, domain: str) -> DomainRule | None:
         """Return the closest rule for a domain."""
-        if not self.domains:
+        known = self._known
+        if not known:
             return None
-        exact = {rule.domain.lower(): rule for rule in reversed(self.domains)}
-        found, rest = exact.get(domain), domain
-        while found is None and "." in rest:
+        found, rest = known.get(domain), domain
+        while found is None and rest:
             rest = rest.partition(".")[2]
-            found = exact.get(f"*.{rest}")
+            found = known.get(f"*.{rest}" if rest else "*")
         return found
+
+    @cached_property
+    def _known(self) -> dict[str, DomainRule]:
+        return {rule.domain.lower(): rule for rule in reversed(self.domains)}
 
 
 @dataclass(frozen=True, slots=True)

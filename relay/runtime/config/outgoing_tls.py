@@ -12,7 +12,7 @@ class TlsPolicy(Section):
     """What TLS the mail exchangers of a domain need, whatever `delivery.starttls` says for all."""
 
     domain: DomainPattern = setting(
-        REQUIRED, "A recipient domain, or `*.example` for every name below it. The closest match counts."
+        REQUIRED, "A recipient domain, `*.example` for every name below it, or `*` for all. The closest match counts."
     )
     tls: Literal["none", "opportunistic", "require", "verify"] = setting(
         REQUIRED,

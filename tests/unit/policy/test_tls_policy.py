@@ -153,6 +153,13 @@ def test_the_closest_rule_of_the_operator_counts(domain, need, minimum):
     assert (found.need, found.minimum) == (need, minimum)
 
 
+def test_a_star_is_for_all_others():
+    rules = TlsRules(domains=(DomainRule("*", TlsNeed.VERIFY), DomainRule("a.test", TlsNeed.NONE)))
+    assert host(rules=rules, domain="a.test").need is TlsNeed.NONE
+    assert host(rules=rules, domain="b.a.test").need is TlsNeed.VERIFY
+    assert host(rules=rules, domain="test").need is TlsNeed.VERIFY
+
+
 def test_rules_and_what_was_published():
     assert host(rules=RULES, domain="none.test", sts=ENFORCE, secure_mx=True).policy == "none"
     assert host(rules=RULES, domain="old.test", sts=ENFORCE).need is OPPORTUNISTIC
