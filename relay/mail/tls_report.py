@@ -5,11 +5,11 @@ signed and given its Message-ID when it is sent.
 """
 
 from base64 import b64encode
-from textwrap import wrap
 
 from relay.mail.letter import Letter, bare, finished, opening
 
 BOUNDARY = "=_tls-report"
+LINE_CHARS = 76  # RFC 2045 section 6.8
 
 
 def write_tls_report(
@@ -26,6 +26,7 @@ def write_tls_report(
         'Content-Type: multipart/report; report-type="tlsrpt";',
         f' boundary="{BOUNDARY}"',
     ]
+    text = b64encode(packed).decode()
     lines = [
         f"--{BOUNDARY}",
         "Content-Type: text/plain; charset=us-ascii",
@@ -39,7 +40,7 @@ def write_tls_report(
         "Content-Disposition: attachment;",
         f' filename="{file_name}"',
         "",
-        *wrap(b64encode(packed).decode(), 76),
+        *(text[start : start + LINE_CHARS] for start in range(0, len(text), LINE_CHARS)),
         f"--{BOUNDARY}--",
         "",
     ]
