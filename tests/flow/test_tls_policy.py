@@ -1,11 +1,14 @@
 """What TLS mail leaves with: MTA-STS, DANE, REQUIRETLS and TLS-Required, against receivers of every kind."""
 
+import contextlib
 import json
+import signal
 import smtplib
 import ssl
 import time
 
 import pytest
+import yaml
 
 from relay.testing.internet import FakeInternet
 from tests.authority import Certificate, WebServer, authority, server_context
@@ -170,6 +173,11 @@ def first_attempt(product, message_id):
     return eventually(lambda: attempts(product, message_id), what="an attempt")[0]
 
 
+def received(world, message_id):
+    """Return what any host took of a message."""
+    return [one for one in world.net.received if f"id {message_id}".encode() in one.content]
+
+
 def state(product, message_id):
     return product.json("trace", message_id)["deliveries"][0]["state"]
 
@@ -178,8 +186,7 @@ def delivered(product, world, domain, **given):
     """Send, await the delivery, and return its attempt and what the receiver got."""
     message_id = send(product, domain, **given)
     eventually(lambda: state(product, message_id) == "delivered", what=f"delivery to {domain}")
-    received = [one for one in world.net.received if f"user@{domain}" in one.recipients]
-    return attempts(product, message_id)[-1], received[-1]
+    return attempts(product, message_id)[-1], received(world, message_id)[0]
 
 
 def deferred(product, world, domain, **given):
@@ -187,7 +194,7 @@ def deferred(product, world, domain, **given):
     message_id = send(product, domain, **given)
     attempt = first_attempt(product, message_id)
     assert attempt["outcome"] == "temporary", attempt
-    assert not [one for one in world.net.received if f"user@{domain}" in one.recipients]
+    assert not received(world, message_id)
     return attempt, message_id
 
 
@@ -195,8 +202,8 @@ def deferred(product, world, domain, **given):
 @pytest.mark.parametrize("domain", ["good.test", "wild.test"])
 def test_a_host_that_the_policy_names_and_that_shows_its_name_gets_mail(product, world, domain):
     """RFC 8461 section 4.1; the MX host's name is in the handshake (RFC 8461 section 4.2)."""
-    attempt, received = delivered(product, world, domain)
-    assert attempt["tls"] == received.tls == "TLSv1.3"
+    attempt, mail = delivered(product, world, domain)
+    assert attempt["tls"] == mail.tls == "TLSv1.3"
     assert attempt["tlsPolicy"] == "sts"
     assert MX.format(domain) in world.sni
 
@@ -287,6 +294,7 @@ def test_the_policy_is_fetched_once_and_outlives_its_host_and_a_restart(product,
         del zones["_mta-sts.wrong-name.test"]
         answers["mta-sts.wrong-name.test"] = (404, {}, b"")
         product.stop()
+        assert product.json("tls-policy", "show", "wrong-name.test")["mtaSts"]["mode"] == "enforce"
         product.start()
         deferred(product, world, "wrong-name.test")
         zones["_mta-sts.wrong-name.test"] = {"TXT": ['"v=STSv1; id=2;"']}
@@ -351,8 +359,8 @@ def test_without_a_policy_tls_is_tried_and_given_up(product, world):
 @pytest.mark.parametrize("domain", ["good.test", "ee.test"])
 def test_requiretls_goes_to_hosts_that_prove_themselves_and_offer_it(product, world, domain):
     """RFC 8689 section 4.2.1."""
-    _, received = delivered(product, world, domain, options=["REQUIRETLS"])
-    assert "REQUIRETLS" in received.parameters.split()
+    _, mail = delivered(product, world, domain, options=["REQUIRETLS"])
+    assert "REQUIRETLS" in mail.parameters.split()
 
 
 @pytest.mark.parametrize("domain", ["clear.test", "wild.test"])
@@ -380,6 +388,59 @@ def test_requiretls_waits_for_a_certificate_that_is_wrong_now(product, world):
     deferred(product, world, "expired.test", options=["REQUIRETLS"])
 
 
+@contextlib.contextmanager
+def configured(product, **changed):
+    """Let the relay take on other settings for a block."""
+    kept = dict(product.values)
+
+    def use(values):
+        product.values = values
+        product.save()
+        before = product.log_text().count('"reloaded"')
+        product.process.send_signal(signal.SIGHUP)
+        eventually(lambda: product.log_text().count('"reloaded"') > before, what="the reload")
+
+    use({**kept, **changed})
+    try:
+        yield
+    finally:
+        use(kept)
+
+
+@pytest.mark.req("TLS-003", "TLS-005")
+def test_the_operator_has_a_word_for_single_domains(product, world):
+    """Broken TLS is remembered for opportunistic deliveries only; `opportunistic` silences a policy."""
+    delivered(product, world, "broken.test")
+    rules = [
+        {"domain": "broken.test", "tls": "require"},
+        {"domain": "expired.test", "tls": "opportunistic"},
+        {"domain": "*.test", "tls": "verify", "minimum_version": "1.3"},
+    ]
+    with configured(product, tls_policies=rules):
+        attempt, _ = deferred(product, world, "broken.test")
+        assert "tls_policies for broken.test asks for it" in attempt["reply"]
+        attempt, mail = delivered(product, world, "expired.test")
+        assert mail.tls == "TLSv1.3"
+        assert not attempt["tlsPolicy"]
+        attempt, _ = deferred(product, world, "unsigned.test")
+        assert "certificate: self-signed certificate" in attempt["reply"]
+        shown = product.json("tls-policy", "show", "unsigned.test")["hosts"][0]
+        assert (shown["tls"], shown["minimumVersion"]) == ("verify", "1.3")
+    deferred(product, world, "expired.test")
+
+
+def test_authorities_that_are_none_are_told_by_name(product):
+    bad = product.directory / "bad.yaml"
+    values = {**product.values, "mta_sts": {"ca_file": str(product.config)}}
+    values["delivery"] = {**product.values["delivery"], "tls_ca_file": "/nowhere/ca.pem"}
+    bad.write_text(yaml.safe_dump(values))
+    done = product.run("check", "-c", str(bad), check=False, config=None)
+    assert done.returncode == 78
+    said = done.stdout + done.stderr
+    assert "delivery.tls_ca_file: cannot be used: /nowhere/ca.pem: No such file" in said
+    assert "mta_sts.ca_file: cannot be used" in said
+
+
 def test_requiretls_is_for_sessions_inside_tls(product):
     """RFC 8689 section 2."""
     with smtplib.SMTP("127.0.0.1", product.trusted_port) as client:
@@ -395,9 +456,8 @@ def test_requiretls_is_for_sessions_inside_tls(product):
 def test_the_sender_may_waive_what_the_recipient_published(product, world):
     """RFC 8689 section 3."""
     for domain in ("untrusted.test", "ee-wrong.test"):
-        _, received = delivered(product, world, domain, headers="TLS-Required: No\r\n")
-        assert received.tls == "TLSv1.3"
-        world.net.hosts[MX.format(domain)].received.clear()
+        _, mail = delivered(product, world, domain, headers="TLS-Required: No\r\n")
+        assert mail.tls == "TLSv1.3"
     deferred(product, world, "untrusted.test")
 
 
@@ -428,7 +488,7 @@ def test_a_report_goes_to_who_asks_for_one(product, world):
     assert part.get_content_type() == "application/tlsrpt+gzip"
     report = json.loads(gzip.decompress(part.get_payload(decode=True)))
     assert report["date-range"]["start-datetime"].startswith(time.strftime("%Y-%m-%d", time.gmtime(today * 86400)))
-    policy = report["policies"][0]
+    (policy,) = (one for one in report["policies"] if one["policy"]["policy-type"] == "sts")
     assert policy["policy"]["policy-type"] == "sts"
     assert policy["policy"]["policy-domain"] == "expired.test"
     assert policy["policy"]["mx-host"] == ["mx1.expired.test"]
