@@ -380,5 +380,3 @@ def _tlsa(rdata: object) -> Tlsa | None:
         return None
     usage, selector, matching = (int(number or 0) for number in numbers)
     return Tlsa(usage, selector, matching, data)
-
-

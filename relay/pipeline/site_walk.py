@@ -113,22 +113,24 @@ class Walk:
             if len(self._targets) >= self._context.settings.addresses_per_attempt:
                 break
             try:
-                addresses = _literal(host.host) or await self._context.resolver.addresses(host.host)
-                found = self._known_tlsa(host)
-                if found is None:
-                    found = await self._context.resolver.tlsa(host.host, self._port)
-                self._add(host, addresses, found)
-            except ResolverError as error:
-                text = f"Cannot look up {host.host}: {error}"
-                self._failures.append(local_failure(Stage.DNS, "4.4.3", text))
-                if error.found:
-                    self._add(host, error.found)
+                addresses = await self._addresses(host)
+                if addresses is not None:
+                    found = self._known_tlsa(host) or await self._context.resolver.tlsa(host.host, self._port)
+                    self._add(host, addresses, found)
             except BaseException:  # a walk that never ended would keep its connection, and its site waiting, for ever
                 self._fail(local_failure(Stage.DNS, "4.3.0", "Name lookup broke off"))
                 raise
         self._by_recent_failure()
         if not self._stopped:
             self._next()
+
+    async def _addresses(self, host: MailHost) -> Sequence[str] | None:
+        """Return the addresses of a host, those that are known where some are not; None: no answer at all."""
+        try:
+            return _literal(host.host) or await self._context.resolver.addresses(host.host)
+        except ResolverError as error:
+            self._failures.append(local_failure(Stage.DNS, "4.4.3", f"Cannot look up {host.host}: {error}"))
+            return error.found or None
 
     @property
     def _port(self) -> int:

@@ -53,7 +53,9 @@ class MailParameters:
     @property
     def wishes(self) -> Wishes:
         """What was asked for, as the submission carries it."""
-        found = Wishes(self.ret, self.envelope_id, self.hold_seconds, self.hold_until_ms, self.deliver_by, self.requiretls)
+        found = Wishes(
+            self.ret, self.envelope_id, self.hold_seconds, self.hold_until_ms, self.deliver_by, self.requiretls
+        )
         return NO_WISHES if found == NO_WISHES else found
 
 
