@@ -58,6 +58,7 @@ class Outcome:
     nxdomain: bool = False
     not_before_ms: int = 0
     reports: bool = False
+    tls_policy: str = ""  # `dane` or `sts` where one of them decided about TLS
 
     @property
     def reply(self) -> str:

@@ -247,6 +247,7 @@ def attempt_record(delivery: Delivery, outcome: Outcome, decision: Decision) -> 
             "remoteHost": outcome.remote_host,
             "remoteAddress": outcome.remote_address,
             "tls": outcome.tls or None,
+            "tlsPolicy": outcome.tls_policy or None,
             "reply": outcome.reply,
             "nextMs": decision.next_ms or None,
         }

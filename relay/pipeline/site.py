@@ -3,8 +3,8 @@
 A site is a lane: it leaves from one source address, and its connections and messages are counted over all workers
 under its `Lane` (`relay.pipeline.departure.Gate`).
 
-Deliveries that may leave over TLS only have a site of their own beside the one of the same hosts, so that no
-connection in clear is ever theirs (TLS-004).
+Deliveries that need another TLS (`relay.policy.tls_policy`) have a site of their own beside the one of the same
+hosts, so that no connection is ever shared with those that need less (TLS-004, TLS-005).
 
 A connection is opened while deliveries wait and fewer than `limit` are open. `limit` starts low, rises by one with
 each delivery, and falls to what the hosts bear when they refuse a connection while others are open; then nothing is
@@ -25,10 +25,13 @@ from relay.pipeline.destination import Destination
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
+from relay.policy.tls_policy import SiteTls
 from relay.ports import Job, MailHost
 from relay.schedule.lanes import Lanes
 from relay.schedule.route import Route, TlsMode
 from relay.smtp.client_answer import Answer, Fault
+
+DOMAINS_NOTED = 20
 
 
 class SiteOwner(Protocol):
@@ -98,8 +101,7 @@ class Site:
         destination: Destination,
         source: Source,
         owner: SiteOwner,
-        *,
-        tls_required: bool = False,
+        tls: SiteTls,
     ) -> None:
         self.name = destination.name
         self.hosts: Sequence[MailHost] = destination.hosts
@@ -107,7 +109,8 @@ class Site:
         self.shape = destination.shape
         self.source = source
         self.lane = Lane(source.address, destination.shape.provider or destination.name)
-        self.tls_required = tls_required
+        self.tls = tls
+        self.domains: dict[str, None] = {}
         self.queue: Lanes[Item] = Lanes()
         self.sessions: set[Session] = set()
         self._owner = owner
@@ -121,10 +124,16 @@ class Site:
         self._dead_target: Target | None = None
 
     @property
-    def tls(self) -> TlsMode:
-        """How its connections are secured: as route or settings say, or by TLS in any case."""
-        mode = self.route.tls if self.route else self._owner.settings.tls
-        return TlsMode.REQUIRE if self.tls_required and mode is not TlsMode.IMPLICIT else mode
+    def implicit(self) -> bool:
+        """True when TLS comes with the first byte (RFC 8314 section 3.3)."""
+        return self.route is not None and self.route.tls is TlsMode.IMPLICIT
+
+    def note_domain(self, domain: str) -> None:
+        """Remember a recipient domain, for reports on TLS: the last few that came."""
+        self.domains.pop(domain, None)
+        self.domains[domain] = None
+        if len(self.domains) > DOMAINS_NOTED:
+            del self.domains[next(iter(self.domains))]
 
     @property
     def unused(self) -> bool:

@@ -19,8 +19,8 @@ from relay.smtp.reply import Reply
 
 COMMAND_LINE_MAX_BYTES = 510  # RFC 5321 section 4.5.3.1.4, without CRLF
 LINE_MAX_BYTES: Final = {
-    # RFC 1870, 6152, 4954 section 5, 6531, 3461 section 3, 4865 section 2, 2852 section 3
-    b"MAIL": 510 + 26 + 17 + 500 + 10 + 120 + 34 + 17,
+    # RFC 1870, 6152, 4954 section 5, 6531, 3461 section 3, 4865 section 2, 2852 section 3, 8689 section 2
+    b"MAIL": 510 + 26 + 17 + 500 + 10 + 120 + 34 + 17 + 11,
     b"RCPT": 510 + 28 + 507,  # RFC 3461 section 3
     b"AUTH": 12288 + 16,  # RFC 4954 section 4
 }

@@ -479,7 +479,9 @@ class Session:
     @property
     def _offered(self) -> frozenset[str]:
         """The extensions whose parameters this client may use: none after HELO."""
-        return self._dialect.offered if self._esmtp else NOTHING_OFFERED
+        if not self._esmtp:
+            return NOTHING_OFFERED
+        return self._dialect.offered_secure if self.encrypted else self._dialect.offered
 
     def _held_too_long(self, command: MailFrom) -> Reply | None:
         """Judge when a message is to leave (RFC 4865 section 5)."""

@@ -7,7 +7,7 @@ pipeline-503, mail-STATUS, rcpt-STATUS, data-STATUS, dot-STATUS, slow-mail.S, sl
 rcpts-552.N, drop-mail, drop-rcpt, drop-mid-data, reset-mid-data, drop-dot, hang-dot, dot-early, limit-msgs.N,
 limit-conns.N, close-idle.S, greet-endless, drop-reused (at MAIL, after a message),
 grey.N (the first N recipients get 451), flaky.N (the first N messages get 451),
-implicit (TLS from the first byte), tls (STARTTLS offered),
+implicit (TLS from the first byte), tls (STARTTLS offered), requiretls (offered inside TLS, RFC 8689),
 tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required), rcvbuf.N (octets it takes before it
 reads them), at-STAGE-FAULT (see relay.testing.internet_faults), cert-expired, cert-name (another's), cert-untrusted.
 """
@@ -269,6 +269,8 @@ class _Dialogue:
         lines.append(f"SIZE {int(host.number('size', 50_000_000))}")
         if any(word.startswith("tls") for word in host.faults) and not self.tls:
             lines.append("STARTTLS")
+        if host.has("requiretls") and self.tls:
+            lines.append("REQUIRETLS")
         if host.has("auth") and self.tls:
             lines.append("AUTH LOGIN" if host.has("auth-login") else "AUTH PLAIN LOGIN")
         return lines

@@ -37,6 +37,7 @@ from relay.runtime.cli.serve import serve
 from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
 from relay.runtime.cli.suppression import app as suppression
+from relay.runtime.cli.tls_policy import app as tls_policy
 from relay.runtime.cli.trace import trace
 from relay.runtime.cli.user import app as user
 from relay.runtime.cli.verification import app as verification
@@ -106,6 +107,7 @@ app.command("smtp-password", short_help="Print the SMTP password of an access ke
 app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
+app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)
 app.command("lint", short_help="Say what is wrong with a message.", rich_help_panel=TOOLS)(lint)

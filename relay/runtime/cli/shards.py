@@ -141,6 +141,7 @@ def _attempt(record: dict[str, Any]) -> dict[str, Any]:
         "remoteHost": record.get("remoteHost") or None,
         "remoteAddress": record.get("remoteAddress") or None,
         "tls": record.get("tls") or "none",
+        "tlsPolicy": record.get("tlsPolicy") or None,
         "stage": record.get("stage"),
         "outcome": record.get("outcome"),
         "reply": record.get("reply"),

@@ -11,6 +11,7 @@ from relay.errors import EX_UNAVAILABLE, UsageError
 from relay.runtime.cli.options import ConfigOption, JsonOption
 from relay.runtime.cli.output import note, paint, printable, size, write_fields, write_json
 
+TLS_POLICIES = {"dane": "DANE", "sts": "MTA-STS"}
 POLL_SECONDS = 0.5
 POLL_SLOW_SECONDS = 2.0
 POLLS_QUICK = 60
@@ -106,7 +107,8 @@ def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
         remote += f" [{attempt['remoteAddress']}]"
     source = f" from {attempt['sourceAddress']}" if attempt["sourceAddress"] else ""
     line = f"  {number}. {local(attempt['time'])}  {attempt['outcome']} at {attempt['stage']}, {remote}{source}"
-    typer.echo(printable(f"{line}, TLS {attempt['tls']}"))
+    policy = f" by {TLS_POLICIES[attempt['tlsPolicy']]}" if attempt["tlsPolicy"] in TLS_POLICIES else ""
+    typer.echo(printable(f"{line}, TLS {attempt['tls']}{policy}"))
     typer.echo(printable(f"     {attempt['reply']}"))
 
 

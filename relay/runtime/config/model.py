@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from relay.runtime.config.incoming import Http, Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
+from relay.runtime.config.outgoing_tls import MtaSts, TlsPolicy, TlsReports
 from relay.runtime.config.own import OwnChecks
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
@@ -100,6 +101,11 @@ class Config(Section):
     routes: tuple[Route, ...] = setting(
         (), "Domains whose mail goes to a given host instead of their mail exchangers.", max_length=10_000
     )
+    tls_policies: tuple[TlsPolicy, ...] = setting(
+        (), "Domains that need another TLS than `delivery.starttls` says for all.", max_length=10_000
+    )
+    mta_sts: MtaSts = setting({}, "MTA-STS policies of recipient domains.")
+    tls_reports: TlsReports = setting({}, "Daily reports on TLS to domains that ask for them.")
     bounce_domain: Domain = setting(
         "",
         "The domain of return paths. Its MX must be this relay, or bounces are lost.",

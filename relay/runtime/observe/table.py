@@ -123,6 +123,23 @@ FAMILIES: tuple[Family, ...] = (
         "Messages given to remote servers, by the TLS version of the connection or `none`.",
         "version",
     ),
+    _counter(
+        "relay_tls_policy_failures_total",
+        "TLS to remote servers that failed, by what asked for it (`dane`, `sts`, `none`: the relay or the sender) "
+        "and by the result types of RFC 8460.",
+        "policy",
+        "result",
+    ),
+    _counter(
+        "relay_mta_sts_fetches_total",
+        "MTA-STS policies fetched, by result: `fetched`, `failed`, `refused` (the host has no public address).",
+        "result",
+    ),
+    _counter(
+        "relay_tls_reports_total",
+        "Reports on TLS, by result: `sent`, `failed` (tried again), `dropped`.",
+        "result",
+    ),
     _gauge("relay_deliveries_in_flight", "Deliveries being attempted now."),
     _gauge("relay_connections_out_open", "Connections to remote servers open now."),
     _counter("relay_connections_out_total", "Connections made to remote servers, by result.", "result"),

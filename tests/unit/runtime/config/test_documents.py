@@ -66,6 +66,8 @@ IN_SECTIONS = {
     "scanners": "content",
     "block_lists": "own_checks",
     "domain_lists": "own_checks",
+    "tls_ca_file": "delivery",
+    "ca_file": "mta_sts",
 }
 
 
