@@ -92,6 +92,12 @@ def _named(zone: str) -> Blocklist:
     return Blocklist(zone[:100], known.of_domains if known is not None else False)
 
 
+def is_of_domains(name: str) -> bool:
+    """Say whether a list, by its name, lists domains and not addresses."""
+    known = _known(name)
+    return known is not None and known.of_domains
+
+
 def advice(name: str, *, of_domains: bool) -> str:
     """Return what a sender may do about a listing."""
     if of_domains:

@@ -40,7 +40,8 @@ class Outcome:
     `text` is the reply or our own sentence, one line, at most 1,000 characters, printable. `local` is true when the
     verdict is ours (DNS, policy, time-out) and not the remote's. Times are milliseconds since 1970.
     `not_before_ms` is when it may be tried again at the earliest, 0 where the schedule of retries decides alone; with
-    stage `SHAPING` no attempt was made.
+    stage `SHAPING` no attempt was made. `rule` is the shaping rule that decided about the reply, `effects` what it
+    did, in words, and `blocklist` the DNS block list that the reply names.
     """
 
     verdict: Verdict
@@ -57,6 +58,9 @@ class Outcome:
     finished_ms: int = 0
     nxdomain: bool = False
     not_before_ms: int = 0
+    rule: str = ""
+    effects: tuple[str, ...] = ()
+    blocklist: str = ""
 
     @property
     def reply(self) -> str:

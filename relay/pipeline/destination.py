@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from relay.model.lane import Lane, Source
 from relay.pipeline.departure import ANY_FAMILY
 from relay.ports import MailHost
 from relay.schedule.route import Route
@@ -11,15 +12,18 @@ FAMILY_SECONDS = 300.0
 
 
 class Destination:
-    """A set of mail exchangers, or the host of a route. `name` tells it from all others."""
+    """A set of mail exchangers, or the host of a route. `name` tells it from all others, `domain` a special one."""
 
-    __slots__ = ("_families", "_families_until", "hosts", "name", "route", "shape")
+    __slots__ = ("_families", "_families_until", "domain", "hosts", "name", "route", "shape")
 
-    def __init__(self, name: str, hosts: Sequence[MailHost], route: Route | None, shape: Shape) -> None:
+    def __init__(
+        self, name: str, hosts: Sequence[MailHost], route: Route | None, shape: Shape, domain: str = ""
+    ) -> None:
         self.name = name
         self.hosts = hosts
         self.route = route
         self.shape = shape
+        self.domain = domain
         self._families = ANY_FAMILY
         self._families_until = 0.0
 
@@ -31,3 +35,8 @@ class Destination:
         """Note for a while that no host has an address of a family."""
         self._families = self.families(now) - {family}
         self._families_until = now + FAMILY_SECONDS
+
+
+def lane_of(destination: Destination, source: Source) -> Lane:
+    """Return the lane from a source to a destination: sites of one provider share it."""
+    return Lane(source.address, destination.shape.provider or destination.name)

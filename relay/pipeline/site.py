@@ -18,16 +18,17 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from relay.model.lane import Lane, Source
+from relay.model.lane import Source
 from relay.model.outcome import Verdict
 from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
-from relay.pipeline.destination import Destination
+from relay.pipeline.destination import Destination, lane_of
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
-from relay.ports import MailHost
+from relay.ports import Json, MailHost
 from relay.schedule.lanes import Lanes
 from relay.schedule.route import Route, TlsMode
+from relay.schedule.shaping import Shape
 from relay.smtp.client_answer import Answer, Fault
 
 
@@ -104,9 +105,10 @@ class Site:
         self.name = destination.name
         self.hosts: Sequence[MailHost] = destination.hosts
         self.route: Route | None = destination.route
-        self.shape = destination.shape
+        self.domain = destination.domain
+        self.shape = destination.shape.at(source)
         self.source = source
-        self.lane = Lane(source.address, destination.shape.provider or destination.name)
+        self.lane = lane_of(destination, source)
         self.tls_required = tls_required
         self.queue: Lanes[Item] = Lanes()
         self.sessions: set[Session] = set()
@@ -135,6 +137,24 @@ class Site:
     def connected(self) -> bool:
         """True while the site has or seeks a connection."""
         return bool(self.sessions or self._walks)
+
+    def use(self, shape: Shape) -> None:
+        """Go by other limits from now on; connections that are too many end by themselves."""
+        self.shape = shape
+        self._limit = min(self._limit, shape.connections)
+
+    def state(self, now: float) -> Json:
+        """Return how it is now, for people."""
+        return {
+            "site": self.name,
+            "waiting": len(self.queue),
+            "sessions": len(self.sessions),
+            "idle": len(self._idle),
+            "connecting": len(self._walks),
+            "limit": self._limit,
+            "dead_seconds": round(max(0.0, self._dead_until - now), 1),
+            "dead_reply": self._dead_answer.text[:300] if self._dead_answer is not None else "",
+        }
 
     # --- in ---
 
@@ -281,6 +301,7 @@ class Site:
             return found
         job = item.job
         lane = self._lane(item)
+        limit = min(limit, self.shape.recipients - 1)
         while lane and len(found) < limit:
             other = lane[0]
             if other.waiting:

@@ -21,6 +21,7 @@ from relay.schedule.replayed import outcome_of
 from relay.schedule.shaping_rules import Limits, LimitsException, ProviderRules, Response, RuleSet
 
 if TYPE_CHECKING:
+    from relay.runtime.config.model import Config
     from relay.runtime.config.shaping import Shaping
 
 FILE_SIZE_MAX_BYTES = 1 << 20
@@ -75,6 +76,11 @@ def load_rules(shaping: "Shaping", others: Sequence[Path] = ()) -> RuleSet:
     if findings:
         raise InvalidRulesError(findings)
     return rules
+
+
+def rules_in_force(config: "Config") -> RuleSet:
+    """Return the rules that a configuration names; none while shaping is off. Raise InvalidRulesError."""
+    return load_rules(config.shaping) if config.shaping.enabled else RuleSet()
 
 
 def findings_of(shaping: "Shaping") -> list[Finding]:

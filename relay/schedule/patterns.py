@@ -1,15 +1,16 @@
-"""Regular expressions that never backtrack, for texts that a remote server chooses. Pure.
+r"""Regular expressions that never backtrack, for texts that a remote server chooses. Pure.
 
-The language is the usual one as far as a finite automaton goes: characters, `.`, classes (`[a-z]`, `[^0-9]`, `\\d`,
-`\\w`, `\\s` and their opposites), `(...)`, `|`, `?`, `*`, `+`, `{2,5}`, `^` at the beginning and `$` at the end. There
-are no look-arounds, references, lazy forms or word boundaries: `PatternError` says so when a pattern is read. Upper and
-lower case are the same, a pattern is looked for anywhere in the text, and of a text the first 1,000 characters count.
+The language is the usual one as far as a finite automaton goes: characters, `.`, classes (`[a-z]`, `[^0-9]`, `\d`,
+`\w`, `\s` and their opposites), `(...)`, `|`, `?`, `*`, `+`, `{2,5}`, `^` at the beginning and `$` at the end.
+There are no look-arounds, references, lazy forms or word boundaries: `PatternError` says so when a pattern is read.
+Upper and lower case are the same, a pattern is looked for anywhere in the text, and of a text the first 1,000
+characters count.
 
 All patterns of a set are searched in one pass. The automaton is Glushkov's: a bit for each character of a pattern, so
-that what may come next is known by shifting and masking one number. Sets that were met before are remembered, within
-bounds, so that a text like an earlier one costs a look-up a character; a text made by an enemy costs a few
-operations on numbers a character more, and never anything that grows with the choices made before (`PATTERN_BITS_MAX`
-and `TEXT_MAX` are the whole bound).
+that what may come next is known by shifting and masking one number. Steps that were made before are remembered,
+within bounds, so that a text like an earlier one costs a look-up a character; a text made by an enemy costs a few
+operations on numbers a character more, and never anything that grows with the choices made before.
+`PATTERN_BITS_MAX` and `TEXT_MAX` are the whole bound.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Which provider a mail host or a domain belongs to: hundreds of patterns, a few look-ups. Pure.
 
 A pattern is a name, `*.name` for everything below a name, or a name with `*` and `?` in its first labels
-(`mx*.example.com`). The closest pattern counts: the name itself, then patterns by how much of the name they spell out,
-one with wildcards inside before `*.`; where two are equal, the one that was given first.
+(`mx*.example.com`). The closest pattern counts: the name itself, then patterns by how much of the name they spell
+out, one with wildcards inside before `*.`; where two are equal, the one that was given first.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Replies as they were recorded, read back into outcomes: for examples of rules, and to replay what happened. Pure."""
+"""Replies as they were recorded, read back into outcomes: for examples of rules, and for replays. Pure."""
 
 import re
 from collections.abc import Mapping

@@ -10,9 +10,9 @@ class Shape:
     """Limits of a lane, over all workers; 0 where there is none.
 
     `provider` is the name under which sites of one receiver share their limits, "" for a site of its own.
-    `connections_start` is what a worker begins with before the first success. `recipients` is how many one transaction
-    may carry where it may carry several (decision 17). `rules` names the rules that its replies are judged by, and
-    `exceptions` what is different from some of our addresses.
+    `connections_start` is what a worker begins with before the first success. `recipients` is how many one
+    transaction may carry where it may carry several (decision 17). `rules` names the rules that its replies are
+    judged by, and `exceptions` what is different from some of our addresses.
     """
 
     provider: str = ""

@@ -107,6 +107,11 @@ def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
     line = f"  {number}. {local(attempt['time'])}  {attempt['outcome']} at {attempt['stage']}, {remote}{source}"
     typer.echo(printable(f"{line}, TLS {attempt['tls']}"))
     typer.echo(printable(f"     {attempt['reply']}"))
+    if attempt["rule"]:
+        effects = f": {'; '.join(attempt['effects'])}" if attempt["effects"] else ""
+        typer.echo(printable(f"     rule {attempt['rule']}{effects}"))
+    if attempt["advice"]:
+        typer.echo(printable(f"     {attempt['advice']}"))
 
 
 def local(text: str | None) -> str:

@@ -111,7 +111,7 @@ class ShapingMatch(Section):
 
 
 class ShapingLimits(Section):
-    """How much the provider bears from one of our addresses, over all workers. What is left out is not limited here."""
+    """How much the provider bears from one of our addresses, over all workers. What is left out has no limit here."""
 
     connections: Number | None = setting(None, "Connections at a time.", ge=1, le=10_000)
     connections_start: Number | None = setting(
