@@ -21,7 +21,7 @@ from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
 from relay.pipeline.departure import Deferral, Gate, PlainGate, PlainShapes, PlainSources, Shapes, Sources, family
-from relay.pipeline.destination import Destination, lane_of
+from relay.pipeline.destination import Destination, lane_of, name_of_hosts, name_of_route
 from relay.pipeline.lane_notes import LaneNotes
 from relay.pipeline.reactions import Reactions
 from relay.pipeline.site import Site
@@ -199,8 +199,7 @@ class OutboundDelivery:
     # --- routing ---
 
     def _by_route(self, route: Route) -> Destination:
-        name = f"route {route.host}:{route.port} {route.username} {route.tls.value} {route.several_recipients}"
-        return self._destination(name, (MailHost(0, route.host),), route)
+        return self._destination(name_of_route(route), (MailHost(0, route.host),), route)
 
     def _destination(
         self, name: str, hosts: Sequence[MailHost], route: Route | None, domain: str = ""
@@ -295,14 +294,10 @@ class OutboundDelivery:
         if never is not None:
             self._answer_soon(items, never, nxdomain=hosts.nxdomain)
             return
-        name = mx.site_name(usable)
         if len(self._by_domain) >= _DOMAINS_MAX:
             self._by_domain.clear()
         special = self._shapes.special(domain)
-        if special:
-            destination = self._destination(f"{name} as {special}", usable, None, domain)
-        else:
-            destination = self._destination(name, usable, None)
+        destination = self._destination(name_of_hosts(usable, special), usable, None, domain if special else "")
         self._by_domain[domain] = (hosts, destination)
         for item in items:
             if item.waiting:

@@ -11,7 +11,8 @@ from relay.schedule.patterns import TEXT_MAX, PatternError, PatternSet, check
 
 PATTERNS = [
     "abc", "^abc", "abc$", "^abc$", "a.c", "[a-c]x", "[^a-c]x", r"\d+x", r"\w\s\w", r"\D\W\S", "ab|cd", "(ab|cd)+e",
-    "a?b", "a*b", "a+b", "a{2}b", "a{2,4}b", "a{0,3}b", "a{2,}b", "(ab?){1,2}c", "(?:a|b)*c", "x(a*)*y", r"\[tss\d{2}\]",
+    "a?b", "a*b", "a+b", "a{2}b", "a{2,4}b", "a{0,3}b", "a{2,}b", "(ab?){1,2}c", "(?:a|b)*c", "x(a*)*y",
+    r"\[tss\d{2}\]",
     r"1\.2", "too many.{0,4}b", "(a|ab)(c|bcd)", "[]a]b", "[a-]b", r"[\d.]+c",
 ]  # fmt: skip
 
