@@ -371,6 +371,16 @@ class OutboundDelivery:
             self._unused(item)
             self._depart(destination or self._destination(site.name, site.hosts, site.route, site.domain), item)
 
+    def refused(self, site: Site, answer: Answer, target: Target | None) -> None:
+        """Let the rules judge a refusal that no delivery gets, as far as it is about the lane."""
+        item = site.first_waiting()
+        if item is None or answer.local:
+            return
+        outcome = self._sessionless(item, answer, target)
+        reaction = self._shapes.react(site.shape, outcome).of_lane
+        if reaction.lasting:
+            self._reactions.take(site.lane, item.job.delivery, outcome, reaction)
+
     def _recalled(self, lane: Lane) -> None:
         """Give back a connection of a lane for which somebody else waits."""
         for site in list(self._connected):

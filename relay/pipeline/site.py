@@ -70,6 +70,10 @@ class SiteOwner(Protocol):
         """Let deliveries leave from an address of another family."""
         ...
 
+    def refused(self, site: "Site", answer: Answer, target: Target | None) -> None:
+        """Note the reply to a connection that no delivery gets, because others go on."""
+        ...
+
     def report(self, item: Item, answer: Answer, session: Session) -> None:
         """Turn an answer into the outcome of a delivery."""
         ...
@@ -236,6 +240,7 @@ class Site:
         if others and not self._owner.draining:  # they bear that many and no more (cohort feedback)
             self._limit = max(1, others)
             self._refused_until = self._owner.now() + settings.refusal_memory_seconds
+            self._owner.refused(self, answer, walk.last_target)
             return
         if answer.fault is Fault.FAMILY:
             self._owner.elsewhere(self, self._all_items())
@@ -284,6 +289,14 @@ class Site:
             if item.waiting:
                 self._owner.started(item)
                 return item
+        return None
+
+    def first_waiting(self) -> Item | None:
+        """Return a delivery that waits, and leave it where it is."""
+        for first in (True, False):
+            found = next((item for item in self.queue.lane(first=first) if item.waiting), None)
+            if found is not None:
+                return found
         return None
 
     def _all_items(self) -> list[Item]:

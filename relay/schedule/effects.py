@@ -1,6 +1,6 @@
 """What a provider's response makes us do, as values: made by shaping rules, applied to lanes. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -69,5 +69,11 @@ class Reaction:
         """The effects on what comes after this delivery."""
         return tuple(effect for effect in self.effects if effect.kind is not EffectKind.BOUNCE)
 
+    @property
+    def of_lane(self) -> "Reaction":
+        """The same without what is about the sender or the delivery."""
+        return replace(self, effects=tuple(one for one in self.effects if one.kind in _OF_LANE))
 
+
+_OF_LANE = frozenset({EffectKind.SLOW, EffectKind.PAUSE, EffectKind.SWITCH})
 NO_REACTION = Reaction()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from relay.schedule.effects import Effect, EffectKind
 from relay.schedule.route import Route
 from relay.schedule.shaping import Shape
 from relay.schedule.shaping_rules import Limits, LimitsException, ProviderRules, Response, RuleSet
-from tests.unit.pipeline.outbound_harness import bench
+from tests.unit.pipeline.outbound_harness import bench, until
 
 KINDS = [EffectKind.SLOW, EffectKind.PAUSE, EffectKind.SWITCH, EffectKind.SUSPEND_ACCOUNT, EffectKind.SUSPEND_SET]
 
@@ -96,6 +97,26 @@ def test_many_deliveries_with_one_reply_ask_for_its_effect_once():
         assert len(lanes["gate"].applied) == 1
 
     run(scenario, {"big.test": [""]})
+
+
+def test_a_refused_connection_is_judged_though_others_go_on():
+    wide = replace(BIG, limits=Limits(connections=5, connections_start=1))
+
+    async def scenario(b, lanes):
+        host = b.net.hosts["mx1.big.test"]
+        for number in range(8):
+            b.send(f"x{number}@big.test")
+        await until(lambda: host.received)
+        host.replies = {"greet": "421 4.7.0 SLOW and SUSPEND_SET"}
+        for number in range(8, 12):  # one connection more is opened for them, now that one message arrived
+            b.send(f"x{number}@big.test")
+        await until(lambda: lanes["gate"].applied)
+        host.replies = {}
+        assert {outcome.verdict for outcome in await b.wait(12)} == {Verdict.DELIVERED}
+        ((lane, _, effects, _),) = lanes["gate"].applied
+        assert (lane, [effect.kind for effect in effects]) == (Lane("", "big"), [EffectKind.SLOW])
+
+    run(scenario, {"big.test": ["slow-dot.0.1"]}, lanes=shaped(wide))
 
 
 def test_a_rule_bounces_what_the_remote_only_puts_off():

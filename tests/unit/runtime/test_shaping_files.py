@@ -1,6 +1,9 @@
 """Files of rules: what is shipped holds, what an operator writes is checked whole."""
 
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.runtime.config.shaping import Shaping
+from relay.runtime.config.shaping_file import ShapingFile
+from relay.runtime.config.shaping_reference import page
+from relay.runtime.config.suggest import settings as known_settings
 from relay.runtime.shaping import InvalidRulesError, findings_of, load_rules, parse, read_file, shipped_files
 from relay.schedule.replayed import outcome_of
 
@@ -166,3 +172,42 @@ def test_a_directory_that_is_not_there(tmp_path):
 def test_whatever_a_file_holds_ends_in_rules_or_in_faults(text):
     file = parse(text, Path("x.yaml"))
     assert (file.rules is None) is bool(file.findings)
+
+
+# --- pages ---------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[3]
+WRITTEN = [
+    pytest.param(text, id=f"{path.stem}:{number}")
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    for number, text in enumerate(re.findall(r"^```yml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL))
+]
+
+
+def test_the_reference_page_is_that_of_the_model():
+    assert (ROOT / "docs/reference/shaping.md").read_text() == page(), "run `make docs`"
+
+
+def test_every_key_is_in_the_reference_page():
+    named = set(re.findall(r"^\| `([^`]+)` \|", page(), re.MULTILINE))
+    plain = {name.replace("[]", "") for name in named}
+    assert [path for path in known_settings(ShapingFile) if ".".join(map(str, path)) not in plain] == []
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_rules_in_pages_are_taken(text, tmp_path):
+    rules_in(tmp_path, page=text)
+
+
+def test_there_are_rules_in_pages():
+    assert len(WRITTEN) >= 2
+
+
+@pytest.mark.slow
+def test_the_installed_package_has_the_shipped_files(tmp_path):
+    """Built without the network: the build backend is a development dependency."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name.rpartition("/")[2] for name in zipfile.ZipFile(wheel).namelist() if "/shaping_files/" in name}
+    assert names == {path.name for path in SHIPPED}

@@ -66,6 +66,8 @@ IN_SECTIONS = {
     "scanners": "content",
     "block_lists": "own_checks",
     "domain_lists": "own_checks",
+    "directory": "shaping",
+    "files": "shaping",
 }
 
 
