@@ -43,7 +43,7 @@ class RuleShapes:
 
     def react(self, shape: Shape, outcome: Outcome) -> Reaction:
         """Return what the rules make of a remote's reply."""
-        if not outcome.code:
+        if not self.rules.asks_about(shape.rules, outcome.code):
             return NO_REACTION
         key = (shape.rules, outcome.verdict, outcome.stage, outcome.code, outcome.enhanced, outcome.text)
         found = self._remembered.get(key)

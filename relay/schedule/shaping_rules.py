@@ -216,6 +216,13 @@ class RuleSet:
             return match.rules.shape(general)
         return replace(self.default.shape(general), provider="", rules="")
 
+    def asks_about(self, rules: str, code: int) -> bool:
+        """Say whether a reply code can mean anything: every failure, and successes that a rule names."""
+        if code >= 400 or not code:  # noqa: PLR2004
+            return bool(code)
+        own = self.providers.get(rules)
+        return self.default.compiled.asks_about(code) or (own is not None and own.compiled.asks_about(code))
+
     def decide(self, rules: str, outcome: Outcome) -> Response | None:
         """Return the response rule that decides about a reply: the provider's, else one of those for all."""
         own = self.providers.get(rules) if rules else None
