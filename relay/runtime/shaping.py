@@ -6,6 +6,7 @@ the project; in an installed package they lie beside this module.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,19 @@ def _twice(files: Iterable[RuleFile]) -> Iterator[Finding]:
 
 
 def read_file(path: Path) -> RuleFile:
-    """Return the rules of one file, or what is wrong with it."""
+    """Return the rules of one file, or what is wrong with it. A file that did not change is not read again.
+
+    So processes that are forked after a check of the configuration have all files already.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        return _faulty(path, f"cannot be read: {error.strerror}")
+    return _read(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=FILES_MAX)
+def _read(path: Path, _inode: int, _size_bytes: int, _changed_ns: int) -> RuleFile:
     try:
         with path.open("rb") as stream:
             data = stream.read(FILE_SIZE_MAX_BYTES + 1)
