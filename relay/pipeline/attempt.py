@@ -247,7 +247,9 @@ class OutboundDelivery:
             if len(self._sites) >= self._sweep_at:
                 self._sweep()
             site = self._sites[key] = Site(destination, source, self, tls_required=tls_required)
-        site.source = source
+        if site.source != source:  # the same address in another pool
+            site.use(destination.shape.at(source))
+            site.source = source
         site.hosts = destination.hosts
         site.route = destination.route
         return site
