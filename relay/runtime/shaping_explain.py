@@ -23,7 +23,7 @@ from relay.runtime.shaping import rules_in_force
 from relay.schedule import mx
 from relay.schedule.route import RouteTable, literal_address, unroutable
 from relay.schedule.shaping import Shape
-from relay.schedule.shaping_rules import Limits, Match, ProviderRules
+from relay.schedule.shaping_rules import Limits, LimitsException, Match, ProviderRules
 
 ASK_SECONDS = 10.0
 _DELIVERY_SETTINGS = {
@@ -42,7 +42,7 @@ class Explained:
     route: str
     match: Match
     shape: Shape
-    source: str
+    source: Source
     responses: int
     default: ProviderRules
 
@@ -82,7 +82,7 @@ def resolve(config: Config, domain: str, source: Source) -> Explained:
         f"{route.domain} to {route.host}:{route.port}" if route else "",
         match,
         shape,
-        source.address,
+        source,
         count,
         rules.default,
     )
@@ -120,18 +120,11 @@ def limits_of(explained: Explained) -> Iterator[tuple[str, int, str]]:
     """Yield each limit with its value (0: none) and where it comes from."""
     rules, own = explained.match.rules, explained.match.rules.limits.given
     shape = explained.shape
-    special = next(
-        (
-            one
-            for one in rules.exceptions
-            if one.source == explained.source and one.source and one.limits.over(shape) == shape
-        ),
-        None,
-    )
+    special = _exception(rules, explained.source)
     for name in Limits.__slots__:
         value = int(getattr(shape, name))
         if special is not None and name in special.limits.given:
-            origin = f"exception for {special.source} in {rules.file}"
+            origin = f"exception for {special.source or special.pool} in {rules.file}"
         elif name in own:
             origin = rules.file
         elif name in explained.default.limits.given:
@@ -139,6 +132,13 @@ def limits_of(explained: Explained) -> Iterator[tuple[str, int, str]]:
         else:
             origin = _DELIVERY_SETTINGS.get(name, "built in" if value else "none is set")
         yield name, value, origin
+
+
+def _exception(rules: ProviderRules, source: Source) -> LimitsException | None:
+    """Return the exception that holds from a source: that of its address goes before that of its pool."""
+    of_address = (one for one in rules.exceptions if one.source and one.source == source.address)
+    of_pool = (one for one in rules.exceptions if one.pool and one.pool == source.pool)
+    return next(of_address, None) or next(of_pool, None)
 
 
 # --- now ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ match: {hosts: ["*.big.test"]}
 limits: {connections: 3, connections_start: 1}
 exceptions:
   - {source: 192.0.2.77, limits: {connections: 1}}
+  - {pool: bulk, limits: {connections: 2}}
 responses:
   - {name: slow, code: 421, text: 'slow down', slow: {to: 50%, lasts: 10m}, examples: ['421 4.7.0 slow down']}
   - {name: give-up, code: 450, text: 'never', bounce: true}
@@ -164,6 +165,10 @@ def test_explain_from_an_address_with_limits_of_its_own(product):
     limits = {one["name"]: one for one in found["limits"]}
     assert limits["connections"]["value"] == 1
     assert limits["connections"]["from"].startswith("exception for 192.0.2.77")
+    found = product.json("shaping", "explain", "big.test", "--from", "192.0.2.78", "--pool", "bulk")
+    limits = {one["name"]: one for one in found["limits"]}
+    assert limits["connections"]["value"] == 2
+    assert limits["connections"]["from"].startswith("exception for bulk")
 
 
 def test_explain_of_somebody_whom_no_rules_know(product):

@@ -95,6 +95,7 @@ def explain(
     target: Annotated[str, typer.Argument(metavar="ADDRESS|DOMAIN", help="A recipient, or its domain.")],
     *,
     source: Annotated[str, typer.Option("--from", metavar="IP", help="The source address.")] = "",
+    pool: Annotated[str, typer.Option(metavar="NAME", help="The pool of the source address.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,7 +112,7 @@ def explain(
     except ValueError as error:
         raise UsageError(f"{target if not source else f'{target} or {source}'} {error}.") from None
     with open_shards(config) as (site, shards), working("asking"):
-        explained = resolve(site.config, domain, Source(address))
+        explained = resolve(site.config, domain, Source(address, pool=pool))
         now = live(site.data_dir / "run", explained.destination)
         queued, more = _queued(shards, domain)
     found = _explained(explained, now, queued, more=more)
@@ -155,7 +156,7 @@ def _explained(explained: "Explained", now: "dict[str, Any]", queued: int, *, mo
         "about": match.rules.about,
         "file": match.rules.file or None,
         "why": f"{match.kind} {match.name} fits {match.pattern}" if match.kind else "no provider fits: rules for all",
-        "from": explained.source or None,
+        "from": explained.source.address or None,
         "limits": [{"name": name, "value": value, "from": origin} for name, value, origin in limits_of(explained)],
         "responses": explained.responses,
         "reasons": reasons(now, explained.shape, now_ms),
