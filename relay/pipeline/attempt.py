@@ -23,8 +23,10 @@ from relay.model.outcome import Outcome, Stage, Verdict
 from relay.pipeline import domain_tls
 from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
 from relay.pipeline.departure import Deferral, Gate, PlainGate, PlainShapes, PlainSources, Shapes, Sources, family
-from relay.pipeline.destination import Destination
+from relay.pipeline.destination import Destination, lane_of, name_of_hosts, name_of_route
 from relay.pipeline.domain_tls import DomainTls
+from relay.pipeline.lane_notes import LaneNotes
+from relay.pipeline.reactions import Reactions
 from relay.pipeline.site import Site
 from relay.pipeline.site_memory import HostMemory
 from relay.pipeline.site_session import Item, Session, Target
@@ -34,6 +36,7 @@ from relay.ports import (
     Clock,
     Connector,
     Job,
+    Json,
     Log,
     MailHost,
     MailHosts,
@@ -45,6 +48,7 @@ from relay.ports import (
     StsPolicies,
 )
 from relay.schedule import mx
+from relay.schedule.effects import NO_REACTION
 from relay.schedule.route import Route, RouteTable, TlsMode, literal_address, unroutable
 from relay.smtp.client_answer import Answer, local_failure, local_refusal
 
@@ -52,6 +56,7 @@ _DOMAINS_MAX = 20_000
 _SITES_KEPT = 5_000
 _SiteKey = tuple[str, str, str]  # hosts, source address, TLS
 _POLICY_SECONDS = 300.0  # how long what a domain wants of TLS is not asked again
+_SITES_SHOWN = 200
 
 
 class OutboundDelivery:
@@ -90,6 +95,8 @@ class OutboundDelivery:
         self._metrics = metrics
         self._shuffle = shuffle
         self._memory = HostMemory()
+        self.notes = LaneNotes()
+        self._reactions = Reactions(self._gate, clock, log, metrics)
         self._items: dict[int, Item] = {}  # not started
         self._active = 0
         self._destinations: dict[str, Destination] = {}
@@ -138,7 +145,8 @@ class OutboundDelivery:
         self._by_domain.clear()
         self._destinations.clear()
         for site in self._sites.values():
-            site.shape = self._shapes.shape(site.name, site.hosts)
+            shape = self._shapes.shape(site.name, site.hosts, domain=site.domain, routed=site.route is not None)
+            site.use(shape.at(site.source))
 
     # --- Outbound ---
 
@@ -209,16 +217,18 @@ class OutboundDelivery:
     # --- routing ---
 
     def _by_route(self, route: Route) -> Destination:
-        name = f"route {route.host}:{route.port} {route.username} {route.tls.value} {route.several_recipients}"
-        return self._destination(name, (MailHost(0, route.host),), route)
+        return self._destination(name_of_route(route), (MailHost(0, route.host),), route)
 
-    def _destination(self, name: str, hosts: Sequence[MailHost], route: Route | None) -> Destination:
-        """Return what is known of some hosts together."""
+    def _destination(
+        self, name: str, hosts: Sequence[MailHost], route: Route | None, domain: str = ""
+    ) -> Destination:
+        """Return what is known of some hosts together; `domain`: the special one that they are asked for."""
         found = self._destinations.get(name)
         if found is None or found.route is not route:
             if len(self._destinations) >= _DOMAINS_MAX:
                 self._destinations.clear()
-            found = self._destinations[name] = Destination(name, hosts, route, self._shapes.shape(name, hosts))
+            shape = self._shapes.shape(name, hosts, domain=domain, routed=route is not None)
+            found = self._destinations[name] = Destination(name, hosts, route, shape, domain)
         found.hosts = hosts
         return found
 
@@ -253,11 +263,13 @@ class OutboundDelivery:
         """Return the lane of hosts and a source; deliveries that need another TLS have one of their own."""
         key = (destination.name, source.address, item.tls.key)
         site = self._sites.get(key)
-        if site is None:
+        if site is None or (site.unused and site.lane != lane_of(destination, source)):
             if len(self._sites) >= self._sweep_at:
                 self._sweep()
             site = self._sites[key] = Site(destination, source, self, item.tls)
-        site.source = source
+        if site.source != source:  # the same address in another pool
+            site.use(destination.shape.at(source))
+            site.source = source
         site.hosts = destination.hosts
         site.route = destination.route
         return site
@@ -321,10 +333,10 @@ class OutboundDelivery:
         if never is not None:
             self._answer_soon(items, never, nxdomain=hosts.nxdomain)
             return
-        name = mx.site_name(usable)
         if len(self._by_domain) >= _DOMAINS_MAX:
             self._by_domain.clear()
-        destination = self._destination(name, usable, None)
+        special = self._shapes.special(domain)
+        destination = self._destination(name_of_hosts(usable, special), usable, None, domain if special else "")
         tls = self._tls_of(domain, hosts, policy)
         until = math.inf if self._sts is None else self._clock.monotonic() + _POLICY_SECONDS
         self._by_domain[domain] = (hosts, destination, tls, until)
@@ -399,7 +411,17 @@ class OutboundDelivery:
             destination.without(family(site.source.address), self._clock.monotonic())
         for item in items:
             self._unused(item)
-            self._depart(destination or self._destination(site.name, site.hosts, site.route), item)
+            self._depart(destination or self._destination(site.name, site.hosts, site.route, site.domain), item)
+
+    def refused(self, site: Site, answer: Answer, target: Target | None) -> None:
+        """Let the rules judge a refusal that no delivery gets, as far as it is about the lane."""
+        item = site.first_waiting()
+        if item is None or answer.local:
+            return
+        outcome = self._sessionless(item, answer, target)
+        reaction = self._shapes.react(site.shape, outcome).of_lane
+        if reaction.lasting:
+            self._reactions.take(site.lane, item.job.delivery, outcome, reaction)
 
     def _recalled(self, lane: Lane) -> None:
         """Give back a connection of a lane for which somebody else waits."""
@@ -468,6 +490,11 @@ class OutboundDelivery:
         source, destination = item.source, item.destination
         if source is not None and destination is not None:
             item.source = None
+            lane = lane_of(destination, source)
+            reaction = self._shapes.react(destination.shape, outcome)
+            if reaction is not NO_REACTION:
+                outcome = self._reactions.take(lane, item.job.delivery, outcome, reaction)
+            self.notes.note(lane, outcome)
             self._sources.settled(item.job.delivery, destination.shape.provider, source, outcome)
         try:
             self.on_outcome(item.job, outcome, release)
@@ -519,6 +546,15 @@ class OutboundDelivery:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("a lookup broke off", error=repr(error))
+
+    def lanes(self, destination: str) -> Json:
+        """Return how the lanes to a destination (a provider, or a set of hosts) are in this worker now."""
+        now = self._clock.monotonic()
+        sites = [site for site in self._sites.values() if site.lane.destination == destination]
+        return {
+            "sites": [{**site.state(now), "source": site.source.address} for site in sites[:_SITES_SHOWN]],
+            "notes": self.notes.of(destination, self._clock.now_ms()),
+        }
 
     def waiting(self) -> list[Delivery]:
         """Return the deliveries that have not started."""

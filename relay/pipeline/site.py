@@ -18,17 +18,18 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from relay.model.lane import Lane, Source
+from relay.model.lane import Source
 from relay.model.outcome import Verdict
 from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
-from relay.pipeline.destination import Destination
+from relay.pipeline.destination import Destination, lane_of
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
 from relay.policy.tls_policy import SiteTls
-from relay.ports import Job, MailHost
+from relay.ports import Job, Json, MailHost
 from relay.schedule.lanes import Lanes
 from relay.schedule.route import Route, TlsMode
+from relay.schedule.shaping import Shape
 from relay.smtp.client_answer import Answer, Fault
 
 DOMAINS_NOTED = 20
@@ -72,6 +73,10 @@ class SiteOwner(Protocol):
         """Let deliveries leave from an address of another family."""
         ...
 
+    def refused(self, site: "Site", answer: Answer, target: Target | None) -> None:
+        """Note the reply to a connection that no delivery gets, because others go on."""
+        ...
+
     def report(self, item: Item, answer: Answer, session: Session) -> None:
         """Turn an answer into the outcome of a delivery."""
         ...
@@ -106,9 +111,10 @@ class Site:
         self.name = destination.name
         self.hosts: Sequence[MailHost] = destination.hosts
         self.route: Route | None = destination.route
-        self.shape = destination.shape
+        self.domain = destination.domain
+        self.shape = destination.shape.at(source)
         self.source = source
-        self.lane = Lane(source.address, destination.shape.provider or destination.name)
+        self.lane = lane_of(destination, source)
         self.tls = tls
         self.domains: dict[str, None] = {}
         self.queue: Lanes[Item] = Lanes()
@@ -144,6 +150,24 @@ class Site:
     def connected(self) -> bool:
         """True while the site has or seeks a connection."""
         return bool(self.sessions or self._walks)
+
+    def use(self, shape: Shape) -> None:
+        """Go by other limits from now on; connections that are too many end by themselves."""
+        self.shape = shape
+        self._limit = min(self._limit, shape.connections)
+
+    def state(self, now: float) -> Json:
+        """Return how it is now, for people."""
+        return {
+            "site": self.name,
+            "waiting": len(self.queue),
+            "sessions": len(self.sessions),
+            "idle": len(self._idle),
+            "connecting": len(self._walks),
+            "limit": self._limit,
+            "dead_seconds": round(max(0.0, self._dead_until - now), 1),
+            "dead_reply": self._dead_answer.text[:300] if self._dead_answer is not None else "",
+        }
 
     # --- in ---
 
@@ -225,6 +249,7 @@ class Site:
         if others and not self._owner.draining:  # they bear that many and no more (cohort feedback)
             self._limit = max(1, others)
             self._refused_until = self._owner.now() + settings.refusal_memory_seconds
+            self._owner.refused(self, answer, walk.last_target)
             return
         if answer.fault is Fault.FAMILY:
             self._owner.elsewhere(self, self._all_items())
@@ -275,6 +300,14 @@ class Site:
                 return item
         return None
 
+    def first_waiting(self) -> Item | None:
+        """Return a delivery that waits, and leave it where it is."""
+        for first in (True, False):
+            found = next((item for item in self.queue.lane(first=first) if item.waiting), None)
+            if found is not None:
+                return found
+        return None
+
     def _all_items(self) -> list[Item]:
         """Take everybody who waits, without starting them."""
         items: list[Item] = []
@@ -295,6 +328,7 @@ class Site:
             return found
         job = item.job
         lane = self._lane(item)
+        limit = min(limit, self.shape.recipients - 1)
         while lane and len(found) < limit:
             other = lane[0]
             if other.waiting:

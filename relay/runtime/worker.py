@@ -23,8 +23,9 @@ from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
 from relay.pipeline.recipient_domains import RecipientDomains
+from relay.pipeline.shaping import RuleShapes
 from relay.ports import Job
-from relay.runtime import settings
+from relay.runtime import settings, shaping
 from relay.runtime.children import ChildContext, Listener, Role
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.incoming import SMTP_KINDS
@@ -97,6 +98,7 @@ class WorkerBody:
         )
         rules = self._line_rules(config)
         self._gate_of_lanes = PlainGate()
+        self._shapes = RuleShapes(shaping.rules_in_force(config), self._outbound_settings(config).shape)
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
         await self._join_permits(config)
@@ -136,6 +138,7 @@ class WorkerBody:
             clock=self._clock,
             log=context.log,
             metrics=context.metrics,
+            shapes=self._shapes,
             gate=self._gate_of_lanes,
             sts=self._tls_policies,
             tally=self._tls_policies.tally,
@@ -275,6 +278,7 @@ class WorkerBody:
         """Take on a configuration: everything that may fail is made first."""
         context = _tls_context(config)
         outbound = self._outbound_settings(config)
+        shaping_rules = shaping.rules_in_force(config)
         self._connector.trust(str(config.delivery.tls_ca_file or ""))
         accept, rules = settings.accept_rules(config, self._master), self._line_rules(config)
         await self._listen(config, listeners)
@@ -289,6 +293,7 @@ class WorkerBody:
         if config.dns != self._context.config.dns:
             self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
         self._apply_tls(config)
+        self._shapes.use(shaping_rules, outbound.shape)
         for line in self._lines.values():
             line.outbound.apply(outbound, self._guard(config).judge, self._resolver)
             line.apply(rules)

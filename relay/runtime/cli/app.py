@@ -34,6 +34,7 @@ from relay.runtime.cli.quota import app as quota
 from relay.runtime.cli.reset import reset
 from relay.runtime.cli.send import send
 from relay.runtime.cli.serve import serve
+from relay.runtime.cli.shaping import app as shaping
 from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
 from relay.runtime.cli.suppression import app as suppression
@@ -106,6 +107,7 @@ app.command("smtp-password", short_help="Print the SMTP password of an access ke
 )
 app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
+app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
 app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)

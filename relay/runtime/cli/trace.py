@@ -110,6 +110,11 @@ def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
     policy = f" by {TLS_POLICIES[attempt['tlsPolicy']]}" if attempt["tlsPolicy"] in TLS_POLICIES else ""
     typer.echo(printable(f"{line}, TLS {attempt['tls']}{policy}"))
     typer.echo(printable(f"     {attempt['reply']}"))
+    if attempt["rule"]:
+        effects = f": {'; '.join(attempt['effects'])}" if attempt["effects"] else ""
+        typer.echo(printable(f"     rule {attempt['rule']}{effects}"))
+    if attempt["advice"]:
+        typer.echo(printable(f"     {attempt['advice']}"))
 
 
 def local(text: str | None) -> str:

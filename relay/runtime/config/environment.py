@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relay.errors import ConfigurationError
+from relay.runtime import shaping
 from relay.runtime.config.certificate import certificate_findings
 from relay.runtime.config.faults import Finding, Severity, dotted
 from relay.runtime.config.faults import Path as KeyPath
@@ -46,7 +47,8 @@ def check(loaded: Loaded, *, now_ms: int, ports: bool = True) -> list[Finding]:
     if ports:
         found += _ports(loaded)
     file = str(loaded.file)
-    return [Finding(severity, file, loaded.line(path), dotted(path), text) for severity, path, text in found]
+    own = [Finding(severity, file, loaded.line(path), dotted(path), text) for severity, path, text in found]
+    return [*own, *shaping.findings_of(loaded.config.shaping)]
 
 
 def refuse_errors(findings: list[Finding]) -> None:

@@ -15,6 +15,7 @@ from relay.runtime.config.outgoing_tls import MtaSts, TlsPolicy, TlsReports
 from relay.runtime.config.own import OwnChecks
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
+from relay.runtime.config.shaping import Shaping
 from relay.runtime.config.upkeep import (
     EventDestination,
     Feedback,
@@ -98,6 +99,9 @@ class Config(Section):
     dkim: Dkim = setting({}, "How messages are signed.")
     dns: Dns = setting({}, "How names are looked up.")
     delivery: Delivery = setting({}, "How mail leaves.")
+    shaping: Shaping = setting(
+        {}, "How much each receiver bears, and what its replies mean; the rules are in files of their own."
+    )
     routes: tuple[Route, ...] = setting(
         (), "Domains whose mail goes to a given host instead of their mail exchangers.", max_length=10_000
     )

@@ -146,6 +146,13 @@ FAMILIES: tuple[Family, ...] = (
     _histogram("relay_attempt_seconds", "One attempt, from its start to the verdict.", _SLOW),
     _histogram("relay_delivery_seconds", "From acceptance to delivery.", _SLOW),
     _counter(
+        "relay_shaping_effects_total",
+        "What shaping rules did after replies, by kind: `slow`, `pause`, `switch`, `bounce`, `suspend account`, "
+        "`suspend set`.",
+        "kind",
+    ),
+    _counter("relay_blocklisted_total", "Replies that name a DNS block list, by list.", "list"),
+    _counter(
         "relay_dns_queries_total", "Questions to name servers by result: `answer`, `none`, `failure`.", "result"
     ),
     _counter("relay_dns_cache_hits_total", "Questions answered from the cache."),

@@ -68,6 +68,8 @@ IN_SECTIONS = {
     "domain_lists": "own_checks",
     "tls_ca_file": "delivery",
     "ca_file": "mta_sts",
+    "directory": "shaping",
+    "files": "shaping",
 }
 
 
