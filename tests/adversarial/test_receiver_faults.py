@@ -192,7 +192,7 @@ class Switch:
         self.sockets = [socket.create_server(address, backlog=0)]
         for _ in range(3):
             filler = socket.socket()
-            filler.setblocking(False)
+            filler.setblocking(False)  # nobody waits for the last of them
             filler.connect_ex(address)
             self.sockets.append(filler)
 
