@@ -74,7 +74,7 @@ CASES = {
     "dead-thousand.test": ({"MX": DEAD_HOSTS}, DEFERRED, "dns"),
     "addresses.test": ({"MX": ["10 many.test."]}, DEFERRED, "connect"),
 }  # fmt: skip
-BULK = 500
+BULK = 300
 ZONES = {
     **CHAIN,
     **{domain: {"TTL": 1, **records} for domain, (records, _, _) in CASES.items() if records},
@@ -99,7 +99,7 @@ def net():
 @pytest.fixture(scope="module")
 def product(net):
     settings = {
-        "dns": {"nameservers": [net.dns.nameserver], "timeout": "2s"},
+        "dns": {"nameservers": [net.dns.nameserver], "timeout": "4s"},
         "delivery": {
             "port": net.port,
             "allow_private_destinations": True,
@@ -201,7 +201,7 @@ def test_of_a_thousand_hosts_few_are_looked_up(product, net, attempts):
     ids = submit(product, "hosts", ["user@hosts.test"])
     (line, *_) = eventually(lambda: attempts.of(ids), 30, "an attempt")
     assert line["event"] == "deferred"
-    asked = {name for name, *_ in net.dns.queries if name.endswith(".hosts.test")}
+    asked = {name for name, *_ in net.dns.queries if re.fullmatch(r"mx\d+\.hosts\.test", name)}
     assert asked == {f"mx{n}.hosts.test" for n in range(1, 11)}
 
 

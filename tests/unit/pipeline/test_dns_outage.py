@@ -135,6 +135,7 @@ class Relay:
             window=Window(self.window.finished, self.window.later, self.window.accepted, self.window.is_corrupt),
             retry=RetryPolicy(WAITS_MS),
             reports=lambda job, outcome, expired: (),
+            late_after_ms=4 * 3_600_000,
             hostname="relay.example",
             clock=self.clock,
             random=chance.random,
