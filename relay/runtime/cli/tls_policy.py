@@ -1,6 +1,5 @@
 """`relay tls-policy`: what TLS mail to a domain needs, as it is now, and what is reported about it."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +28,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what applies to a domain now: DANE, MTA-STS, who wants reports, and what each mail exchanger would get."""
+    import asyncio  # noqa: PLC0415
+
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     found = asyncio.run(_look(open_site(config).config, _domain(domain)))
@@ -188,6 +189,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is reported about a domain, or send reports without waiting for the night."""
+    import asyncio  # noqa: PLC0415
+
     from relay.policy import tls_report  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.rpc import ask  # noqa: PLC0415
