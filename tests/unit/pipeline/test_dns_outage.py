@@ -120,7 +120,6 @@ class Relay:
             clock=self.clock,
             log=self.log,
             metrics=metrics,
-            late_after_ms=4 * 3_600_000,
         )
         self.window = Dispatch(
             spool=self.spool,
@@ -142,6 +141,7 @@ class Relay:
             call_later=self.call_later,
             log=self.log,
             metrics=metrics,
+            late_after_ms=4 * 3_600_000,
         )
         self.outbound.on_outcome = report.on_outcome
 
