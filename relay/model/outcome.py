@@ -40,7 +40,7 @@ class Outcome:
     `text` is the reply or our own sentence, one line, at most 1,000 characters, printable. `local` is true when the
     verdict is ours (DNS, policy, time-out) and not the remote's. Times are milliseconds since 1970.
     `not_before_ms` is when it may be tried again at the earliest, 0 where the schedule of retries decides alone; with
-    stage `SHAPING` no attempt was made.
+    stage `SHAPING` no attempt was made. `pool` is the pool of the source address.
     """
 
     verdict: Verdict
@@ -57,6 +57,7 @@ class Outcome:
     finished_ms: int = 0
     nxdomain: bool = False
     not_before_ms: int = 0
+    pool: str = ""
 
     @property
     def reply(self) -> str:

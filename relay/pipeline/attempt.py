@@ -418,7 +418,7 @@ class OutboundDelivery:
         if isinstance(choice, Answer):
             outcome = self._sessionless(item, choice, None)
         else:
-            answer = local_failure(Stage.SHAPING, "4.7.0", choice.text)
+            answer = local_failure(Stage.SHAPING, choice.enhanced, choice.text)
             outcome = replace(self._sessionless(item, answer, None), not_before_ms=choice.not_before_ms)
         self._emit(item, outcome, _nothing)
         if self._drained is not None and not self._active:
@@ -428,6 +428,8 @@ class OutboundDelivery:
         source, destination = item.source, item.destination
         if source is not None and destination is not None:
             item.source = None
+            if source.pool:
+                outcome = replace(outcome, pool=source.pool)
             self._sources.settled(item.job.delivery, destination.shape.provider, source, outcome)
         try:
             self.on_outcome(item.job, outcome, release)
