@@ -15,6 +15,7 @@ from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import Content
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
 from relay.model.outcome import Outcome
+from relay.model.pool import PoolSnapshot
 from relay.model.refusal import Accepted, Refusal
 from relay.model.scan import Scan
 from relay.model.verification import VerificationLink
@@ -203,6 +204,10 @@ class Directory(Protocol):
 
     def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
         """Return a configuration set of an account, None when there is none of this name."""
+        ...
+
+    def pools(self) -> PoolSnapshot:
+        """Return all source addresses and pools, the same object until one of them changes."""
         ...
 
     def user_policies(self, account_id: str, user: str) -> PolicyTexts:
@@ -486,6 +491,9 @@ class LinkOptions:
     tls_verified: bool = False
 
 
+SOURCE_GONE = "the source address is not of this host"
+
+
 class LinkUser(Protocol):
     """Whoever asked for a connection. After `link_failed` or `link_lost` nothing more is called."""
 
@@ -494,7 +502,7 @@ class LinkUser(Protocol):
         ...
 
     def link_failed(self, text: str) -> None:
-        """It could not be made."""
+        """It could not be made; the text is SOURCE_GONE when the host does not have the address to connect from."""
         ...
 
     def link_data(self, data: bytes) -> None:

@@ -352,10 +352,14 @@ class OutboundDelivery:
         """Take the right to send a message more on a lane; when not, the site is woken when it may."""
         return self._gate.message(site.lane, site.shape, site.wake)
 
-    def elsewhere(self, site: Site, items: list[Item]) -> None:
-        """Choose another source: the hosts have no address of the family of this one."""
+    def source_gone(self, site: Site) -> bool:
+        """Note that the host does not have the address of a site; False: there is no other."""
+        return self._sources.gone(site.source.address)
+
+    def elsewhere(self, site: Site, items: list[Item], *, unfit: bool = True) -> None:
+        """Choose another source; `unfit`: the hosts have no address of the family of this one."""
         destination = self._destinations.get(site.name)
-        if destination is not None:
+        if destination is not None and unfit:
             destination.without(family(site.source.address), self._clock.monotonic())
         for item in items:
             self._unused(item)
@@ -418,7 +422,7 @@ class OutboundDelivery:
         if isinstance(choice, Answer):
             outcome = self._sessionless(item, choice, None)
         else:
-            answer = local_failure(Stage.SHAPING, "4.7.0", choice.text)
+            answer = local_failure(Stage.SHAPING, choice.enhanced, choice.text)
             outcome = replace(self._sessionless(item, answer, None), not_before_ms=choice.not_before_ms)
         self._emit(item, outcome, _nothing)
         if self._drained is not None and not self._active:
@@ -428,6 +432,8 @@ class OutboundDelivery:
         source, destination = item.source, item.destination
         if source is not None and destination is not None:
             item.source = None
+            if source.pool:
+                outcome = replace(outcome, pool=source.pool)
             self._sources.settled(item.job.delivery, destination.shape.provider, source, outcome)
         try:
             self.on_outcome(item.job, outcome, release)
