@@ -482,13 +482,15 @@ class Scanner(Protocol):
 class LinkOptions:
     """How to connect. `server_name` goes into the TLS handshake, "" for none.
 
-    `tls_verified` refuses a certificate that is not for `server_name` or not trusted, and TLS before 1.2.
+    `tls_verified` refuses a certificate that is not for `server_name` or not trusted, and TLS before 1.2. `on_gone`
+    is called once when a connection that was opened is closed on both sides, however it ended.
     """
 
     connect_timeout_seconds: float
     source_address: str = ""
     server_name: str = ""
     tls_verified: bool = False
+    on_gone: Callable[[], None] | None = None
 
 
 SOURCE_GONE = "the source address is not of this host"

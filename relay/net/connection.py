@@ -29,6 +29,7 @@ _BLOCK_BYTES = 64 * 1024
 _BLOCKS_A_TURN = 4
 _WRITE_HIGH_BYTES = 256 * 1024
 _CLOSE_SECONDS = 10.0
+_LINGER_SECONDS = 2.0  # RFC 5321 section 4.1.1.10: the remote closes after its reply to QUIT
 _HANDSHAKE_BYTES_MAX = 256 * 1024
 _RECORD_BYTES = 16 * 1024
 _AT_ONCE = struct.pack("ii", 1, 0)  # socket(7)
@@ -46,7 +47,7 @@ class TcpConnector:
     def connect(self, address: str, port: int, options: LinkOptions, user: LinkUser) -> Callable[[], None]:
         """Begin to connect to an IP address."""
         context = self._verified if options.tls_verified else self._any
-        link = TcpLink(user, context, options.server_name)
+        link = TcpLink(user, context, options.server_name, options.on_gone)
         task = asyncio.get_running_loop().create_task(_connect(link, address, port, options, user))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -82,6 +83,8 @@ class TcpLink(asyncio.Protocol):
         "_handshaking",
         "_incoming",
         "_left_bytes",
+        "_linger",
+        "_on_gone",
         "_outgoing",
         "_paused",
         "_planned",
@@ -94,10 +97,18 @@ class TcpLink(asyncio.Protocol):
         "source_address",
     )
 
-    def __init__(self, user: LinkUser, context: ssl.SSLContext, server_name: str) -> None:
+    def __init__(
+        self,
+        user: LinkUser,
+        context: ssl.SSLContext,
+        server_name: str,
+        on_gone: Callable[[], None] | None = None,
+    ) -> None:
         self._user = user
         self._context = context
         self._server_name = server_name
+        self._on_gone = on_gone
+        self._linger: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -141,6 +152,10 @@ class TcpLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._close_file()
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._on_gone is not None:
+            self._on_gone()
         if self._silent:
             return
         self._silent = True
@@ -192,7 +207,10 @@ class TcpLink(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._shake)
 
     def close(self) -> None:
-        """Send what was written, then close; at the latest in ten seconds."""
+        """Send what was written and that it was all, then wait for the remote to close too, some seconds at most.
+
+        A connection counts with the receiver until it has seen the end, and so it does with us.
+        """
         if self._silent or self._transport is None:
             return
         self._silent = True
@@ -202,9 +220,11 @@ class TcpLink(asyncio.Protocol):
                 self._tls.unwrap()
             if rest := self._outgoing.read():
                 self._transport.write(rest)
-        self._transport.close()
-        if self._transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.abort)
+        if self._transport.is_closing():
+            return
+        self._transport.write_eof()
+        seconds = _CLOSE_SECONDS if self._transport.get_write_buffer_size() else _LINGER_SECONDS
+        self._linger = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
 
     def abort(self) -> None:
         """Close at once by a reset: what the system has not sent yet is not sent either."""

@@ -20,8 +20,18 @@ from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
-from relay.pipeline.departure import Deferral, Gate, PlainGate, PlainShapes, PlainSources, Shapes, Sources, family
-from relay.pipeline.destination import Destination
+from relay.pipeline.departure import (
+    Deferral,
+    Gate,
+    PlainGate,
+    PlainShapes,
+    PlainSources,
+    Shapes,
+    Sources,
+    family,
+    put_off,
+)
+from relay.pipeline.destination import Destination, lane_of
 from relay.pipeline.site import Site
 from relay.pipeline.site_memory import HostMemory
 from relay.pipeline.site_session import Item, Session, Target
@@ -70,7 +80,7 @@ class OutboundDelivery:
         self._given_sources = sources
         self._given_shapes = shapes
         self._gate = gate or PlainGate()
-        self._gate.join(self._recalled)
+        self._gate.join(self._recalled, self._changed)
         self._resolver = resolver
         self._connector = connector
         self._judge = judge
@@ -214,13 +224,30 @@ class OutboundDelivery:
     def _chosen(self, destination: Destination, item: Item, choice: Source | Deferral | Answer) -> None:
         if isinstance(choice, Source):
             item.source = choice
-            if item.waiting:
-                self._site(destination, choice, item).add(item)
-            else:
+            if not item.waiting:
                 self._unused(item)
+            elif self._free(item, lane_of(destination, choice)):
+                self._site(destination, choice, item).add(item)
         elif item.waiting:
             self.started(item)
             asyncio.get_running_loop().call_soon(self._report_choice, item, choice)
+
+    def _free(self, item: Item, lane: Lane) -> bool:
+        """Say whether nothing keeps a delivery from its lane; else put it off."""
+        standing = self._gate.standing(lane, item.job.delivery)
+        if standing is None:
+            return True
+        self._unused(item)
+        self.started(item)
+        deferral = put_off(lane, standing, self._clock.now_ms())
+        asyncio.get_running_loop().call_soon(self._report_choice, item, deferral)
+        return False
+
+    def _changed(self, destination: str) -> None:
+        """Put off what waits for a destination and shall not go there now."""
+        for site in list(self._sites.values()):
+            if site.lane.destination == destination:
+                site.sift(partial(self._free, lane=site.lane))
 
     def _unused(self, item: Item) -> None:
         """Give back the choice of an address that was not used."""
@@ -365,11 +392,9 @@ class OutboundDelivery:
             self._unused(item)
             self._depart(destination or self._destination(site.name, site.hosts, site.route), item)
 
-    def _recalled(self, lane: Lane) -> None:
-        """Give back a connection of a lane for which somebody else waits."""
-        for site in list(self._connected):
-            if site.lane == lane and site.recall():
-                return
+    def _recalled(self, lane: Lane) -> bool:
+        """Give back a connection of a lane for which somebody else waits; False: there is none to give."""
+        return any(site.recall() for site in list(self._connected) if site.lane == lane)
 
     def started(self, item: Item) -> None:
         """Note that a delivery is under way."""
@@ -434,6 +459,7 @@ class OutboundDelivery:
             item.source = None
             if source.pool:
                 outcome = replace(outcome, pool=source.pool)
+            self._gate.settled(lane_of(destination, source), outcome)
             self._sources.settled(item.job.delivery, destination.shape.provider, source, outcome)
         try:
             self.on_outcome(item.job, outcome, release)

@@ -44,7 +44,18 @@ class Deferral:
     enhanced: str = "4.7.0"
 
 
+Recall = Callable[[Lane], bool]
+Change = Callable[[str], None]
 Chosen = Callable[[Source | Deferral | Answer], None]
+
+
+STANDING_MS_MAX = 900_000  # an operator may end an effect early: mail that waits looks again
+
+
+def put_off(lane: Lane, standing: Standing, now_ms: int) -> Deferral:
+    """Return how a delivery waits for the end of an effect."""
+    text = f"{lane.destination} asked for it ({standing.kind.value}, rule {standing.rule}): {standing.reply}"
+    return Deferral(text[:1000], min(standing.until_ms, now_ms + STANDING_MS_MAX))
 
 
 class Sources(Protocol):
@@ -101,8 +112,12 @@ class Gate(Protocol):
     `wake` is called once for each refusal, when it may be asked for again.
     """
 
-    def join(self, on_recall: Callable[[Lane], None]) -> None:
-        """Be told when somebody else waits for a connection of a lane: give one back soon, idle ones at once."""
+    def join(self, on_recall: Recall, on_change: Change) -> None:
+        """Be told of two things.
+
+        `on_recall`: somebody else waits for a connection of a lane; give one back soon, an idle one at once, and
+        return whether one will come. `on_change`: something stands in the way of mail to a destination since now.
+        """
         ...
 
     def connect(self, lane: Lane, shape: Shape, wake: Wake) -> bool:
@@ -123,6 +138,10 @@ class Gate(Protocol):
 
     def standing(self, lane: Lane, delivery: Delivery) -> Standing | None:
         """Return what keeps a delivery from this lane now (PAUSE, SWITCH, SUSPEND), None: nothing. No waiting."""
+        ...
+
+    def settled(self, lane: Lane, outcome: Outcome) -> None:
+        """Note what became of an attempt on a lane."""
         ...
 
 
@@ -188,10 +207,11 @@ class PlainGate:
     def __init__(self) -> None:
         self._open: dict[Lane, int] = {}
         self._waiting: dict[Lane, list[Wake]] = {}
-        self._recalls: list[Callable[[Lane], None]] = []
+        self._recalls: list[Recall] = []
 
-    def join(self, on_recall: Callable[[Lane], None]) -> None:
-        """Be told when somebody else waits."""
+    def join(self, on_recall: Recall, on_change: Change) -> None:
+        """Be told when somebody else waits; nothing ever changes."""
+        del on_change
         self._recalls.append(on_recall)
 
     def connect(self, lane: Lane, shape: Shape, wake: Wake) -> bool:
@@ -200,8 +220,7 @@ class PlainGate:
             waiting = self._waiting.setdefault(lane, [])
             if wake not in waiting:
                 waiting.append(wake)
-                for recall in self._recalls:
-                    recall(lane)
+                any(recall(lane) for recall in self._recalls)
             return False
         self._open[lane] = self._open.get(lane, 0) + 1
         return True
@@ -228,3 +247,6 @@ class PlainGate:
         """Nothing stands in the way."""
         del lane, delivery
         return None
+
+    def settled(self, lane: Lane, outcome: Outcome) -> None:
+        """Nothing is learnt."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from relay.model.lane import Lane, Source
 from relay.pipeline.departure import ANY_FAMILY
 from relay.ports import MailHost
 from relay.schedule.route import Route
@@ -31,3 +32,8 @@ class Destination:
         """Note for a while that no host has an address of a family."""
         self._families = self.families(now) - {family}
         self._families_until = now + FAMILY_SECONDS
+
+
+def lane_of(destination: Destination, source: Source) -> Lane:
+    """Return the lane from a source to a destination: sites of one provider share it."""
+    return Lane(source.address, destination.shape.provider or destination.name)

@@ -15,13 +15,14 @@ to one (`relay.schedule.lanes`).
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
-from relay.model.lane import Lane, Source
+from relay.model.lane import Source
 from relay.model.outcome import Verdict
 from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
-from relay.pipeline.destination import Destination
+from relay.pipeline.destination import Destination, lane_of
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
@@ -110,7 +111,7 @@ class Site:
         self.route: Route | None = destination.route
         self.shape = destination.shape
         self.source = source
-        self.lane = Lane(source.address, destination.shape.provider or destination.name)
+        self.lane = lane_of(destination, source)
         self.tls_required = tls_required
         self.queue: Lanes[Item] = Lanes()
         self.sessions: set[Session] = set()
@@ -162,6 +163,8 @@ class Site:
             session = self._idle.pop()
             if session.ready:
                 session.work()
+            if self._idle and self._idle[-1] is session:  # the lane may not send now; it wakes us
+                return
         while len(self.queue) > len(self._walks) and self._has_room():
             self._walk()
 
@@ -254,7 +257,7 @@ class Site:
         self.sessions.discard(session)
         if session in self._idle:
             self._idle.remove(session)
-        self._owner.connection_closed(self)
+        session.when_gone(partial(self._owner.connection_closed, self))
         self._limit = max(1, self._limit)
         self._recalls = min(self._recalls, len(self.sessions))
         self.pump()
@@ -285,6 +288,12 @@ class Site:
         """Return the sender that a delivery leaves with: the submitter's where the route keeps it, else ours."""
         kept = self.route is not None and self.route.several_recipients
         return job.delivery.message.sender if kept else job.return_path
+
+    def sift(self, keep: Callable[[Item], bool]) -> None:
+        """Let go of waiting deliveries that shall not leave here now."""
+        for item in self._all_items():
+            if keep(item):
+                self._lane(item).append(item)
 
     def more_items(self, item: Item, limit: int) -> list[Item]:
         """Give up those right behind that carry the same message under the same sender (decision 17)."""

@@ -4,7 +4,7 @@ Takes its next delivery inside the callback that ended the last one. Nothing her
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from relay.errors import RelayError
@@ -100,11 +100,13 @@ class Session:
     __slots__ = (
         "_cancel",
         "_clock",
+        "_gone",
         "_items",
         "_options",
         "_owner",
         "_reused",
         "_setup",
+        "_when_gone",
         "client",
         "idle_until",
         "link",
@@ -130,6 +132,8 @@ class Session:
         self._items: list[Item] = []
         self._reused = False
         self._cancel: Callable[[], None] | None = None
+        self._gone = False
+        self._when_gone: list[Callable[[], None]] = []
         self.messages_max = messages_max
         self.target = target
         self.client: Client | None = None
@@ -139,6 +143,7 @@ class Session:
 
     def connect(self, connector: Connector, options: LinkOptions) -> None:
         """Begin."""
+        options = replace(options, on_gone=self._link_gone)
         self._cancel = connector.connect(self.target.address, self.target.port, options, self)
 
     @property
@@ -181,6 +186,19 @@ class Session:
             self.client.lost("relay is shutting down")
 
     # --- link ---
+
+    def when_gone(self, then: "Callable[[], None]") -> None:
+        """Call `then` once the connection is closed on both sides, at once when there is none."""
+        if self.link is None or self._gone:
+            then()
+        else:
+            self._when_gone.append(then)
+
+    def _link_gone(self) -> None:
+        self._gone = True
+        waiting, self._when_gone = self._when_gone, []
+        for then in waiting:
+            then()
 
     def link_opened(self, link: Link) -> None:
         """Begin the dialogue."""

@@ -261,10 +261,9 @@ def own_names(config: Config) -> tuple[str, ...]:
     return (config.hostname, config.bounce_domain)
 
 
-def outbound_settings(config: Config, workers: int, downgrade: Downgrade) -> OutboundSettings:
-    """Return how mail leaves; limits over all workers are divided among them."""
+def outbound_settings(config: Config, downgrade: Downgrade) -> OutboundSettings:
+    """Return how mail leaves."""
     delivery, times = config.delivery, config.delivery.timeouts
-    per_worker = max(1, -(-delivery.connections_per_site // workers))
     return OutboundSettings(
         helo_name=config.hostname,
         own_names=frozenset({config.hostname}),
@@ -272,7 +271,7 @@ def outbound_settings(config: Config, workers: int, downgrade: Downgrade) -> Out
         routes=tuple(_route(route) for route in config.routes),
         tls=OutboundTls(delivery.starttls),
         tls_failure_memory_seconds=delivery.starttls_failure_memory,
-        connections_per_site=per_worker,
+        connections_per_site=delivery.connections_per_site,
         connections_max=delivery.connections_max,
         messages_per_connection=delivery.messages_per_connection,
         connection_idle_seconds=delivery.connection_idle,

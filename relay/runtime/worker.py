@@ -18,7 +18,7 @@ from relay.net.resolver import DnsResolver
 from relay.pipeline.accept import Accept
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
-from relay.pipeline.departure import PlainGate, PlainVolumes
+from relay.pipeline.departure import PlainVolumes
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
@@ -34,6 +34,7 @@ from relay.runtime.examine import Examiner
 from relay.runtime.peers import WorkerPeers, owner_of
 from relay.runtime.permits.body import LEASES_SOCKET
 from relay.runtime.permits.client import PermitsClient
+from relay.runtime.permits.gate import LaneGate
 from relay.runtime.reencode import Reencoder
 from relay.runtime.shard_line import LineRules, LineTools, ShardLine
 from relay.runtime.worker_gate import WorkerGate
@@ -85,7 +86,8 @@ class WorkerBody:
             is_mail_from=self._is_mail_from,
         )
         rules = self._line_rules(config)
-        self._gate_of_lanes = PlainGate()
+        self._permits = self._permits_client(config)
+        self._gate_of_lanes = LaneGate(self._permits, self._clock)
         self._sources = PoolSources(
             directory=self._directory,
             gate=self._gate_of_lanes,
@@ -97,7 +99,7 @@ class WorkerBody:
         )
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
-        await self._join_permits(config)
+        await self._permits.start()
         self._make_door(config)
         self._make_notices(config)
         WorkerOps(self._lines).register(context.ops)
@@ -138,18 +140,16 @@ class WorkerBody:
         )
         return ShardLine(spool, outbound, rules, self._tools)
 
-    async def _join_permits(self, config: Config) -> None:
+    def _permits_client(self, config: Config) -> PermitsClient:
         # The directory stays open, so that the socket has a short name however deep it lies.
         self._run_descriptor = os.open(self._context.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        spool = self._line.spool
-        self._permits = PermitsClient(
+        return PermitsClient(
             f"/proc/self/fd/{self._run_descriptor}/{LEASES_SOCKET}",
             self._context.index,
-            lambda minute: by_account(spool.usage_since(minute)),
+            lambda minute: by_account(self._line.spool.usage_since(minute)),
             self._clock,
             failures=settings.failure_limits(config.limits.auth),
         )
-        await self._permits.start()
 
     def _make_door(self, config: Config) -> None:
         context, line = self._context, self._line
@@ -255,7 +255,7 @@ class WorkerBody:
         )
 
     def _outbound_settings(self, config: Config) -> OutboundSettings:
-        return settings.outbound_settings(config, self._workers(), self._downgrade)
+        return settings.outbound_settings(config, self._downgrade)
 
     def _guard(self, config: Config) -> Guard:
         own = {entry.address for entry in config.listeners} - {"0.0.0.0", "::"}  # noqa: S104 (names no address)

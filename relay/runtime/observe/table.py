@@ -202,6 +202,12 @@ FAMILIES: tuple[Family, ...] = (
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),
+    # lanes
+    _gauge("relay_lanes_known", "Lanes in use or remembered: a source address and a destination each."),
+    _gauge("relay_lanes_connections", "Connections that workers hold of all lanes."),
+    _gauge("relay_lanes_waiting", "Lanes on which a worker waits for a connection or a message."),
+    _gauge("relay_lanes_slowed", "Lanes that use a part of their limits only, because a provider asked for it."),
+    _gauge("relay_lane_effects", "What providers asked for and still holds, by kind.", "kind"),
     # processes
     _gauge("relay_build_info", "1, with the version in its label.", "version", combine=Combine.MAX),
     _gauge("relay_process_up", "1 while a process is ready, 0 else.", "process"),
