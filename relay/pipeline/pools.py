@@ -16,7 +16,7 @@ from relay.mail.replies import NO_REVERSE_DNS
 from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage
-from relay.model.pool import NO_POOLS, RELAY, PoolSnapshot
+from relay.model.pool import NO_POOLS, RELAY, PoolSnapshot, SourceAddress
 from relay.pipeline.departure import Chosen, Deferral, Gate, Volumes, family
 from relay.ports import Clock, Directory, Log, Metrics
 from relay.schedule.effects import EffectKind
@@ -135,6 +135,10 @@ class PoolSources:
         """Pass an address over until the office has looked at it."""
         self._gone[address] = self._clock.monotonic() + GONE_SECONDS
         return True
+
+    def address(self, address: str) -> SourceAddress | None:
+        """Return an address of the catalog, as choices go by it."""
+        return self._book.address(address)
 
     def _current(self) -> PoolBook:
         """Return the book of what acceptance saw last, a quarter of a second old at most.

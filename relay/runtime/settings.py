@@ -34,6 +34,8 @@ from relay.schedule.retry import RetryPolicy
 from relay.schedule.route import Route
 from relay.schedule.route import TlsMode as OutboundTls
 from relay.schedule.throttle import FailureLimits
+from relay.schedule.warmup import OTHER, SHARES, Schedule
+from relay.schedule.warmup import Rules as WarmUpRules
 from relay.signing.secrets import decode_master_key, derive
 from relay.smtp.client import Timeouts
 from relay.smtp.client_envelope import Downgrade
@@ -328,3 +330,21 @@ def _password(given: SecretStr, file: Path | None, whose: str) -> str:
         return file.read_text(encoding="utf-8").partition("\n")[0].strip()
     except OSError as error:
         raise ConfigurationError(f"The password file {file} of {whose} cannot be read: {error.strerror}.") from error
+
+
+def warmup_rules(config: Config) -> WarmUpRules:
+    """Return how source addresses are warmed up."""
+    own = config.warmup
+    schedules = {"default": Schedule(), **{one.name: Schedule(one.name, tuple(one.volumes)) for one in own.schedules}}
+    shares = {one.provider: 100 * one.share for one in own.shares} or dict(SHARES)
+    return WarmUpRules(
+        schedules=schedules,
+        schedule_default=own.schedule,
+        addresses={str(one.address): one.schedule for one in own.addresses},
+        shares={**shares, OTHER: shares.get(OTHER, 0.0)},
+        health=own.health.enabled,
+        bounce_percent=100 * own.health.bounce_rate,
+        block_percent=100 * own.health.block_rate,
+        attempts_min=own.health.attempts_min,
+        step_back_days=own.health.step_back,
+    )

@@ -12,13 +12,13 @@ from functools import partial
 from relay.errors import RelayError
 from relay.model.content import Content
 from relay.model.delivery import OPEN_STATES
+from relay.model.pool import SourceAddress
 from relay.net.connection import TcpConnector
 from relay.net.guard import Guard
 from relay.net.resolver import DnsResolver
 from relay.pipeline.accept import Accept
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
-from relay.pipeline.departure import PlainVolumes
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
@@ -35,6 +35,7 @@ from relay.runtime.peers import WorkerPeers, owner_of
 from relay.runtime.permits.body import LEASES_SOCKET
 from relay.runtime.permits.client import PermitsClient
 from relay.runtime.permits.gate import LaneGate
+from relay.runtime.permits.volumes import WarmUpVolumes
 from relay.runtime.reencode import Reencoder
 from relay.runtime.shard_line import LineRules, LineTools, ShardLine
 from relay.runtime.worker_gate import WorkerGate
@@ -88,10 +89,12 @@ class WorkerBody:
         rules = self._line_rules(config)
         self._permits = self._permits_client(config)
         self._gate_of_lanes = LaneGate(self._permits, self._clock)
+        self._volumes = WarmUpVolumes(self._permits, self._address_of, self._clock)
+        self._gate_of_lanes.watch(self._volumes.settled)
         self._sources = PoolSources(
             directory=self._directory,
             gate=self._gate_of_lanes,
-            volumes=PlainVolumes(),
+            volumes=self._volumes,
             clock=self._clock,
             log=context.log,
             metrics=context.metrics,
@@ -234,6 +237,10 @@ class WorkerBody:
         assert isinstance(job, Job)
         message = job.delivery.message
         return self._downgrader.convert(content, message.options.signing_account or message.account)
+
+    def _address_of(self, address: str) -> SourceAddress | None:
+        """Return a source address as the catalog has it, from the sources' own copy."""
+        return self._sources.address(address)
 
     def _is_mail_from(self, domain: str) -> bool:
         try:

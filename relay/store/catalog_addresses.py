@@ -100,6 +100,15 @@ class SourceAddresses:
             _set(self._tables, Declared(at, helo_name, weight, warmup, warmup_percent))
         return self.require(at)
 
+    def warm_up(self, address: str, warmup: WarmUp, *, percent: int = 0, started_ms: int = 0) -> SourceAddress:
+        """Set how an address is warmed up: as far as `percent`, or by its age since `started_ms` (WARM-006)."""
+        at = self.require(address).address
+        with self._tables.writing(CHANGED):
+            values: dict[str, object] = {"address": at, "helo_name": None, "weight": None, "warmup": str(warmup)}
+            values |= {"warmup_percent": checked_percent(percent), "warmup_started_ms": started_ms}
+            self._tables.run("set_source_address", values)
+        return self.require(at)
+
     def place(self, address: str, account: str, pool: str = "", *, reserve: bool = False) -> SourceAddress:
         """Move an address to an account and pool of it ("": its default pool, the shared pool), or to the reserve."""
         known = self.require(address)

@@ -43,6 +43,7 @@ from relay.runtime.cli.trace import trace
 from relay.runtime.cli.user import app as user
 from relay.runtime.cli.verification import app as verification
 from relay.runtime.cli.verification_template import app as verification_template
+from relay.runtime.cli.warmup import app as warmup
 
 EX_INTERRUPTED = 130
 EX_BROKEN_PIPE = 141
@@ -107,6 +108,7 @@ app.command("smtp-password", short_help="Print the SMTP password of an access ke
 )
 app.add_typer(address, name="address", rich_help_panel=MAIL)
 app.add_typer(pool, name="pool", rich_help_panel=MAIL)
+app.add_typer(warmup, name="warmup", rich_help_panel=MAIL)
 app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)

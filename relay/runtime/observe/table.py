@@ -208,6 +208,13 @@ FAMILIES: tuple[Family, ...] = (
     _gauge("relay_lanes_waiting", "Lanes on which a worker waits for a connection or a message."),
     _gauge("relay_lanes_slowed", "Lanes that use a part of their limits only, because a provider asked for it."),
     _gauge("relay_lane_effects", "What providers asked for and still holds, by kind.", "kind"),
+    # warm-up
+    _counter(
+        "relay_warmup_total",
+        "Requests for room in a warm-up by answer: `room`, `full` (today's is used up).",
+        "answer",
+    ),
+    _counter("relay_warmup_holds_total", "Times that answers of receivers set the warm-up of an address back."),
     # processes
     _gauge("relay_build_info", "1, with the version in its label.", "version", combine=Combine.MAX),
     _gauge("relay_process_up", "1 while a process is ready, 0 else.", "process"),

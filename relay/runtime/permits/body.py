@@ -13,8 +13,9 @@ from relay.runtime.config.model import Config
 from relay.runtime.permits.keeper import Keeper
 from relay.runtime.permits.lanes import LaneDesk
 from relay.runtime.permits.server import PermitsServer, PermitsSettings, listen, serve_permits
+from relay.runtime.permits.warmup import WarmUpDesk
 from relay.runtime.rpc import short_address
-from relay.runtime.settings import failure_limits
+from relay.runtime.settings import failure_limits, warmup_rules
 from relay.store.adoption import shards_on_disk
 from relay.store.permits_file import PermitsFile
 from relay.store.usage import read_usage
@@ -48,15 +49,22 @@ class PermitsBody:
             serving=lambda shard: self._serving(shard, clock.monotonic()),
         )
         file = PermitsFile(context.config.data_dir / FILE, context.log)
-        known = file.read("standings")
+        known, volumes, holds = file.read("standings"), file.read("volumes"), file.read("holds")
         self._keeper = Keeper(file, context.log)
         self._desk = LaneDesk(clock, self._keeper)
         self._desk.restore(known)
+        rules = warmup_rules(context.config)
+        self._warmup = WarmUpDesk(rules, clock, self._keeper, context.log, context.metrics)
+        self._warmup.book.restore(volumes, holds)
+        context.ops.add("warmup.today", self._warmup.listing)
+        context.ops.add("warmup.release", self._warmup.release)
         context.ops.add("lanes.list", self._desk.listing)
         context.ops.add("lanes.effects", self._desk.effects)
         with short_address(context.run_dir / LEASES_SOCKET) as address:
             listener = listen(address)
-        serving = serve_permits(listener, settings, clock, self._stop, self._started, desk=self._desk)
+        serving = serve_permits(
+            listener, settings, clock, self._stop, self._started, desk=self._desk, warmup=self._warmup
+        )
         self._task = asyncio.create_task(serving)
         self._measure()
 
@@ -72,6 +80,7 @@ class PermitsBody:
     def _measure(self) -> None:
         """Tell how lanes are."""
         metrics = self._context.metrics
+        self._warmup.tick()
         for what, number in self._desk.totals().items():
             metrics.gauge(f"relay_lanes_{what}", number)
         for kind, number in self._desk.standing_totals().items():
@@ -89,7 +98,9 @@ class PermitsBody:
             return None
 
     async def reload(self, config: Config, listeners: Sequence[Listener]) -> None:
-        """Limits of failed logins are known to the workers; nothing here depends on the rest."""
+        """Go by other schedules of warm-up; limits of lanes and of failed logins are known to the workers."""
+        del listeners
+        self._warmup.use(warmup_rules(config))
 
     async def drain(self, timeout_seconds: float) -> None:  # noqa: ARG002 (leases end with their workers)
         """Stop serving."""
@@ -98,6 +109,7 @@ class PermitsBody:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._timer.cancel()
+            self._warmup.close()
             self._keeper.close()
 
     def ping(self) -> None:

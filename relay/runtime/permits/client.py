@@ -34,7 +34,7 @@ Answer = Callable[[Lease | Refusal], None]
 
 
 class Part(Protocol):
-    """What else of a worker talks to permits over the same connection (lanes)."""
+    """What else of a worker talks to permits over the same connection: lanes, warm-up."""
 
     def announcement(self) -> list[Note]:
         """Return what permits must know before it grants anything; earlier grants of it are void."""
@@ -106,7 +106,7 @@ class PermitsClient:
         self._report_timer: asyncio.TimerHandle | None = None
         self._connector: asyncio.Task[None] | None = None
         self._closed = False
-        self.part: Part | None = None
+        self.parts: list[Part] = []
 
     @property
     def connected(self) -> bool:
@@ -216,13 +216,13 @@ class PermitsClient:
             flat = [number for minute, tallied in minutes.items() for number in (minute, tallied.recipients)]
             link.write([["usage", account, flat]])
         link.write([["held", lease.lease_id, lease.account, lease.recipients] for lease in self._open.values()])
-        if self.part is not None:
-            link.write(self.part.announcement())
+        for part in self.parts:
+            link.write(part.announcement())
         link.write([["announced"]])
         self._unreported = {}
         link.write([_take_note(lease_id, request) for lease_id, request in self._pending.items()])
-        if self.part is not None:
-            self.part.joined()
+        for part in self.parts:
+            part.joined()
 
     def left(self, link: "_Link") -> None:
         """Connect again."""
@@ -230,8 +230,8 @@ class PermitsClient:
             return
         self._link = None
         self._out = []
-        if self.part is not None:
-            self.part.left()
+        for part in self.parts:
+            part.left()
         for future in self._queries.values():
             if not future.done():
                 future.set_exception(ConnectionError())
@@ -257,12 +257,11 @@ class PermitsClient:
                 if query_id in self._queries and not self._queries[query_id].done():
                     self._queries[query_id].set_result(count)
             case _:
-                ours = note[0] in LANE_WORDS if self.part is None else self.part.handle(note)
-                if not ours:
+                if not any(part.handle(note) for part in self.parts) and (self.parts or note[0] not in LANE_WORDS):
                     raise ProtocolError(str(note))
 
     def send(self, note: Note) -> None:
-        """Send a note of the part with the others of this turn; dropped while permits is away."""
+        """Send a note of a part with the others of this turn; dropped while permits is away."""
         self._send(note)
 
     def _granted(self, lease_id: int) -> None:

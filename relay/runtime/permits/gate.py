@@ -10,7 +10,7 @@ permits has told everybody.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from relay.model.lane import Lane
@@ -68,11 +68,16 @@ class LaneGate:
         self._last_number = 0
         self._recalls: list[Recall] = []
         self._changes: list[Change] = []
+        self._watchers: list[Callable[[Lane, Outcome], None]] = []
         self._standings = Standings()
         self._reported: dict[Scope, tuple[float, Note]] = {}  # until when on the monotonic clock
         self._slowed: dict[Lane, float] = {}  # when a success was last told
         self._timer: asyncio.TimerHandle | None = None
-        permits.part = self
+        permits.parts.append(self)
+
+    def watch(self, on_settled: Callable[[Lane, Outcome], None]) -> None:
+        """Tell somebody else what became of attempts too."""
+        self._watchers.append(on_settled)
 
     # --- Gate ----------------------------------------------------------------------------------------------------
 
@@ -149,6 +154,8 @@ class LaneGate:
 
     def settled(self, lane: Lane, outcome: Outcome) -> None:
         """Note what became of a message: a slowed lane rises while it delivers."""
+        for watcher in self._watchers:
+            watcher(lane, outcome)
         if lane not in self._slowed or outcome.verdict is not Verdict.DELIVERED:
             return
         now = self._clock.monotonic()

@@ -22,6 +22,11 @@ keeps a lease cheap. A note that does not fit its form ends the connection; the 
         ["effect", kind, source, destination, account, set, seconds, factor, rule, reply]
                                                     what a rule makes of an answer
         ["delivered", source, destination]          a slowed lane carried mail
+        ["volume", id, address, provider, mode, started_ms, percent]
+                                                    asks for room in a warm-up
+        ["volume back", day, address, provider]     gives it back
+        ["answers", address, provider, attempts, bounces, blocks]
+                                                    how receivers took mail of a warm-up
     permits to worker
         ["hello", epoch]                            first note of every connection
         ["granted", id] / ["refused", id, limit]    limit is "rate" or "quota"
@@ -33,6 +38,7 @@ keeps a lease cheap. A note that does not fit its form ends the connection; the 
         ["afresh"]                                  all that is in force follows
         ["standing", kind, destination, source, account, set, until_ms, factor, rule, reply]
         ["ended", kind, destination, source, account, set]
+        ["room", id, day] / ["full", id, not_before_ms]
         ["slow", source, destination, factor]       the part of its limits that a lane may use
 """
 

@@ -23,6 +23,8 @@ from relay.runtime.permits.lanes import LaneDesk, WorkerLanes
 from relay.runtime.permits.protocol import BUFFERED_MAX_BYTES, Lines, Note, ProtocolError, encode
 from relay.runtime.permits.values import count as _count
 from relay.runtime.permits.values import name as _name
+from relay.runtime.permits.warmup import ACTIONS as WARM_UP_ACTIONS
+from relay.runtime.permits.warmup import WarmUpDesk
 from relay.schedule.throttle import AuthFailures, FailureLimits
 
 WAITING_SECONDS = 2.0  # as long as a worker waits for an answer
@@ -64,8 +66,15 @@ class _Waiting:
 class PermitsServer:
     """All workers' connections and what they share."""
 
-    def __init__(self, settings: PermitsSettings, clock: Clock, desk: LaneDesk | None = None) -> None:
+    def __init__(
+        self,
+        settings: PermitsSettings,
+        clock: Clock,
+        desk: LaneDesk | None = None,
+        warmup: WarmUpDesk | None = None,
+    ) -> None:
         self.desk = desk or LaneDesk(clock)
+        self.warmup = warmup
         self.epoch = uuid.uuid4().hex
         self.failures = AuthFailures(settings.failures)
         self.ledger = Ledger(clock.monotonic())
@@ -237,6 +246,8 @@ class _Worker(asyncio.Protocol):
             raise ProtocolError(msg)
         if word in LANE_ACTIONS:
             LANE_ACTIONS[word](self, self._server.desk, note)
+        elif word in WARM_UP_ACTIONS and self._server.warmup is not None:
+            WARM_UP_ACTIONS[word](self, self._server.warmup, note)
         else:
             _ACTIONS[word](self, self._server, note)
 
@@ -344,9 +355,10 @@ async def serve_permits(
     on_start: Callable[[PermitsServer], None] | None = None,
     *,
     desk: LaneDesk | None = None,
+    warmup: WarmUpDesk | None = None,
 ) -> None:
     """Serve workers on a listening unix socket until `stop` is set; `on_start` is called when it serves."""
-    permits = PermitsServer(settings, clock, desk)
+    permits = PermitsServer(settings, clock, desk, warmup)
     server = await asyncio.get_running_loop().create_unix_server(lambda: _Worker(permits), sock=listener)
     try:
         if on_start is not None:

@@ -66,6 +66,9 @@ IN_SECTIONS = {
     "scanners": "content",
     "block_lists": "own_checks",
     "domain_lists": "own_checks",
+    "schedules": "warmup",
+    "addresses": "warmup",
+    "shares": "warmup",
 }
 
 
