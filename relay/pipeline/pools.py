@@ -16,9 +16,10 @@ from relay.mail.replies import NO_REVERSE_DNS
 from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage
-from relay.model.pool import NO_POOLS, RELAY, PoolSnapshot, SourceAddress
+from relay.model.pool import DEFAULT_POOL, NO_POOLS, RELAY, PoolSnapshot, SourceAddress
 from relay.pipeline.departure import Chosen, Deferral, Gate, Volumes, family
 from relay.ports import Clock, Directory, Log, Metrics
+from relay.schedule.backlog import Backlog
 from relay.schedule.effects import EffectKind
 from relay.schedule.pools import Candidate, Plan, PoolBook, Turns, source_of, unusable
 from relay.smtp.client_answer import Answer, local_failure
@@ -83,7 +84,10 @@ class PoolSources:
         log: Log,
         metrics: Metrics,
         seed: int = 0,
+        workers: int = 1,
     ) -> None:
+        self._workers = workers
+        self._backlog = Backlog()
         self._directory = directory
         self._shelf = Shelf(directory)
         self._book = PoolBook(NO_POOLS)
@@ -230,8 +234,29 @@ class PoolSources:
             return Deferral(plan.why, now_ms + WAIT_MS, NO_REVERSE_DNS if plan.awaits_reverse else "4.7.0")
         if not search.fitting:
             return local_failure(Stage.CONNECT, "4.4.1", f"No source address of the family of {search.where}")
+        if not search.blocked:
+            self._waits(search, now_ms)
         text = search.blocked or f"Source addresses warm up and have no room left for {search.where}"
         return Deferral(text, max(search.not_before_ms, now_ms + 1))
+
+    def _waits(self, search: _Search, now_ms: int) -> None:
+        """Count what waits for room, and say when it is more than can leave in its lifetime (decision 19)."""
+        message = search.delivery.message
+        pool = f"{message.account}/{message.options.pool or DEFAULT_POOL}"
+        waiting = self._backlog.note(pool, search.not_before_ms, now_ms)
+        self._metrics.gauge("relay_warmup_waiting", self._backlog.total(now_ms))
+        lifetime_ms = message.expires_ms - message.accepted_ms
+        warming = {one.source.address for ring in search.plan.rings for one in ring.all() if one.warming}
+        room = sum(map(self._volumes.room_a_day, warming)) // self._workers
+        if self._backlog.overdue(pool, waiting, room, lifetime_ms, now_ms):
+            self._metrics.count("relay_warmup_overdue_total")
+            self._log.warning(
+                "more mail waits for a warm-up than can leave in its lifetime",
+                pool=pool,
+                waiting=waiting,
+                room_a_day=room,
+                lifetime_hours=round(lifetime_ms / 3_600_000, 1),
+            )
 
     def _label(self, source: Source) -> str:
         """Return a pool for metrics: with its account in front, where it has one."""

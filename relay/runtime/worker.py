@@ -89,7 +89,7 @@ class WorkerBody:
         rules = self._line_rules(config)
         self._permits = self._permits_client(config)
         self._gate_of_lanes = LaneGate(self._permits, self._clock)
-        self._volumes = WarmUpVolumes(self._permits, self._address_of, self._clock)
+        self._volumes = WarmUpVolumes(self._permits, self._address_of, settings.warmup_rules(config), self._clock)
         self._gate_of_lanes.watch(self._volumes.settled)
         self._sources = PoolSources(
             directory=self._directory,
@@ -99,6 +99,7 @@ class WorkerBody:
             log=context.log,
             metrics=context.metrics,
             seed=context.index,
+            workers=self._workers(),
         )
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
@@ -284,6 +285,7 @@ class WorkerBody:
         self._gate.per_address_max = config.limits.connections_per_address_max
         self._gate.per_minute_max = config.limits.connections_per_minute_max
         self._accept.rules = self._downgrader.rules = accept
+        self._volumes.rules = settings.warmup_rules(config)
         if config.dns != self._context.config.dns:
             self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
         for line in self._lines.values():

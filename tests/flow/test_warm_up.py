@@ -123,6 +123,7 @@ def test_what_has_no_room_anywhere_waits_and_says_so(receiver):
             what="a delivery that waits",
         )
         assert waits[0]["attempts"] == 0
+        assert "more mail waits for a warm-up than can leave in its lifetime" in product.log_text()
         product.run("warmup", "complete", COLD)
         product.run("queue", "retry", "--all")
         eventually(lambda: list(delivered(product)), what="its delivery")

@@ -214,6 +214,11 @@ FAMILIES: tuple[Family, ...] = (
         "Requests for room in a warm-up by answer: `room`, `full` (today's is used up).",
         "answer",
     ),
+    _gauge("relay_warmup_waiting", "Deliveries that wait for room in a warm-up."),
+    _counter(
+        "relay_warmup_overdue_total",
+        "Times that more mail of a pool waited for a warm-up than can leave in its lifetime, once in ten minutes.",
+    ),
     _counter("relay_warmup_holds_total", "Times that answers of receivers set the warm-up of an address back."),
     # processes
     _gauge("relay_build_info", "1, with the version in its label.", "version", combine=Combine.MAX),

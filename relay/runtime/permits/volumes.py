@@ -14,12 +14,14 @@ from relay.model.pool import SourceAddress, WarmUp
 from relay.ports import Clock
 from relay.runtime.permits.client import PermitsClient
 from relay.runtime.permits.protocol import Note
+from relay.schedule.warmup import Mode, Rules, WarmUpState, schedule_day
 
 WAIT_SECONDS = 2.0
 AWAY_MS = 10_000
 WAITING_MAX = 10_000
 TELL_SECONDS = 1.0
 DAYS_MAX = 20_000
+_ENDLESS = 1 << 40
 _POLICY = frozenset({"7"})  # RFC 3463 section 3.8: security or policy status
 
 Done = Callable[[int], None]
@@ -36,8 +38,13 @@ class WarmUpVolumes:
     """Asks permits for room; `address_of` reads the catalog as this worker knows it."""
 
     def __init__(
-        self, permits: PermitsClient, address_of: Callable[[str], SourceAddress | None], clock: Clock
+        self,
+        permits: PermitsClient,
+        address_of: Callable[[str], SourceAddress | None],
+        rules: Rules,
+        clock: Clock,
     ) -> None:
+        self.rules = rules
         self._permits = permits
         self._address_of = address_of
         self._clock = clock
@@ -73,6 +80,17 @@ class WarmUpVolumes:
         day = self._days.get((source, provider))
         if day:
             self._permits.send(["volume back", day, source, provider])
+
+    def room_a_day(self, source: str) -> int:
+        """Return what may leave from an address today by its schedule; holds are known to permits alone."""
+        address, schedule = self._address_of(source), self.rules.schedule(source)
+        if address is None:
+            return 0
+        state = WarmUpState(Mode(address.warmup.value), address.warmup_started_ms, address.warmup_percent)
+        day = schedule_day(schedule, state, self._clock.now_ms())
+        if day == 0:
+            return 0
+        return schedule.allowed(day) if day <= schedule.days else _ENDLESS
 
     def settled(self, lane: Lane, outcome: Outcome) -> None:
         """Count how a receiver took a message of an address that warms up."""
