@@ -28,6 +28,7 @@ RUN python3 -m venv /build \
     && /opt/relay/bin/pip install --quiet --require-hashes -r runtime.lock
 COPY README.md LICENSE ./
 COPY relay relay
+COPY config/shaping config/shaping
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/relay/bin/pip install --quiet --no-deps --no-index dist/*.whl \
     && /opt/relay/bin/python -m pip uninstall --quiet --yes setuptools pip

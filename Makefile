@@ -42,6 +42,7 @@ docs: setup
 	$(BIN)/python -m relay.runtime.config.render
 	$(BIN)/python -m relay.runtime.observe.page > docs/reference/metrics.md
 	$(BIN)/python -m relay.runtime.cli.reference > docs/reference/cli.md
+	$(BIN)/python -m relay.runtime.config.shaping_reference > docs/reference/shaping.md
 
 clean:
 	rm -rf $(VENV) run

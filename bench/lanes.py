@@ -29,6 +29,7 @@ from relay.model.message import Delivery, Message
 from relay.net.connection import TcpConnector
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
+from relay.pipeline.departure import PlainShapes
 from relay.ports import Job
 from relay.runtime.clock import SteadyClock
 from relay.runtime.observe.metrics import ProcessMetrics
@@ -159,12 +160,13 @@ class _Sources:
         """Nothing was taken."""
 
 
-class _Shapes:
+class _Shapes(PlainShapes):
     def __init__(self, limits: dict[str, int], per_minute: int) -> None:
+        super().__init__(Shape())
         self._limits = limits
         self._per_minute = per_minute
 
-    def shape(self, site, hosts):
+    def shape(self, site, hosts, *, domain="", routed=False):
         most = self._limits[hosts[0].host]
         return Shape(
             connections=most,
@@ -172,9 +174,6 @@ class _Shapes:
             messages_per_connection=20,
             messages_per_minute=self._per_minute * most,
         )
-
-    def effects(self, shape, outcome):
-        return ()
 
 
 class _NoResolver:

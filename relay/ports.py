@@ -18,6 +18,7 @@ from relay.model.outcome import Outcome
 from relay.model.pool import PoolSnapshot
 from relay.model.refusal import Accepted, Refusal
 from relay.model.scan import Scan
+from relay.model.tls import StsPolicy, TlsaFound
 from relay.model.verification import VerificationLink
 
 
@@ -421,7 +422,7 @@ class MailHosts:
 
     `nxdomain`: the name does not exist. `null_mx`: RFC 7505. Else `hosts`, which is empty when the domain has
     neither MX nor address; `implicit` when the domain itself is its only host. `mx_unusable`: there are MX records
-    and none of them names a host.
+    and none of them names a host. `secure`: the answer was validated, by somebody who is trusted with that.
     """
 
     hosts: tuple[MailHost, ...] = ()
@@ -429,6 +430,7 @@ class MailHosts:
     null_mx: bool = False
     implicit: bool = False
     mx_unusable: bool = False
+    secure: bool = False
 
 
 class Resolver(Protocol):
@@ -457,6 +459,34 @@ class Resolver(Protocol):
         """Return the TXT strings of a name, each joined; empty when there are none."""
         ...
 
+    def known_tlsa(self, host: str, port: int) -> TlsaFound | None:
+        """Return what the cache holds, at once; None: ask."""
+        ...
+
+    async def tlsa(self, host: str, port: int) -> TlsaFound:
+        """Return the secure TLSA records of a host; no answer is a value with `failure`, never an exception."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StsAnswer:
+    """The MTA-STS policy that is in force for a domain now, None for none; `sure` unless looking for it failed."""
+
+    policy: StsPolicy | None = None
+    sure: bool = True
+
+
+class StsPolicies(Protocol):
+    """MTA-STS policies of recipient domains (RFC 8461), cached."""
+
+    def known(self, domain: str) -> StsAnswer | None:
+        """Return what is known to be in force, at once; None: ask."""
+        ...
+
+    async def find(self, domain: str) -> StsAnswer:
+        """Return the policy in force; discovers and fetches it when it must. What fails leaves the last one valid."""
+        ...
+
 
 # --- scanners ------------------------------------------------------------------------------------------------
 
@@ -482,7 +512,9 @@ class Scanner(Protocol):
 class LinkOptions:
     """How to connect. `server_name` goes into the TLS handshake, "" for none.
 
-    `tls_verified` refuses a certificate that is not for `server_name` or not trusted, and TLS before 1.2. `on_gone`
+    `tls_verified` refuses a certificate that is not for `server_name` or not trusted. `tls_minimum` is the oldest
+    version of TLS that is spoken ("1.0" to "1.3"). `judge_chain` is given the certificates of the handshake (DER, the
+    host's own first) and says why they are refused, "" when they are not. `on_gone`
     is called once when a connection that was opened is closed on both sides, however it ended.
     """
 
@@ -490,6 +522,8 @@ class LinkOptions:
     source_address: str = ""
     server_name: str = ""
     tls_verified: bool = False
+    tls_minimum: str = "1.0"
+    judge_chain: Callable[[Sequence[bytes]], str] | None = None
     on_gone: Callable[[], None] | None = None
 
 

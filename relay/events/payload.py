@@ -32,12 +32,16 @@ _COMMON_TEXTS = {b"date": "date", b"message-id": "messageId", b"subject": "subje
 
 @dataclass(frozen=True, slots=True)
 class RecipientStatus:
-    """A recipient of a bounce or delay; fields that are "" are left out (EVT-019)."""
+    """A recipient of a bounce or delay; fields that are "" are left out (EVT-019).
+
+    `blocklist` is the DNS block list that the refusal names (DNSBL-002): a field of ours beside those of the format.
+    """
 
     email_address: str
     action: str = ""
     status: str = ""
     diagnostic_code: str = ""
+    blocklist: str = ""
 
 
 def timestamp(moment_ms: int) -> str:
@@ -210,7 +214,12 @@ def delivery_delay(
     if reporting_mta:
         body["reportingMTA"] = reporting_mta
     body["delayedRecipients"] = [
-        {"emailAddress": each.email_address, "status": each.status, "diagnosticCode": each.diagnostic_code}
+        {
+            "emailAddress": each.email_address,
+            "status": each.status,
+            "diagnosticCode": each.diagnostic_code,
+            **({"blocklist": each.blocklist} if each.blocklist else {}),
+        }
         for each in recipients
     ]
     return _event("DeliveryDelay", mail_json, "deliveryDelay", body, outgoing_ip)
@@ -251,6 +260,8 @@ def _bounced(status: RecipientStatus) -> dict[str, str]:
         fields["status"] = status.status
     if status.diagnostic_code:
         fields["diagnosticCode"] = status.diagnostic_code
+    if status.blocklist:
+        fields["blocklist"] = status.blocklist
     return fields
 
 

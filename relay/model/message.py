@@ -74,6 +74,7 @@ class SendOptions:
     `signing_account` is the account whose identity signs, where that is not the message's own (AUTHZ-019).
     `ret` and `envelope_id` are those of the submission (RFC 3461). `release_ms` is when it may leave (RFC 4865);
     `deliver_by_ms` is the end of its time, and `deliver_by_mode` what follows then: R or N, and T (RFC 2852).
+    `requiretls` and `tls_relaxed` are the sender's word on TLS: the MAIL parameter and `TLS-Required: No` (RFC 8689).
     """
 
     mail_from_domain: str = ""
@@ -86,6 +87,8 @@ class SendOptions:
     release_ms: int = 0
     deliver_by_ms: int = 0
     deliver_by_mode: str = ""
+    requiretls: bool = False
+    tls_relaxed: bool = False
 
 
 DEFAULT_OPTIONS = SendOptions()

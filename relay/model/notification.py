@@ -41,7 +41,7 @@ class Wishes:
 
     `ret` is "FULL", "HDRS" or "". `envelope_id` is ENVID as it was given, in xtext. `hold_seconds` and
     `hold_until_ms` (since 1970) say when it may leave, 0 for at once. `recipients` has, by recipient, the parameters
-    of its RCPT.
+    of its RCPT. `requiretls` is the MAIL parameter of RFC 8689.
     """
 
     ret: str = ""
@@ -49,6 +49,7 @@ class Wishes:
     hold_seconds: int = 0
     hold_until_ms: int = 0
     deliver_by: DeliverBy | None = None
+    requiretls: bool = False
     recipients: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ import socket
 import ssl
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -40,14 +40,14 @@ class TcpConnector:
     """Implements relay.ports.Connector."""
 
     def __init__(self, *, ca_file: str = "") -> None:
-        self._any = client_tls.opportunistic()
-        self._verified = client_tls.verified(ca_file)
+        self._ca_file = ca_file
+        self._verified: dict[str, ssl.SSLContext] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._context(LinkOptions(0, tls_verified=True, tls_minimum="1.2"))  # a bad file is told at the start
 
     def connect(self, address: str, port: int, options: LinkOptions, user: LinkUser) -> Callable[[], None]:
         """Begin to connect to an IP address."""
-        context = self._verified if options.tls_verified else self._any
-        link = TcpLink(user, context, options.server_name, options.on_gone)
+        link = TcpLink(user, self._context(options), options.server_name, options.judge_chain, options.on_gone)
         task = asyncio.get_running_loop().create_task(_connect(link, address, port, options, user))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -57,6 +57,20 @@ class TcpConnector:
             task.cancel()
 
         return cancel
+
+    def trust(self, ca_file: str) -> None:
+        """Trust another list of authorities from now on; "" for the system's."""
+        verified = {"1.2": client_tls.verified(ca_file)}
+        self._ca_file, self._verified = ca_file, verified
+
+    def _context(self, options: LinkOptions) -> ssl.SSLContext:
+        if not options.tls_verified:
+            return client_tls.opportunistic(options.tls_minimum)
+        context = self._verified.get(options.tls_minimum)
+        if context is None:
+            context = client_tls.verified(self._ca_file, options.tls_minimum)
+            self._verified[options.tls_minimum] = context
+        return context
 
 
 async def _connect(link: "TcpLink", address: str, port: int, options: LinkOptions, user: LinkUser) -> None:
@@ -82,6 +96,7 @@ class TcpLink(asyncio.Protocol):
         "_file",
         "_handshaking",
         "_incoming",
+        "_judge_chain",
         "_left_bytes",
         "_linger",
         "_on_gone",
@@ -102,10 +117,12 @@ class TcpLink(asyncio.Protocol):
         user: LinkUser,
         context: ssl.SSLContext,
         server_name: str,
+        judge_chain: Callable[[Sequence[bytes]], str] | None = None,
         on_gone: Callable[[], None] | None = None,
     ) -> None:
         self._user = user
         self._context = context
+        self._judge_chain = judge_chain
         self._server_name = server_name
         self._on_gone = on_gone
         self._linger: asyncio.TimerHandle | None = None
@@ -334,6 +351,9 @@ class TcpLink(asyncio.Protocol):
         self._encrypted = True
         if rest := self._outgoing.read():
             transport.write(rest)
+        if self._judge_chain is not None and (refused := self._judge_chain(client_tls.chain(tls))):
+            self._tls_failed(refused)
+            return False
         self._user.link_tls_started(tls.version() or "TLS")
         return True
 

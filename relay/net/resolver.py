@@ -9,6 +9,7 @@ SERVFAIL, refusals, lame and odd answers, broken chains and silence are errors, 
 """
 
 import asyncio
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import dns.name
 import dns.rdatatype
 import dns.resolver
 
+from relay.model.tls import NO_TLSA, Tlsa, TlsaFound
 from relay.net.nameservers import NameServers
 from relay.net.resolver_cache import AnswerCache
 from relay.net.resolver_lanes import Turns
@@ -30,6 +32,7 @@ from relay.ports import Clock, MailHost, MailHosts, Metrics, ResolverError
 ADDRESSES_MAX = 20
 MX_HOSTS_MAX = 50
 TEXTS_MAX = 100
+TLSA_MAX = 50
 _QUICK_SECONDS = 0.5
 _LAST_SECONDS = 0.01
 _SILENT_SECONDS = 3600.0
@@ -41,7 +44,11 @@ _HOST = re.compile(r"(?=.{1,253}\Z)(?!.*\.\d+\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:
 
 @dataclass(frozen=True, slots=True)
 class ResolverSettings:
-    """`nameservers` are "address" or "address:port" ("[v6]:port"); empty: those of /etc/resolv.conf."""
+    """`nameservers` are "address" or "address:port" ("[v6]:port"); empty: those of /etc/resolv.conf.
+
+    `trust_ad` says whether their word that an answer was validated counts (RFC 7672 section 2.1.1); None: when all
+    of them are on this machine, so that nobody between them and us could have changed it.
+    """
 
     nameservers: tuple[str, ...] = ()
     timeout_seconds: float = 5.0
@@ -53,6 +60,7 @@ class ResolverSettings:
     slow_queries_max: int = 256
     ipv6: bool = True
     resolv_conf: str = "/etc/resolv.conf"
+    trust_ad: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,8 @@ class _Records:
     rdatas: tuple[object, ...]
     ttl_seconds: float
     nxdomain: bool = False
+    secure: bool = False  # validated by name servers that we trust
+    canonical: str = ""  # where aliases led
 
 
 class DnsResolver:
@@ -78,6 +88,13 @@ class DnsResolver:
         self._slow = Turns(settings.slow_queries_max)
         self._servers = NameServers(settings.nameservers, settings.resolv_conf, clock)
         self._dns = _stub(settings)
+        self._dns.flags = dns.flags.RD | dns.flags.AD  # RFC 6840 section 5.7: tell us whether you validated
+
+    @property
+    def trusts_ad(self) -> bool:
+        """Whether the name servers' word that they validated an answer counts."""
+        trusted = self._settings.trust_ad
+        return all(map(_is_local, self._servers.addresses)) if trusted is None else trusted
 
     # --- Resolver ---
 
@@ -100,7 +117,7 @@ class DnsResolver:
         if answer.nxdomain:
             hosts = MailHosts(nxdomain=True)
         elif answer.rdatas:
-            hosts = judge_mx(_mx_pairs(answer.rdatas))
+            hosts = judge_mx(_mx_pairs(answer.rdatas), secure=answer.secure)
         else:  # RFC 5321 section 5.1: no MX record, so the domain is its own mail exchanger if it has an address
             try:
                 addresses = await self.addresses(domain)
@@ -108,7 +125,8 @@ class DnsResolver:
                 addresses = error.found
                 if not addresses:
                     raise
-            hosts = MailHosts(hosts=(MailHost(0, domain),), implicit=True) if addresses else MailHosts()
+            own = MailHosts(hosts=(MailHost(0, domain),), implicit=True, secure=answer.secure)
+            hosts = own if addresses else MailHosts()
         self._keep(("mx", domain), hosts, ttl_seconds, negative=not hosts.hosts or hosts.implicit)
         return hosts
 
@@ -154,6 +172,49 @@ class DnsResolver:
         texts = tuple(b"".join(getattr(rdata, "strings", ())) for rdata in answer.rdatas[:TEXTS_MAX])
         self._keep(("txt", name), texts, answer.ttl_seconds, negative=not texts)
         return texts
+
+    def known_tlsa(self, host: str, port: int) -> TlsaFound | None:
+        """Return what the cache holds, at once."""
+        found = self._known(("tlsa", f"{port} {host}"))
+        return found if isinstance(found, TlsaFound) else None
+
+    async def tlsa(self, host: str, port: int) -> TlsaFound:
+        """Return the TLSA records that bind connections to a host (RFC 7672 section 2.2).
+
+        The host's own addresses must be secure, at the end of its aliases or at least at their beginning; the first
+        of those names that has records is the TLSA base domain. An answer that fails is a `failure` (section 2.1.2).
+        """
+        known = self.known_tlsa(host, port)
+        if known is not None:
+            return known
+        try:
+            found, ttl_seconds = await self._find_tlsa(host, port)
+        except ResolverError as error:
+            return TlsaFound(failure=str(error))
+        self._keep(("tlsa", f"{port} {host}"), found, ttl_seconds, negative=not found.records)
+        return found
+
+    async def _find_tlsa(self, host: str, port: int) -> tuple[TlsaFound, float]:
+        bases, ttl_seconds = await self._secure_names(host)
+        for base in bases:
+            answer = await self._query(f"_{port}._tcp.{base}", "TLSA")
+            ttl_seconds = min(ttl_seconds, answer.ttl_seconds)
+            if answer.secure and answer.rdatas:
+                records = tuple(one for one in map(_tlsa, answer.rdatas[:TLSA_MAX]) if one is not None)
+                return TlsaFound(records, base), ttl_seconds
+        return NO_TLSA, ttl_seconds
+
+    async def _secure_names(self, host: str) -> tuple[list[str], float]:
+        """Return the candidates for the TLSA base domain (RFC 7672 section 2.2.2), and how long they may be kept."""
+        answer = await self._query(host, "A")
+        if not answer.rdatas and not answer.nxdomain:
+            answer = await self._query(host, "AAAA")
+        if answer.secure:
+            return list(dict.fromkeys((answer.canonical or host, host))), answer.ttl_seconds
+        if answer.canonical in ("", host):
+            return [], answer.ttl_seconds
+        alias = await self._query(host, "CNAME")
+        return ([host] if alias.secure and alias.rdatas else []), min(answer.ttl_seconds, alias.ttl_seconds)
 
     async def records(self, name: str, kind: str) -> Answer:
         """Ask for TXT, MX or CNAME records past the cache; a question without an answer is a value, too."""
@@ -234,9 +295,10 @@ class DnsResolver:
         except (dns.exception.DNSException, OSError, ValueError, EOFError) as error:
             raise ResolverError(f"name servers gave no usable answer for {kind}: {type(error).__name__}") from None
         ttl_seconds = max(0.0, float(answer.chaining_result.minimum_ttl))
-        if answer.rrset is None:
-            return _Records((), ttl_seconds)
-        return _Records(tuple(answer.rrset)[:RECORDS_MAX], ttl_seconds)
+        secure = self.trusts_ad and bool(answer.response.flags & dns.flags.AD)
+        canonical = answer.canonical_name.to_text(omit_final_dot=True).lower()
+        rdatas = () if answer.rrset is None else tuple(answer.rrset)[:RECORDS_MAX]
+        return _Records(rdatas, ttl_seconds, secure=secure, canonical=canonical)
 
 
 def _weight(answer: object) -> int:
@@ -276,7 +338,7 @@ def _mx_pairs(rdatas: Sequence[object]) -> list[tuple[int, str]]:
     return pairs
 
 
-def judge_mx(pairs: Sequence[tuple[int, str]]) -> MailHosts:
+def judge_mx(pairs: Sequence[tuple[int, str]], *, secure: bool = False) -> MailHosts:
     """Turn (preference, target) pairs into hosts; the target "" is the root.
 
     One record that names the root is a null MX (RFC 7505 section 3), one among others is ignored. Targets that are
@@ -289,7 +351,7 @@ def judge_mx(pairs: Sequence[tuple[int, str]]) -> MailHosts:
         if _HOST.match(target) and target.rpartition(".")[2] not in ("localhost", "invalid"):
             best[target] = min(preference, best.get(target, preference))
     hosts = sorted((MailHost(preference, host) for host, preference in best.items()), key=_rank)
-    return MailHosts(hosts=tuple(hosts[:MX_HOSTS_MAX]), mx_unusable=not hosts)
+    return MailHosts(hosts=tuple(hosts[:MX_HOSTS_MAX]), mx_unusable=not hosts, secure=secure)
 
 
 def _rank(host: MailHost) -> tuple[int, str]:
@@ -302,3 +364,19 @@ def _stub(settings: ResolverSettings) -> dns.asyncresolver.Resolver:
     stub.use_edns(0, 0, _UDP_PAYLOAD_BYTES)
     stub.cache = None
     return stub
+
+
+def _is_local(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _tlsa(rdata: object) -> Tlsa | None:
+    numbers = [getattr(rdata, name, None) for name in ("usage", "selector", "mtype")]
+    data = getattr(rdata, "cert", None)
+    if not isinstance(data, bytes) or not all(isinstance(number, int) for number in numbers):
+        return None
+    usage, selector, matching = (int(number or 0) for number in numbers)
+    return Tlsa(usage, selector, matching, data)

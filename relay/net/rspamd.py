@@ -3,7 +3,7 @@
 What rspamd itself would do (its `action`) is not asked for: a threshold of ours decides (FLOW-007). Bounds: one
 deadline for the whole scan, `REPLY_MAX_BYTES` of reply; an answer without a score is a failed scan.
 
-This module owns `httpx`, and imports it when the first scanner is made: a relay without rspamd never loads it.
+The HTTP library is loaded when the first scanner is made: a relay without rspamd need not load it.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any
 from relay.model.content import Content
 from relay.model.scan import Scan, ScanVerdict
 from relay.net.blocks import blocks
+from relay.net.web import client_failures, new_client
 
 REPLY_MAX_BYTES = 1024 * 1024
 HTTP_OK = 200
@@ -27,16 +28,13 @@ class RspamdScanner:
     label = "rspamd"
 
     def __init__(self, url: str, timeout_seconds: float, password: str = "") -> None:
-        import httpx  # noqa: PLC0415 (see above)
-
         self.name = f"rspamd {url}"
         self._url = f"{url}/checkv2"
         self._timeout_seconds = timeout_seconds
         self._headers = {"Password": password} if password else {}
         # A connection for each scan: nothing stays open that a reload would have to close.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.AsyncClient(timeout=timeout_seconds, limits=limits, trust_env=False)
-        self._failures = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+        self._client = new_client(timeout=timeout_seconds)
+        self._failures: tuple[type[Exception], ...] = (OSError, ValueError, *client_failures())
 
     async def scan(self, content: Content) -> Scan:
         """Return CLEAN with the spam score, or FAILED with the reason."""
@@ -45,7 +43,7 @@ class RspamdScanner:
                 status, reply = await self._ask(content)
         except TimeoutError:
             return self._failed(f"no answer within {self._timeout_seconds:g} s")
-        except (OSError, ValueError, *self._failures) as error:
+        except self._failures as error:
             return self._failed(str(error) or type(error).__name__)
         if status != HTTP_OK:
             return self._failed(f"answered with status {status}")

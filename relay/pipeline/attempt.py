@@ -9,6 +9,7 @@ disk and are not answered. NXDOMAIN is a temporary outcome with `nxdomain` set; 
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
+from relay.pipeline import domain_tls
 from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
 from relay.pipeline.departure import (
     Deferral,
@@ -31,15 +33,20 @@ from relay.pipeline.departure import (
     family,
     put_off,
 )
-from relay.pipeline.destination import Destination, lane_of
+from relay.pipeline.destination import Destination, lane_of, name_of_hosts, name_of_route
+from relay.pipeline.domain_tls import DomainTls
+from relay.pipeline.lane_notes import LaneNotes
+from relay.pipeline.reactions import Reactions
 from relay.pipeline.site import Site
 from relay.pipeline.site_memory import HostMemory
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Judge, WalkContext
+from relay.pipeline.tls_tally import TlsTally
 from relay.ports import (
     Clock,
     Connector,
     Job,
+    Json,
     Log,
     MailHost,
     MailHosts,
@@ -47,14 +54,19 @@ from relay.ports import (
     Release,
     Resolver,
     ResolverError,
+    StsAnswer,
+    StsPolicies,
 )
 from relay.schedule import mx
-from relay.schedule.route import Route, RouteTable, literal_address, unroutable
+from relay.schedule.effects import NO_REACTION
+from relay.schedule.route import Route, RouteTable, TlsMode, literal_address, unroutable
 from relay.smtp.client_answer import Answer, local_failure, local_refusal
 
 _DOMAINS_MAX = 20_000
 _SITES_KEPT = 5_000
-_SiteKey = tuple[str, str, bool]  # hosts, source address, TLS only
+_SiteKey = tuple[str, str, str]  # hosts, source address, TLS
+_POLICY_SECONDS = 300.0  # how long what a domain wants of TLS is not asked again
+_SITES_SHOWN = 200
 
 
 class OutboundDelivery:
@@ -75,12 +87,16 @@ class OutboundDelivery:
         sources: Sources | None = None,
         shapes: Shapes | None = None,
         gate: Gate | None = None,
+        sts: StsPolicies | None = None,
+        tally: TlsTally | None = None,
         shuffle: mx.Shuffle = random.shuffle,
     ) -> None:
         self._given_sources = sources
         self._given_shapes = shapes
         self._gate = gate or PlainGate()
         self._gate.join(self._recalled, self._changed)
+        self._sts = sts
+        self._tally = tally or TlsTally(clock)
         self._resolver = resolver
         self._connector = connector
         self._judge = judge
@@ -89,13 +105,16 @@ class OutboundDelivery:
         self._metrics = metrics
         self._shuffle = shuffle
         self._memory = HostMemory()
+        self.notes = LaneNotes()
+        self._reactions = Reactions(self._gate, clock, log, metrics)
         self._items: dict[int, Item] = {}  # not started
         self._active = 0
         self._destinations: dict[str, Destination] = {}
         self._sites: dict[_SiteKey, Site] = {}
         self._sweep_at = _SITES_KEPT
         self._connected: set[Site] = set()
-        self._by_domain: dict[str, tuple[MailHosts, Destination]] = {}
+        self._by_domain: dict[str, tuple[MailHosts, Destination, DomainTls, float]] = {}
+        self._route_tls: dict[TlsMode, DomainTls] = {}
         self._lookups: dict[str, list[Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
@@ -123,7 +142,9 @@ class OutboundDelivery:
             self._memory,
             self._shuffle,
             self._spawn,
+            self._tally,
         )
+        self._route_tls = {mode: domain_tls.of_route(mode, settings.tls_rules) for mode in TlsMode}
         self.reshape()
         for site in list(self._connected):
             site.quit_idle()
@@ -134,7 +155,8 @@ class OutboundDelivery:
         self._by_domain.clear()
         self._destinations.clear()
         for site in self._sites.values():
-            site.shape = self._shapes.shape(site.name, site.hosts)
+            shape = self._shapes.shape(site.name, site.hosts, domain=site.domain, routed=site.route is not None)
+            site.use(shape.at(site.source))
 
     # --- Outbound ---
 
@@ -147,18 +169,22 @@ class OutboundDelivery:
         domain = job.delivery.domain
         route = self.routes.find(domain)
         if route is not None:
+            item.tls = self._route_tls[route.tls].of(job.delivery.message.options)
             self._depart(self._by_route(route), item)
             return
         hosts = self._resolver.known_mail_hosts(domain)
-        if hosts is not None:
+        again = hosts is not None and hosts.nxdomain and job.delivery.attempts > 0
+        if hosts is not None and not again:  # a second look goes past the cache
             known = self._by_domain.get(domain)
-            if known is not None and known[0] is hosts:
+            if known is not None and known[0] is hosts and known[3] > self._clock.monotonic():
+                item.tls = known[2].of(job.delivery.message.options)
                 self._depart(known[1], item)
                 return
-            if not (hosts.nxdomain and job.delivery.attempts):  # a second look goes past the cache
-                self._resolved(domain, hosts, [item])
+            policy = self._known_policy(domain, hosts)
+            if policy is not None:
+                self._resolved(domain, hosts, policy, [item])
                 return
-        self._look_up(item, domain, refresh=hosts is not None)
+        self._look_up(item, domain, refresh=again)
 
     def forgive(self) -> None:
         """Try sites that failed a moment ago at once: an operator asked for it."""
@@ -201,16 +227,18 @@ class OutboundDelivery:
     # --- routing ---
 
     def _by_route(self, route: Route) -> Destination:
-        name = f"route {route.host}:{route.port} {route.username} {route.tls.value} {route.several_recipients}"
-        return self._destination(name, (MailHost(0, route.host),), route)
+        return self._destination(name_of_route(route), (MailHost(0, route.host),), route)
 
-    def _destination(self, name: str, hosts: Sequence[MailHost], route: Route | None) -> Destination:
-        """Return what is known of some hosts together."""
+    def _destination(
+        self, name: str, hosts: Sequence[MailHost], route: Route | None, domain: str = ""
+    ) -> Destination:
+        """Return what is known of some hosts together; `domain`: the special one that they are asked for."""
         found = self._destinations.get(name)
         if found is None or found.route is not route:
             if len(self._destinations) >= _DOMAINS_MAX:
                 self._destinations.clear()
-            found = self._destinations[name] = Destination(name, hosts, route, self._shapes.shape(name, hosts))
+            shape = self._shapes.shape(name, hosts, domain=domain, routed=route is not None)
+            found = self._destinations[name] = Destination(name, hosts, route, shape, domain)
         found.hosts = hosts
         return found
 
@@ -227,7 +255,10 @@ class OutboundDelivery:
             if not item.waiting:
                 self._unused(item)
             elif self._free(item, lane_of(destination, choice)):
-                self._site(destination, choice, item).add(item)
+                site = self._site(destination, choice, item)
+                if self._tally.on:
+                    site.note_domain(item.job.delivery.domain)
+                site.add(item)
         elif item.waiting:
             self.started(item)
             asyncio.get_running_loop().call_soon(self._report_choice, item, choice)
@@ -256,15 +287,16 @@ class OutboundDelivery:
             self._sources.settled(item.job.delivery, item.destination.shape.provider, source, None)
 
     def _site(self, destination: Destination, source: Source, item: Item) -> Site:
-        """Return the lane of hosts and a source; deliveries that may leave over TLS only have one of their own."""
-        tls_required = item.job.delivery.message.options.tls_required
-        key = (destination.name, source.address, tls_required)
+        """Return the lane of hosts and a source; deliveries that need another TLS have one of their own."""
+        key = (destination.name, source.address, item.tls.key)
         site = self._sites.get(key)
-        if site is None:
+        if site is None or (site.unused and site.lane != lane_of(destination, source)):
             if len(self._sites) >= self._sweep_at:
                 self._sweep()
-            site = self._sites[key] = Site(destination, source, self, tls_required=tls_required)
-        site.source = source
+            site = self._sites[key] = Site(destination, source, self, item.tls)
+        if site.source != source:  # the same address in another pool
+            site.use(destination.shape.at(source))
+            site.source = source
         site.hosts = destination.hosts
         site.route = destination.route
         return site
@@ -284,6 +316,7 @@ class OutboundDelivery:
             return
         literal = literal_address(domain)
         if literal:
+            item.tls = self._tls_of(domain, MailHosts(), StsAnswer()).of(item.job.delivery.message.options)
             self._depart(self._destination(f"[{literal}]", (MailHost(0, literal),), None), item)
             return
         waiting = self._lookups.get(domain)
@@ -303,21 +336,40 @@ class OutboundDelivery:
         except BaseException:
             self._answer_soon(self._lookups.pop(domain), local_failure(Stage.DNS, "4.3.0", "Name lookup broke off"))
             raise
-        self._resolved(domain, hosts, self._lookups.pop(domain))
+        policy = self._known_policy(domain, hosts)
+        if policy is None and self._sts is not None:
+            try:
+                policy = await self._sts.find(domain)
+            except BaseException:
+                items = self._lookups.pop(domain)
+                self._answer_soon(items, local_failure(Stage.DNS, "4.3.0", "Looking for a TLS policy broke off"))
+                raise
+        self._resolved(domain, hosts, policy or StsAnswer(), self._lookups.pop(domain))
 
-    def _resolved(self, domain: str, hosts: MailHosts, items: list[Item]) -> None:
+    def _known_policy(self, domain: str, hosts: MailHosts) -> StsAnswer | None:
+        """Return the MTA-STS policy of a domain as it is known now, None: ask."""
+        return StsAnswer() if self._sts is None or not hosts.hosts else self._sts.known(domain)
+
+    def _tls_of(self, domain: str, hosts: MailHosts, policy: StsAnswer) -> DomainTls:
+        settings = self.settings
+        return domain_tls.of_hosts(settings.tls, settings.tls_rules, domain, hosts, policy, dane=settings.dane)
+
+    def _resolved(self, domain: str, hosts: MailHosts, policy: StsAnswer, items: list[Item]) -> None:
         usable = mx.without_us(hosts.hosts, self.settings.own_names)
         never = self._never(hosts, usable, domain)
         if never is not None:
             self._answer_soon(items, never, nxdomain=hosts.nxdomain)
             return
-        name = mx.site_name(usable)
         if len(self._by_domain) >= _DOMAINS_MAX:
             self._by_domain.clear()
-        destination = self._destination(name, usable, None)
-        self._by_domain[domain] = (hosts, destination)
+        special = self._shapes.special(domain)
+        destination = self._destination(name_of_hosts(usable, special), usable, None, domain if special else "")
+        tls = self._tls_of(domain, hosts, policy)
+        until = math.inf if self._sts is None else self._clock.monotonic() + _POLICY_SECONDS
+        self._by_domain[domain] = (hosts, destination, tls, until)
         for item in items:
             if item.waiting:
+                item.tls = tls.of(item.job.delivery.message.options)
                 self._depart(destination, item)
 
     def _never(self, hosts: MailHosts, usable: tuple[MailHost, ...], domain: str) -> Answer | None:
@@ -390,7 +442,17 @@ class OutboundDelivery:
             destination.without(family(site.source.address), self._clock.monotonic())
         for item in items:
             self._unused(item)
-            self._depart(destination or self._destination(site.name, site.hosts, site.route), item)
+            self._depart(destination or self._destination(site.name, site.hosts, site.route, site.domain), item)
+
+    def refused(self, site: Site, answer: Answer, target: Target | None) -> None:
+        """Let the rules judge a refusal that no delivery gets, as far as it is about the lane."""
+        item = site.first_waiting()
+        if item is None or answer.local:
+            return
+        outcome = self._sessionless(item, answer, target)
+        reaction = self._shapes.react(site.shape, outcome).of_lane
+        if reaction.lasting:
+            self._reactions.take(site.lane, item.job.delivery, outcome, reaction)
 
     def _recalled(self, lane: Lane) -> bool:
         """Give back a connection of a lane for which somebody else waits; False: there is none to give."""
@@ -459,7 +521,12 @@ class OutboundDelivery:
             item.source = None
             if source.pool:
                 outcome = replace(outcome, pool=source.pool)
-            self._gate.settled(lane_of(destination, source), outcome)
+            lane = lane_of(destination, source)
+            reaction = self._shapes.react(destination.shape, outcome)
+            if reaction is not NO_REACTION:
+                outcome = self._reactions.take(lane, item.job.delivery, outcome, reaction)
+            self.notes.note(lane, outcome)
+            self._gate.settled(lane, outcome)
             self._sources.settled(item.job.delivery, destination.shape.provider, source, outcome)
         try:
             self.on_outcome(item.job, outcome, release)
@@ -511,6 +578,15 @@ class OutboundDelivery:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("a lookup broke off", error=repr(error))
+
+    def lanes(self, destination: str) -> Json:
+        """Return how the lanes to a destination (a provider, or a set of hosts) are in this worker now."""
+        now = self._clock.monotonic()
+        sites = [site for site in self._sites.values() if site.lane.destination == destination]
+        return {
+            "sites": [{**site.state(now), "source": site.source.address} for site in sites[:_SITES_SHOWN]],
+            "notes": self.notes.of(destination, self._clock.now_ms()),
+        }
 
     def waiting(self) -> list[Delivery]:
         """Return the deliveries that have not started."""

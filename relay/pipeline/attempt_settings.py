@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from relay.policy.tls_policy import TlsRules
 from relay.schedule.route import Route, TlsMode
 from relay.schedule.shaping import Shape
 from relay.smtp.client import Timeouts
@@ -22,6 +23,8 @@ class OutboundSettings:
     source_addresses: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
     tls: TlsMode = TlsMode.OPPORTUNISTIC
+    tls_rules: TlsRules = field(default_factory=TlsRules)
+    dane: bool = True
     tls_failure_memory_seconds: float = 3600.0
     connections_per_site: int = 20
     connections_per_site_start: int = 5

@@ -15,7 +15,7 @@ from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage
 from relay.ports import MailHost
-from relay.schedule.effects import Effect, Standing
+from relay.schedule.effects import NO_REACTION, Effect, Reaction, Standing
 from relay.schedule.shaping import Shape
 from relay.smtp.client_answer import Answer, local_failure
 
@@ -101,12 +101,19 @@ class Volumes(Protocol):
 class Shapes(Protocol):
     """Knows how destinations may be used."""
 
-    def shape(self, site: str, hosts: Sequence[MailHost]) -> Shape:
-        """Return the limits of a site. Called for each site seldom, and again after `apply`."""
+    def special(self, domain: str) -> str:
+        """Return a name for what a recipient domain has of its own whatever its hosts are, "" for most."""
         ...
 
-    def effects(self, shape: Shape, outcome: Outcome) -> Sequence[Effect]:
-        """Return what the rules of a shape's provider make of a remote's answer; empty for most."""
+    def shape(self, site: str, hosts: Sequence[MailHost], *, domain: str = "", routed: bool = False) -> Shape:
+        """Return the limits of a site. Called for each site seldom, and again after `apply`.
+
+        `domain`: the one that is special; `routed`: the only host is a smart host.
+        """
+        ...
+
+    def react(self, shape: Shape, outcome: Outcome) -> Reaction:
+        """Return what the rules of a shape make of a remote's reply; NO_REACTION for most."""
         ...
 
 
@@ -199,15 +206,20 @@ class PlainShapes:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
 
-    def shape(self, site: str, hosts: Sequence[MailHost]) -> Shape:
+    def special(self, domain: str) -> str:
+        """No domain is."""
+        del domain
+        return ""
+
+    def shape(self, site: str, hosts: Sequence[MailHost], *, domain: str = "", routed: bool = False) -> Shape:
         """Return the one there is."""
-        del site, hosts
+        del site, hosts, domain, routed
         return self._shape
 
-    def effects(self, shape: Shape, outcome: Outcome) -> Sequence[Effect]:
-        """No answer has any."""
+    def react(self, shape: Shape, outcome: Outcome) -> Reaction:
+        """No reply means anything."""
         del shape, outcome
-        return ()
+        return NO_REACTION
 
 
 class PlainGate:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from relay.model.lane import Lane, Source
 from relay.pipeline.departure import ANY_FAMILY
 from relay.ports import MailHost
+from relay.schedule import mx
 from relay.schedule.route import Route
 from relay.schedule.shaping import Shape
 
@@ -12,15 +13,18 @@ FAMILY_SECONDS = 300.0
 
 
 class Destination:
-    """A set of mail exchangers, or the host of a route. `name` tells it from all others."""
+    """A set of mail exchangers, or the host of a route. `name` tells it from all others, `domain` a special one."""
 
-    __slots__ = ("_families", "_families_until", "hosts", "name", "route", "shape")
+    __slots__ = ("_families", "_families_until", "domain", "hosts", "name", "route", "shape")
 
-    def __init__(self, name: str, hosts: Sequence[MailHost], route: Route | None, shape: Shape) -> None:
+    def __init__(
+        self, name: str, hosts: Sequence[MailHost], route: Route | None, shape: Shape, domain: str = ""
+    ) -> None:
         self.name = name
         self.hosts = hosts
         self.route = route
         self.shape = shape
+        self.domain = domain
         self._families = ANY_FAMILY
         self._families_until = 0.0
 
@@ -37,3 +41,14 @@ class Destination:
 def lane_of(destination: Destination, source: Source) -> Lane:
     """Return the lane from a source to a destination: sites of one provider share it."""
     return Lane(source.address, destination.shape.provider or destination.name)
+
+
+def name_of_route(route: Route) -> str:
+    """Return the name of the destination that a smart host is."""
+    return f"route {route.host}:{route.port} {route.username} {route.tls.value} {route.several_recipients}"
+
+
+def name_of_hosts(hosts: Sequence[MailHost], special: str = "") -> str:
+    """Return the name of the destination that mail exchangers are, for a domain with `special` rules or any other."""
+    name = mx.site_name(hosts)
+    return f"{name} as {special}" if special else name

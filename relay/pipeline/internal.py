@@ -14,7 +14,7 @@ from relay.mail.dsn import RecipientStatus
 from relay.mail.feedback import Cause, Feedback, status_of, write_feedback
 from relay.model.content import Content
 from relay.model.ids import new_message_id
-from relay.model.message import Delivery, Message, NewMessage
+from relay.model.message import DEFAULT_OPTIONS, Delivery, Message, NewMessage, SendOptions
 from relay.model.outcome import Outcome
 from relay.ports import Clock, Job, Log, Metrics, Spool
 from relay.schedule.throttle import TokenBucket
@@ -43,7 +43,15 @@ class InternalMail:
         self._buckets: dict[str, TokenBucket] = {}
 
     def message(
-        self, message_id: str, account: str, recipient: str, content: Content, *, eight_bit: bool, smtputf8: bool
+        self,
+        message_id: str,
+        account: str,
+        recipient: str,
+        content: Content,
+        *,
+        eight_bit: bool,
+        smtputf8: bool,
+        options: SendOptions = DEFAULT_OPTIONS,
     ) -> NewMessage:
         """Return a message of the null sender to one recipient."""
         now_ms = self._clock.now_ms()
@@ -58,6 +66,7 @@ class InternalMail:
             smtputf8=smtputf8,
             eight_bit=eight_bit,
             mail_json=b"",
+            options=options,
         )
         return NewMessage(message, content, (Delivery(message, 0, recipient, next_ms=now_ms),))
 
@@ -112,9 +121,14 @@ class InternalMail:
         return made, (self._mail(report_id, message, made),)
 
     def _mail(self, report_id: str, about: Message, made: Feedback) -> NewMessage:
-        eight_bit = made.facts.eight_bit
         return self.message(
-            report_id, about.account, made.recipient, made.content, eight_bit=eight_bit, smtputf8=made.smtputf8
+            report_id,
+            about.account,
+            made.recipient,
+            made.content,
+            eight_bit=made.facts.eight_bit,
+            smtputf8=made.smtputf8,
+            options=protection(requiretls=about.options.requiretls),
         )
 
     def _may_write(self, message: Message, recipient: str) -> bool:
@@ -155,6 +169,11 @@ def original_of(job: Job) -> Content:
         return job.load()
     except CorruptionError:
         return NOTHING_KEPT
+
+
+def protection(*, requiretls: bool) -> SendOptions:
+    """Return how mail that tells about a message is sent: as protected as that was (RFC 8689 section 5)."""
+    return SendOptions(requiretls=True) if requiretls else DEFAULT_OPTIONS
 
 
 def head_of(job: Job) -> bytes:

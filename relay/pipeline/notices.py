@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from relay.errors import StorageError
 from relay.mail.headers import Field, parse_head
+from relay.mail.tls_required import waived
 from relay.mail.trace import message_id_field
 from relay.model.content import BodyFacts, Content
-from relay.model.message import NewMessage
+from relay.model.message import DEFAULT_OPTIONS, NewMessage, SendOptions
 from relay.model.notice import Notice
 from relay.model.refusal import Refusal
 from relay.pipeline.internal import InternalMail
@@ -89,8 +90,15 @@ class TakeNotices:
         signature = sign(fields, facts.sha256_relaxed, keys, self._clock.now_ms() // 1000)
         content = Content(signature + raw + notice.content.head, notice.content.body)
         smtputf8 = not (notice.recipient.isascii() and notice.content.head.isascii())
+        options = SendOptions(tls_relaxed=True) if waived(fields) else DEFAULT_OPTIONS
         return self._mail.message(
-            message_id, notice.account, notice.recipient, content, eight_bit=facts.eight_bit, smtputf8=smtputf8
+            message_id,
+            notice.account,
+            notice.recipient,
+            content,
+            eight_bit=facts.eight_bit,
+            smtputf8=smtputf8,
+            options=options,
         )
 
     def _keys(self, notice: Notice) -> Sequence[SigningKey] | None:

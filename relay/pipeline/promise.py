@@ -13,6 +13,7 @@ from functools import partial
 from relay.events import payload
 from relay.mail.compose import Shaped, ShapeRules
 from relay.mail.headers import Field, join_head
+from relay.mail.tls_required import waived
 from relay.mail.trace import outgoing_field
 from relay.model.account import Account, Identity, SuppressionEntry
 from relay.model.configuration_set import ConfigurationSet, TlsPolicy
@@ -219,16 +220,26 @@ def _own_options(request: Request) -> SendOptions:
     """Return how a message is sent: from which domain, signed by whom, and as its configuration set says."""
     chosen, owner = request.configuration_set, request.sender.identity.account
     signing_account = "" if owner == request.account.account_id else owner
+    requiretls = request.submission.wishes.requiretls
+    tls_relaxed = waived(request.shaped.fields) and not requiretls  # RFC 8689 section 4.1
     if chosen is None:
-        if not request.mail_from_domain and not signing_account and not request.pool:
+        if not (request.mail_from_domain or signing_account or request.pool or requiretls or tls_relaxed):
             return DEFAULT_OPTIONS
-        return SendOptions(request.mail_from_domain, pool=request.pool, signing_account=signing_account)
+        return SendOptions(
+            request.mail_from_domain,
+            pool=request.pool,
+            signing_account=signing_account,
+            requiretls=requiretls,
+            tls_relaxed=tls_relaxed,
+        )
     return SendOptions(
         mail_from_domain=request.mail_from_domain,
         configuration_set=chosen.name,
         tls_required=chosen.tls_policy is TlsPolicy.REQUIRE,
         pool=request.pool,
         signing_account=signing_account,
+        requiretls=requiretls,
+        tls_relaxed=tls_relaxed,
     )
 
 

@@ -28,7 +28,7 @@ from relay.mail.trace import received_field
 from relay.model.content import Content
 from relay.model.message import Delivery, NewEvent, NewMessage, Submission
 from relay.model.refusal import Accepted, Reason, Refusal
-from relay.pipeline.internal import NOTHING_KEPT, InternalMail
+from relay.pipeline.internal import NOTHING_KEPT, InternalMail, protection
 from relay.policy.notification import failure_told, report_forwarded
 from relay.policy.simulator import is_simulator_domain
 from relay.ports import Clock, Inbox, Log, Metrics, Record, Spool
@@ -153,7 +153,15 @@ class Receive:
     def _forward_to_contact(self, message_id: str, submission: Submission, waits: "_Countdown") -> None:
         content = Content(self._received(message_id, submission) + submission.content.head, submission.content.body)
         eight_bit, smtputf8 = submission.facts.eight_bit, submission.smtputf8
-        new = self._mail.message(message_id, "", self.rules.contact, content, eight_bit=eight_bit, smtputf8=smtputf8)
+        new = self._mail.message(
+            message_id,
+            "",
+            self.rules.contact,
+            content,
+            eight_bit=eight_bit,
+            smtputf8=smtputf8,
+            options=protection(requiretls=submission.wishes.requiretls),
+        )
 
         def done(error: Exception | None) -> None:
             waits.one(error)
@@ -276,7 +284,13 @@ class Receive:
         content = Content(trace + head, body)
         eight_bit = not body.isascii()
         new = self._mail.message(
-            message_id, message.account, message.sender, content, eight_bit=eight_bit, smtputf8=not head.isascii()
+            message_id,
+            message.account,
+            message.sender,
+            content,
+            eight_bit=eight_bit,
+            smtputf8=not head.isascii(),
+            options=protection(requiretls=message.options.requiretls),
         )
         self._record(dedupe, (), (new,), about["kind"], delivery.source, done)
 

@@ -196,6 +196,8 @@ class Report:
             tls=outcome.tls,
             reply=decision.reply,
             seconds=round(seconds, 3),
+            **({"rule": outcome.rule} if outcome.rule else {}),
+            **({"blocklist": outcome.blocklist} if outcome.blocklist else {}),
         )
 
 
@@ -230,7 +232,11 @@ def recipient_status(delivery: Delivery, outcome: Outcome) -> payload.RecipientS
     """Return the fields of RFC 3464 for a recipient that was not delivered."""
     status = outcome.enhanced or (f"{outcome.code // 100}.0.0" if outcome.code >= 400 else "4.0.0")  # noqa: PLR2004
     return payload.RecipientStatus(
-        email_address=delivery.recipient, action="", status=status, diagnostic_code=f"smtp; {outcome.reply}"
+        email_address=delivery.recipient,
+        action="",
+        status=status,
+        diagnostic_code=f"smtp; {outcome.reply}",
+        blocklist=outcome.blocklist,
     )
 
 
@@ -248,7 +254,10 @@ def attempt_record(delivery: Delivery, outcome: Outcome, decision: Decision) -> 
             "remoteHost": outcome.remote_host,
             "remoteAddress": outcome.remote_address,
             "tls": outcome.tls or None,
+            "tlsPolicy": outcome.tls_policy or None,
             "reply": outcome.reply,
             "nextMs": decision.next_ms or None,
+            **({"rule": outcome.rule, "effects": outcome.effects} if outcome.rule else {}),
+            **({"blocklist": outcome.blocklist} if outcome.blocklist else {}),
         }
     )

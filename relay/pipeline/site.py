@@ -3,8 +3,8 @@
 A site is a lane: it leaves from one source address, and its connections and messages are counted over all workers
 under its `Lane` (`relay.pipeline.departure.Gate`).
 
-Deliveries that may leave over TLS only have a site of their own beside the one of the same hosts, so that no
-connection in clear is ever theirs (TLS-004).
+Deliveries that need another TLS (`relay.policy.tls_policy`) have a site of their own beside the one of the same
+hosts, so that no connection is ever shared with those that need less (TLS-004, TLS-005).
 
 A connection is opened while deliveries wait and fewer than `limit` are open. `limit` starts low, rises by one with
 each delivery, and falls to what the hosts bear when they refuse a connection while others are open; then nothing is
@@ -26,10 +26,14 @@ from relay.pipeline.destination import Destination, lane_of
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
-from relay.ports import Job, MailHost
+from relay.policy.tls_policy import SiteTls
+from relay.ports import Job, Json, MailHost
 from relay.schedule.lanes import Lanes
 from relay.schedule.route import Route, TlsMode
+from relay.schedule.shaping import Shape
 from relay.smtp.client_answer import Answer, Fault
+
+DOMAINS_NOTED = 20
 
 
 class SiteOwner(Protocol):
@@ -74,6 +78,10 @@ class SiteOwner(Protocol):
         """Note that the host does not have the address of a site; False: there is no other."""
         ...
 
+    def refused(self, site: "Site", answer: Answer, target: Target | None) -> None:
+        """Note the reply to a connection that no delivery gets, because others go on."""
+        ...
+
     def report(self, item: Item, answer: Answer, session: Session) -> None:
         """Turn an answer into the outcome of a delivery."""
         ...
@@ -103,16 +111,17 @@ class Site:
         destination: Destination,
         source: Source,
         owner: SiteOwner,
-        *,
-        tls_required: bool = False,
+        tls: SiteTls,
     ) -> None:
         self.name = destination.name
         self.hosts: Sequence[MailHost] = destination.hosts
         self.route: Route | None = destination.route
-        self.shape = destination.shape
+        self.domain = destination.domain
+        self.shape = destination.shape.at(source)
         self.source = source
         self.lane = lane_of(destination, source)
-        self.tls_required = tls_required
+        self.tls = tls
+        self.domains: dict[str, None] = {}
         self.queue: Lanes[Item] = Lanes()
         self.sessions: set[Session] = set()
         self._owner = owner
@@ -126,10 +135,16 @@ class Site:
         self._dead_target: Target | None = None
 
     @property
-    def tls(self) -> TlsMode:
-        """How its connections are secured: as route or settings say, or by TLS in any case."""
-        mode = self.route.tls if self.route else self._owner.settings.tls
-        return TlsMode.REQUIRE if self.tls_required and mode is not TlsMode.IMPLICIT else mode
+    def implicit(self) -> bool:
+        """True when TLS comes with the first byte (RFC 8314 section 3.3)."""
+        return self.route is not None and self.route.tls is TlsMode.IMPLICIT
+
+    def note_domain(self, domain: str) -> None:
+        """Remember a recipient domain, for reports on TLS: the last few that came."""
+        self.domains.pop(domain, None)
+        self.domains[domain] = None
+        if len(self.domains) > DOMAINS_NOTED:
+            del self.domains[next(iter(self.domains))]
 
     @property
     def unused(self) -> bool:
@@ -140,6 +155,24 @@ class Site:
     def connected(self) -> bool:
         """True while the site has or seeks a connection."""
         return bool(self.sessions or self._walks)
+
+    def use(self, shape: Shape) -> None:
+        """Go by other limits from now on; connections that are too many end by themselves."""
+        self.shape = shape
+        self._limit = min(self._limit, shape.connections)
+
+    def state(self, now: float) -> Json:
+        """Return how it is now, for people."""
+        return {
+            "site": self.name,
+            "waiting": len(self.queue),
+            "sessions": len(self.sessions),
+            "idle": len(self._idle),
+            "connecting": len(self._walks),
+            "limit": self._limit,
+            "dead_seconds": round(max(0.0, self._dead_until - now), 1),
+            "dead_reply": self._dead_answer.text[:300] if self._dead_answer is not None else "",
+        }
 
     # --- in ---
 
@@ -226,6 +259,7 @@ class Site:
         if others and not self._owner.draining:  # they bear that many and no more (cohort feedback)
             self._limit = max(1, others)
             self._refused_until = self._owner.now() + settings.refusal_memory_seconds
+            self._owner.refused(self, answer, walk.last_target)
             return
         if answer.fault is Fault.FAMILY:
             self._owner.elsewhere(self, self._all_items())
@@ -276,6 +310,14 @@ class Site:
                 return item
         return None
 
+    def first_waiting(self) -> Item | None:
+        """Return a delivery that waits, and leave it where it is."""
+        for first in (True, False):
+            found = next((item for item in self.queue.lane(first=first) if item.waiting), None)
+            if found is not None:
+                return found
+        return None
+
     def _all_items(self) -> list[Item]:
         """Take everybody who waits, without starting them."""
         items: list[Item] = []
@@ -302,6 +344,7 @@ class Site:
             return found
         job = item.job
         lane = self._lane(item)
+        limit = min(limit, self.shape.recipients - 1)
         while lane and len(found) < limit:
             other = lane[0]
             if other.waiting:

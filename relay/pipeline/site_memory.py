@@ -12,6 +12,7 @@ class Habits:
     """Until when (monotonic seconds) each of these is assumed of an address."""
 
     clear_until: float = 0.0
+    untested_until: float = 0.0
     helo_until: float = 0.0
     unpipelined_until: float = 0.0
     failed_until: float = 0.0

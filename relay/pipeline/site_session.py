@@ -14,6 +14,7 @@ from relay.model.outcome import Outcome, Stage
 from relay.pipeline.attempt_settings import RECIPIENTS_MAX
 from relay.pipeline.destination import Destination
 from relay.policy.notification import next_hop_told
+from relay.policy.tls_policy import PLAIN, SiteTls
 from relay.ports import SOURCE_GONE, Clock, Connector, Job, Link, LinkOptions
 from relay.smtp.client import Client, ClientOptions
 from relay.smtp.client_answer import Answer, Fault, local_failure
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Item:
     """A job on its way: `sessions` counts those that broke under it in this attempt."""
 
-    __slots__ = ("destination", "job", "sessions", "source", "started_ms", "waiting")
+    __slots__ = ("destination", "job", "sessions", "source", "started_ms", "tls", "waiting")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -35,6 +36,7 @@ class Item:
         self.sessions = 0
         self.started_ms = 0
         self.waiting = True
+        self.tls: SiteTls = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,10 @@ class Session:
         "link",
         "messages_max",
         "target",
+        "tells",
+        "tls_policy",
         "tls_version",
+        "told",
     )
 
     def __init__(
@@ -139,6 +144,9 @@ class Session:
         self.client: Client | None = None
         self.link: Link | None = None
         self.tls_version = ""
+        self.tls_policy = ""  # what decided about TLS, "" for nothing that was published
+        self.tells: Callable[[str], None] | None = None  # told of each domain once, for reports on TLS
+        self.told: set[str] = set()
         self.idle_until = math.inf
 
     def connect(self, connector: Connector, options: LinkOptions) -> None:
@@ -292,6 +300,9 @@ class Session:
     def _begin(self, client: Client, item: Item) -> None:
         job = item.job
         item.started_ms = self._clock.now_ms()
+        if self.tells is not None and (domain := job.delivery.domain) not in self.told:
+            self.told.add(domain)
+            self.tells(domain)
         try:
             content = job.load()
         except RelayError as error:
@@ -336,6 +347,7 @@ class Session:
             message.smtputf8,
             job,
             next_hop_told(deliveries, items[0].started_ms, return_path_is_ours=sender != message.sender),
+            requiretls=message.options.requiretls,
         )
         refusal = client.send(transaction, self._clock.monotonic())
         if refusal is None:
@@ -371,6 +383,7 @@ class Session:
             item.started_ms,
             self._clock.now_ms(),
             reports=self.client is not None and self.client.extensions.dsn,
+            tls_policy=self.tls_policy,
         )
 
 

@@ -2,20 +2,27 @@
 
 Tries at most `addresses_per_attempt` addresses. A host whose TLS, EHLO or address family fails is tried in the way
 that works (TLS-003, RFC 5321 section 3.2) on a new connection; a refusal or a time-out leads to the next address.
+What TLS a host needs says `relay.policy.tls_policy`; a host that must not be used is passed over, and only plain
+opportunistic TLS ever falls back to clear text.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay.model.outcome import Stage, Verdict
+from relay.model.tls import NO_TLSA, TlsaFound
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.departure import family
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS, HostMemory
 from relay.pipeline.site_session import Session, Target
+from relay.pipeline.tls_tally import TlsTally
+from relay.policy import dane
+from relay.policy.tls_policy import HostTls, TlsNeed, after_testing, of_host, result_of
 from relay.ports import Clock, Connector, LinkOptions, MailHost, Metrics, Resolver, ResolverError
 from relay.schedule import mx
-from relay.schedule.route import TlsMode, ip_address
+from relay.schedule.route import ip_address
 from relay.smtp.client import ClientOptions, TlsUse
 from relay.smtp.client_answer import Answer, Fault, local_failure, local_refusal
 
@@ -24,12 +31,12 @@ if TYPE_CHECKING:
 
 _ADDRESSES_OF_HOST_MAX = 10
 _TLS_USE = {
-    TlsMode.NONE: TlsUse.NEVER,
-    TlsMode.OPPORTUNISTIC: TlsUse.WHEN_OFFERED,
-    TlsMode.REQUIRE: TlsUse.REQUIRED,
-    TlsMode.IMPLICIT: TlsUse.IMPLICIT,
+    TlsNeed.NONE: TlsUse.NEVER,
+    TlsNeed.OPPORTUNISTIC: TlsUse.WHEN_OFFERED,
+    TlsNeed.REQUIRE: TlsUse.REQUIRED,
+    TlsNeed.VERIFY: TlsUse.REQUIRED,
 }
-_VERIFIED = frozenset({TlsMode.REQUIRE, TlsMode.IMPLICIT})
+_NOT_OFFERED = frozenset({"4.7.4", "5.7.30"})
 
 Judge = Callable[[str], str]
 """Says why an address must not be connected to: "own", "private", or "" when it may be."""
@@ -48,6 +55,7 @@ class WalkContext:
     memory: HostMemory
     shuffle: mx.Shuffle
     spawn: Callable[[Coroutine[Any, Any, None]], object]
+    tally: TlsTally
 
 
 class Walk:
@@ -63,6 +71,7 @@ class Walk:
         self._refused: set[str] = set()
         self._unresolved = 0
         self._foreign = False  # a host has addresses of the family that ours is not of
+        self._tls: dict[str, HostTls] = {}
         self._stopped = False
         self.session: Session | None = None
         self.last_target: Target | None = None
@@ -86,14 +95,15 @@ class Walk:
 
     def _collect_known(self) -> bool:
         """Collect the addresses when the cache has them all; False when it does not."""
-        known: list[tuple[MailHost, Sequence[str]]] = []
+        known: list[tuple[MailHost, Sequence[str], TlsaFound]] = []
         for host in self._hosts:
             addresses = _literal(host.host) or self._context.resolver.known_addresses(host.host)
-            if addresses is None:
+            found = self._known_tlsa(host)
+            if addresses is None or found is None:
                 return False
-            known.append((host, addresses))
-        for host, addresses in known:
-            self._add(host, addresses)
+            known.append((host, addresses, found))
+        for host, addresses, found in known:
+            self._add(host, addresses, found)
         self._by_recent_failure()
         return True
 
@@ -103,12 +113,10 @@ class Walk:
             if len(self._targets) >= self._context.settings.addresses_per_attempt:
                 break
             try:
-                self._add(host, _literal(host.host) or await self._context.resolver.addresses(host.host))
-            except ResolverError as error:
-                text = f"Cannot look up {host.host}: {error}"
-                self._failures.append(local_failure(Stage.DNS, "4.4.3", text))
-                if error.found:
-                    self._add(host, error.found)
+                addresses = await self._addresses(host)
+                if addresses is not None:
+                    found = self._known_tlsa(host) or await self._context.resolver.tlsa(host.host, self._port)
+                    self._add(host, addresses, found)
             except BaseException:  # a walk that never ended would keep its connection, and its site waiting, for ever
                 self._fail(local_failure(Stage.DNS, "4.3.0", "Name lookup broke off"))
                 raise
@@ -116,7 +124,32 @@ class Walk:
         if not self._stopped:
             self._next()
 
-    def _add(self, host: MailHost, addresses: Sequence[str]) -> None:
+    async def _addresses(self, host: MailHost) -> Sequence[str] | None:
+        """Return the addresses of a host, those that are known where some are not; None: no answer at all."""
+        try:
+            return _literal(host.host) or await self._context.resolver.addresses(host.host)
+        except ResolverError as error:
+            self._failures.append(local_failure(Stage.DNS, "4.4.3", f"Cannot look up {host.host}: {error}"))
+            return error.found or None
+
+    @property
+    def _port(self) -> int:
+        route = self._site.route
+        return route.port if route else self._context.settings.port
+
+    def _known_tlsa(self, host: MailHost) -> TlsaFound | None:
+        """Return the TLSA records of a host where they count, None: ask."""
+        if not self._site.tls.dane or _literal(host.host):
+            return NO_TLSA
+        return self._context.resolver.known_tlsa(host.host, self._port)
+
+    def _add(self, host: MailHost, addresses: Sequence[str], found: TlsaFound) -> None:
+        tls = self._tls[host.host] = of_host(self._site.tls, host.host, found)
+        if tls.result:
+            self._count_failure(tls, tls.result, Target(host.host, "", 0), "", tls.refusal)
+        if tls.refusal:
+            self._failures.append(_refusal(tls))
+            return
         settings = self._context.settings
         usable = mx.families(addresses, ipv6=settings.ipv6, prefer_ipv6=settings.prefer_ipv6)
         route = self._site.route
@@ -132,7 +165,7 @@ class Walk:
             if refused:
                 self._refused.add(refused)
             else:
-                self._targets.append(Target(host.host, address, route.port if route else settings.port))
+                self._targets.append(Target(host.host, address, self._port))
 
     def _by_recent_failure(self) -> None:
         """Let addresses that have just failed come last; the order is kept otherwise."""
@@ -153,42 +186,58 @@ class Walk:
         context = self._context
         settings = context.settings
         self.last_target = target
-        route = self._site.route
-        mode = self._site.tls
+        tls = self._tls_now(target)
         self.session = Session(
             setup=self,
             owner=self._site,
             target=target,
-            options=self._client_options(target, mode),
+            options=self._client_options(target, tls),
             messages_max=self._site.shape.messages_per_connection,
             clock=context.clock,
         )
+        self.session.tls_policy = tls.policy if tls.policy != "none" else ""
         self.session.connect(
             context.connector,
             LinkOptions(
                 connect_timeout_seconds=settings.connect_timeout_seconds,
                 source_address=self._site.source.address,
-                server_name=target.host,
-                tls_verified=route is not None and route.tls in _VERIFIED,
+                server_name=tls.server_name,
+                tls_verified=tls.verified,
+                tls_minimum=tls.minimum,
+                judge_chain=partial(self._judge_chain, tls) if tls.tlsa else None,
             ),
         )
 
-    def _client_options(self, target: Target, mode: TlsMode) -> ClientOptions:
+    def _judge_chain(self, tls: HostTls, chain: Sequence[bytes]) -> str:
+        refused = dane.mismatch(tls.tlsa, chain, tls.names, self._context.clock.now_ms() / 1000)
+        return f"certificate: {refused}" if refused else ""
+
+    def _tls_now(self, target: Target) -> HostTls:
+        """Return what TLS an address needs; what `mode: testing` asks for only until it has failed."""
+        tls = self._tls[target.host]
+        habits = self._context.memory.of(target.address, target.port)
+        if tls.soft and habits.untested_until > self._context.clock.monotonic():
+            return after_testing(self._site.tls, target.host)
+        return tls
+
+    def _client_options(self, target: Target, tls: HostTls) -> ClientOptions:
         settings = self._context.settings
         route = self._site.route
         habits = self._context.memory.of(target.address, target.port)
         now = self._context.clock.monotonic()
-        clear = mode is TlsMode.OPPORTUNISTIC and habits.clear_until > now
+        clear = tls.need is TlsNeed.OPPORTUNISTIC and habits.clear_until > now
+        use = TlsUse.IMPLICIT if self._site.implicit else _TLS_USE[tls.need]
         return ClientOptions(
             helo_name=self._site.source.helo_name or settings.helo_name,
-            tls=TlsUse.NEVER if clear else _TLS_USE[mode],
+            tls=TlsUse.NEVER if clear else use,
             extended=habits.helo_until <= now,
             pipelining=habits.unpipelined_until <= now,
             username=route.username if route else "",
             password=route.password if route else "",
-            clear_auth=mode is TlsMode.NONE,
+            clear_auth=tls.need is TlsNeed.NONE,
             own_names=frozenset() if route else settings.own_names,  # a host that the operator named is not a loop
             timeouts=settings.timeouts,
+            requiretls=tls.requiretls,
             downgrade=settings.downgrade,
         )
 
@@ -198,6 +247,8 @@ class Walk:
         """One host has a session for us."""
         self.session = None
         self._context.metrics.count("relay_connections_out_total", "ready")
+        if self._context.tally.on and self._site.route is None:
+            self._count_session(session)
         self._site.walk_ready(self, session)
 
     def session_failed(self, session: Session, answer: Answer) -> None:
@@ -208,6 +259,8 @@ class Walk:
             return
         target = session.target
         self._context.metrics.count("relay_connections_out_total", answer.stage.value)
+        if answer.stage is Stage.TLS:
+            answer = self._judged(session, answer)
         self._failures.append(answer)
         if self._stopped:
             self._fail(answer)
@@ -228,7 +281,11 @@ class Walk:
         settings = self._context.settings
         now = self._context.clock.monotonic()
         habits = self._context.memory.learn(target.address, target.port)
-        if answer.fault is Fault.TLS and self._site.tls is TlsMode.OPPORTUNISTIC and habits.clear_until <= now:
+        tls = self._tls_now(target)
+        if answer.stage is Stage.TLS and tls.soft:
+            habits.untested_until = now + HABIT_SECONDS
+            return True
+        if answer.fault is Fault.TLS and tls.need is TlsNeed.OPPORTUNISTIC and habits.clear_until <= now:
             habits.clear_until = now + max(settings.tls_failure_memory_seconds, FAILED_SECONDS)
             return True
         if answer.fault is Fault.EHLO and habits.helo_until <= now:
@@ -236,6 +293,33 @@ class Walk:
             return True
         habits.failed_until = now + FAILED_SECONDS
         return False
+
+    # --- what is told about TLS ---
+
+    def _judged(self, session: Session, answer: Answer) -> Answer:
+        """Count a failure of TLS, and say in the answer who asked for it."""
+        tls = self._tls_now(session.target)
+        result = result_of(answer.text, tls, offered=answer.enhanced not in _NOT_OFFERED)
+        self._count_failure(tls, result, session.target, _source_of(session), answer.text)
+        if not tls.bound or not tls.why:
+            return answer
+        return replace(answer, text=f"{answer.text} ({tls.why} asks for it)"[:1000])
+
+    def _count_failure(self, tls: HostTls, result: str, target: Target, source: str, text: str) -> None:
+        self._context.metrics.count("relay_tls_policy_failures_total", tls.policy, result)
+        tally = self._context.tally
+        if not tally.on or self._site.route is not None:
+            return
+        for domain in self._site.domains:
+            tally.failed(domain, self._site.tls, tls, result, target.host, target.address, source, text)
+
+    def _count_session(self, session: Session) -> None:
+        """Let a session be counted for each domain that uses it (RFC 8460 section 4.3)."""
+        tls = self._tls_now(session.target)
+        if session.tls_version:
+            session.tells = partial(self._context.tally.worked, site=self._site.tls, host=tls)
+        elif tls.need is not TlsNeed.NONE and session.client is not None and not session.client.extensions.starttls:
+            self._count_failure(tls, "starttls-not-supported", session.target, _source_of(session), "")
 
     # --- the end ---
 
@@ -264,3 +348,14 @@ class Walk:
 def _literal(host: str) -> Sequence[str]:
     address = ip_address(host)
     return (address,) if address else ()
+
+
+def _refusal(tls: HostTls) -> Answer:
+    """Return what it means that a host must not be used."""
+    if tls.permanent:
+        return local_refusal(Stage.TLS, "5.7.30", f"REQUIRETLS support required: {tls.refusal}")
+    return local_failure(Stage.TLS, "4.7.5", f"TLS policy: {tls.refusal}")
+
+
+def _source_of(session: Session) -> str:
+    return session.link.source_address if session.link is not None else ""

@@ -57,8 +57,9 @@ def default_services() -> tuple[ServiceFactory, ...]:
     from relay.runtime.office_events import EventService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
     from relay.runtime.office_own import OwnService  # noqa: PLC0415
+    from relay.runtime.office_tls import TlsService  # noqa: PLC0415
 
-    return (EventService, NoticeService, CheckService, DkimService, AddressService, OwnService)
+    return (EventService, NoticeService, CheckService, DkimService, AddressService, OwnService, TlsService)
 
 
 class OfficeBody:

@@ -24,6 +24,7 @@ from relay.pipeline.promise import AcceptRules
 from relay.pipeline.receive import ReceiveRules
 from relay.pipeline.screen import Scanning
 from relay.policy.quota_rules import LowerRule, RaiseRule
+from relay.policy.tls_policy import DomainRule, TlsNeed, TlsRules
 from relay.ports import Metrics, Scanner
 from relay.runtime.config.incoming import AuthLimits
 from relay.runtime.config.incoming import Listener as ListenerConfig
@@ -255,6 +256,7 @@ def resolver_settings(config: Config) -> ResolverSettings:
         timeout_seconds=config.dns.timeout,
         cache_entries_max=config.dns.cache_entries_max,
         ipv6=config.delivery.ipv6,
+        trust_ad={"yes": True, "no": False}.get(config.dns.trust_ad),
     )
 
 
@@ -272,6 +274,8 @@ def outbound_settings(config: Config, downgrade: Downgrade) -> OutboundSettings:
         port=delivery.port,
         routes=tuple(_route(route) for route in config.routes),
         tls=OutboundTls(delivery.starttls),
+        tls_rules=tls_rules(config),
+        dane=delivery.dane,
         tls_failure_memory_seconds=delivery.starttls_failure_memory,
         connections_per_site=delivery.connections_per_site,
         connections_max=delivery.connections_max,
@@ -293,6 +297,17 @@ def outbound_settings(config: Config, downgrade: Downgrade) -> OutboundSettings:
             final_dot=times.data_end,
         ),
         downgrade=downgrade,
+    )
+
+
+def tls_rules(config: Config) -> TlsRules:
+    """Return what the operator says about TLS to mail exchangers."""
+    return TlsRules(
+        minimum=config.delivery.tls_minimum,
+        minimum_required=config.delivery.tls_minimum_required,
+        domains=tuple(
+            DomainRule(one.domain, TlsNeed(one.tls), one.minimum_version or "") for one in config.tls_policies
+        ),
     )
 
 

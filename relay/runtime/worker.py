@@ -24,8 +24,9 @@ from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
 from relay.pipeline.pools import PoolSources
 from relay.pipeline.recipient_domains import RecipientDomains
+from relay.pipeline.shaping import RuleShapes
 from relay.ports import Job
-from relay.runtime import settings
+from relay.runtime import settings, shaping
 from relay.runtime.children import ChildContext, Listener, Role
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.incoming import SMTP_KINDS
@@ -43,6 +44,7 @@ from relay.runtime.worker_http import WorkerHttp
 from relay.runtime.worker_intake import WorkerIntake
 from relay.runtime.worker_notices import SHARD, WorkerNotices
 from relay.runtime.worker_ops import WorkerOps
+from relay.runtime.worker_tls import WorkerTls, office_socket
 from relay.schedule.bandwidth import LargeMail
 from relay.smtpd.door import SmtpDoor
 from relay.smtpd.listener import SmtpListener
@@ -52,6 +54,7 @@ from relay.store.adoption import shards_on_disk
 from relay.store.authenticator import CatalogAuthenticator
 from relay.store.directory import CatalogDirectory
 from relay.store.spool import ShardSpool
+from relay.store.tls_book import TlsReader
 from relay.store.usage import by_account
 
 LOOK_SECONDS = 5.0
@@ -77,6 +80,16 @@ class WorkerBody:
         self._directory = CatalogDirectory(config.data_dir, self._master)
         self._downgrader = Downgrader(self._directory, self._clock, settings.accept_rules(config, self._master))
         self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, context.metrics)
+        self._tls_policies = WorkerTls(
+            TlsReader(config.data_dir),
+            office_socket(context.run_dir),
+            context.name,
+            resolver=self._resolver,
+            clock=self._clock,
+            log=context.log,
+        )
+        self._apply_tls(config)
+        self._connector = TcpConnector(ca_file=str(config.delivery.tls_ca_file or ""))
         self._tools = LineTools(
             clock=self._clock,
             call_later=self._loop.call_later,
@@ -101,12 +114,14 @@ class WorkerBody:
             seed=context.index,
             workers=self._workers(),
         )
+        self._shapes = RuleShapes(shaping.rules_in_force(config), self._outbound_settings(config).shape)
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
         await self._permits.start()
         self._make_door(config)
         self._make_notices(config)
         WorkerOps(self._lines).register(context.ops)
+        self._tls_policies.start()
         for line in self._lines.values():
             line.start()
         await self._listen(config, context.listeners)
@@ -134,13 +149,16 @@ class WorkerBody:
         outbound = OutboundDelivery(
             settings=self._outbound_settings(config),
             resolver=self._resolver,
-            connector=TcpConnector(),
+            connector=self._connector,
             judge=self._guard(config).judge,
             clock=self._clock,
             log=context.log,
             metrics=context.metrics,
+            shapes=self._shapes,
             gate=self._gate_of_lanes,
             sources=self._sources,
+            sts=self._tls_policies,
+            tally=self._tls_policies.tally,
         )
         return ShardLine(spool, outbound, rules, self._tools)
 
@@ -265,6 +283,10 @@ class WorkerBody:
     def _outbound_settings(self, config: Config) -> OutboundSettings:
         return settings.outbound_settings(config, self._downgrade)
 
+    def _apply_tls(self, config: Config) -> None:
+        reports = config.tls_reports.contact is not None
+        self._tls_policies.apply(enabled=config.mta_sts.enabled, reports=reports, resolver=self._resolver)
+
     def _guard(self, config: Config) -> Guard:
         own = {entry.address for entry in config.listeners} - {"0.0.0.0", "::"}  # noqa: S104 (names no address)
         return Guard(own, allow_private=config.delivery.allow_private_destinations)
@@ -275,6 +297,8 @@ class WorkerBody:
         """Take on a configuration: everything that may fail is made first."""
         context = _tls_context(config)
         outbound = self._outbound_settings(config)
+        shaping_rules = shaping.rules_in_force(config)
+        self._connector.trust(str(config.delivery.tls_ca_file or ""))
         accept, rules = settings.accept_rules(config, self._master), self._line_rules(config)
         await self._listen(config, listeners)
         await self._http.serve(config, listeners, context)
@@ -288,6 +312,8 @@ class WorkerBody:
         self._volumes.rules = settings.warmup_rules(config)
         if config.dns != self._context.config.dns:
             self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
+        self._apply_tls(config)
+        self._shapes.use(shaping_rules, outbound.shape)
         for line in self._lines.values():
             line.outbound.apply(outbound, self._guard(config).judge, self._resolver)
             line.apply(rules)
@@ -299,6 +325,7 @@ class WorkerBody:
         await asyncio.gather(self._door.drain(timeout_seconds), self._http.drain(timeout_seconds))
         left = max(0.0, end - self._loop.time())
         await asyncio.gather(*(line.drain(left) for line in self._lines.values()))
+        await self._tls_policies.close()
         self._door.close()
         self._examiner.close()
         self._reencoder.close()

@@ -30,6 +30,7 @@ class WorkerOps:
         ops.add("stats", self.stats)
         ops.add("events.prune", self.prune)
         ops.add(OPERATION, self.take)
+        ops.add("shaping.lanes", self.lanes)
 
     async def act(self, request: Json) -> Json:
         """Do retry, hold, release or delete to the chosen deliveries; {"count": changed}."""
@@ -44,6 +45,11 @@ class WorkerOps:
     def stats(self, _request: Json) -> Json:
         """Return the number of deliveries by state of each shard, and those in memory."""
         return {"shards": [_stats(line) for line in self._lines.values()]}
+
+    def lanes(self, request: Json) -> Json:
+        """Return how the lanes to a destination are in this worker, shard by shard."""
+        destination = text(request, "destination")
+        return {"lines": [line.outbound.lanes(destination) for line in self._lines.values()]}
 
     async def prune(self, request: Json) -> None:
         """Drop events of a shard that every destination has."""

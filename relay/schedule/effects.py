@@ -1,6 +1,6 @@
 """What a provider's response makes us do, as values: made by shaping rules, applied to lanes. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -24,6 +24,13 @@ class Effect:
     seconds: float = 0.0
     factor: float = 1.0
 
+    def __str__(self) -> str:
+        """Return it as traces and logs show it: "slow to 50% for 1800 s"."""
+        if self.kind is EffectKind.BOUNCE:
+            return str(self.kind)
+        share = f" to {self.factor:.0%}" if self.kind is EffectKind.SLOW else ""
+        return f"{self.kind}{share} for {self.seconds:g} s"
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -34,3 +41,39 @@ class Standing:
     rule: str
     reply: str
     factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What the rules make of one reply.
+
+    `effects` hold for the lane and later deliveries. For the delivery itself: `wait_seconds` before it is tried
+    again, and `retries`, up to which attempt a permanent refusal is tried again all the same. `blocklist` is the DNS
+    block list that the reply names, `of_domains` when that lists domains.
+    """
+
+    rule: str = ""
+    effects: tuple[Effect, ...] = ()
+    wait_seconds: float = 0.0
+    retries: int = 0
+    blocklist: str = ""
+    of_domains: bool = False
+
+    @property
+    def bounces(self) -> bool:
+        """True when the delivery fails for good."""
+        return any(effect.kind is EffectKind.BOUNCE for effect in self.effects)
+
+    @property
+    def lasting(self) -> tuple[Effect, ...]:
+        """The effects on what comes after this delivery."""
+        return tuple(effect for effect in self.effects if effect.kind is not EffectKind.BOUNCE)
+
+    @property
+    def of_lane(self) -> "Reaction":
+        """The same without what is about the sender or the delivery."""
+        return replace(self, effects=tuple(one for one in self.effects if one.kind in _OF_LANE))
+
+
+_OF_LANE = frozenset({EffectKind.SLOW, EffectKind.PAUSE, EffectKind.SWITCH})
+NO_REACTION = Reaction()

@@ -32,6 +32,7 @@ _GREETING = 220
 _CLOSING = 421
 _TOO_MUCH = 552
 _TOO_MUCH_SAID = "Host says more than it was asked for"
+_NO_REQUIRETLS = "REQUIRETLS support required, which the host does not offer"
 _MISUNDERSTOOD = frozenset({500, 502, 503})  # what hosts say to commands they lost their place in
 
 
@@ -74,6 +75,7 @@ class ClientOptions:
     clear_auth: bool = False
     own_names: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
+    requiretls: bool = False  # every transaction of the session has it
     downgrade: Downgrade | None = None
 
 
@@ -412,10 +414,16 @@ class Client:
 
     def _after_ehlo(self, now: float) -> None:
         use = self._options.tls
-        if self._tls_active or use is TlsUse.NEVER:
+        if self._tls_active and self._options.requiretls and not self.extensions.requiretls:
+            self._close_with(local_refusal(Stage.TLS, "5.7.30", _NO_REQUIRETLS))  # RFC 8689 section 4.2.1
+        elif self._tls_active or use is TlsUse.NEVER:
             self._authenticate(now)
         elif self.extensions.starttls:
             self._command(Step.STARTTLS, b"STARTTLS\r\n", now)
+        elif self._options.requiretls:
+            self._close_with(
+                local_refusal(Stage.TLS, "5.7.30", "REQUIRETLS asks for TLS, which the host does not offer")
+            )
         elif use is TlsUse.REQUIRED:
             self._close_with(local_failure(Stage.TLS, "4.7.4", "TLS is required and the host does not offer it"))
         else:

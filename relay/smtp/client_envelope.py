@@ -44,6 +44,7 @@ class Transaction:
     smtputf8: bool = False
     tag: object = None
     parameters: Parameters | None = None
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ def mail_command(transaction: Transaction, host: Extensions) -> bytes:
         line += " SMTPUTF8"
     if transaction.parameters is not None:
         line += _mail_parameters(transaction.parameters, host)
+    if transaction.requiretls:  # RFC 8689 section 2: the session is ready only where the host offers it
+        line += " REQUIRETLS"
     return f"{line}\r\n".encode()
 
 

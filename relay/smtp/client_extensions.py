@@ -28,6 +28,7 @@ class Extensions:
     messages_max: int = 0
     recipients_max: int = 0
     recipient_domains_max: int = 0
+    requiretls: bool = False
 
 
 def parse(reply: Reply) -> Extensions:
@@ -55,6 +56,7 @@ def parse(reply: Reply) -> Extensions:
         messages_max=limits.get(b"MAILMAX", 0),
         recipients_max=limits.get(b"RCPTMAX", 0),
         recipient_domains_max=limits.get(b"RCPTDOMAINMAX", 0),
+        requiretls="REQUIRETLS" in offer,
     )
 
 

@@ -19,8 +19,8 @@ from relay.smtp.reply import Reply
 
 COMMAND_LINE_MAX_BYTES = 510  # RFC 5321 section 4.5.3.1.4, without CRLF
 LINE_MAX_BYTES: Final = {
-    # RFC 1870, 6152, 4954 section 5, 6531, 3461 section 3, 4865 section 2, 2852 section 3
-    b"MAIL": 510 + 26 + 17 + 500 + 10 + 120 + 34 + 17,
+    # RFC 1870, 6152, 4954 section 5, 6531, 3461 section 3, 4865 section 2, 2852 section 3, 8689 section 2
+    b"MAIL": 510 + 26 + 17 + 500 + 10 + 120 + 34 + 17 + 11,
     b"RCPT": 510 + 28 + 507,  # RFC 3461 section 3
     b"AUTH": 12288 + 16,  # RFC 4954 section 4
 }
@@ -121,6 +121,12 @@ def parse_path(path: bytes, *, smtputf8: bool) -> str | None:
 
 def _shown(argument: bytes) -> str:
     return argument.decode("utf-8", "replace").strip(" <>")
+
+
+def plain_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return an address in its one spelling; an IPv4 address in IPv6 form is that IPv4 address."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def in_networks(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:

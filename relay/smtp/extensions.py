@@ -3,7 +3,7 @@
 import datetime as dt
 
 from relay.smtp import xclient
-from relay.smtp.parameters import DELIVERBY, DSN, FUTURERELEASE, SMTPUTF8
+from relay.smtp.parameters import DELIVERBY, DSN, FUTURERELEASE, REQUIRETLS, SMTPUTF8
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
 
 
@@ -43,6 +43,7 @@ def keywords(policy: SessionPolicy, *, encrypted: bool, named: bool = False, now
         (DELIVERBY, DELIVERBY in offered),  # RFC 2852
         (_limits(policy), policy.limits),  # RFC 9422
         (xclient.offer(login=policy.xclient_login), named),
+        (REQUIRETLS, encrypted),  # RFC 8689 section 2: inside TLS only
         ("STARTTLS", policy.tls is TlsMode.STARTTLS and not encrypted),  # RFC 3207: never inside TLS
         ("AUTH PLAIN LOGIN", auth_offered(policy, encrypted=encrypted)),  # RFC 4954, inside TLS only
     )

@@ -19,6 +19,7 @@ DSN: Final = "DSN"
 SMTPUTF8: Final = "SMTPUTF8"
 FUTURERELEASE: Final = "FUTURERELEASE"
 DELIVERBY: Final = "DELIVERBY"
+REQUIRETLS: Final = "REQUIRETLS"
 
 ENVELOPE_ID_MAX = 100  # RFC 3461 section 4.4
 ORIGINAL_MAX = 500  # RFC 3461 section 4.2
@@ -47,11 +48,14 @@ class MailParameters:
     hold_seconds: int = 0
     hold_until_ms: int = 0
     deliver_by: DeliverBy | None = None
+    requiretls: bool = False
 
     @property
     def wishes(self) -> Wishes:
         """What was asked for, as the submission carries it."""
-        found = Wishes(self.ret, self.envelope_id, self.hold_seconds, self.hold_until_ms, self.deliver_by)
+        found = Wishes(
+            self.ret, self.envelope_id, self.hold_seconds, self.hold_until_ms, self.deliver_by, self.requiretls
+        )
         return NO_WISHES if found == NO_WISHES else found
 
 
@@ -208,6 +212,7 @@ _MAIL: Final[dict[bytes, _Keyword]] = {
     b"BODY": _Keyword(_body, "BODY", fault=reply.UNKNOWN_PARAMETER),  # RFC 6152; BINARYMIME (RFC 3030) is not offered
     b"AUTH": _Keyword(_auth, "AUTH"),  # RFC 4954 section 5
     b"SMTPUTF8": _Keyword(_flag, "SMTPUTF8", "smtputf8", SMTPUTF8),  # RFC 6531
+    b"REQUIRETLS": _Keyword(_flag, "REQUIRETLS", "requiretls", REQUIRETLS),  # RFC 8689 section 2
     b"RET": _Keyword(_ret, "RET", "ret", DSN),  # RFC 3461 section 4.3
     b"ENVID": _Keyword(_envelope_id, "ENVID", "envelope_id", DSN),  # RFC 3461 section 4.4
     b"HOLDFOR": _Keyword(_hold_for, "HOLD", "hold_seconds", FUTURERELEASE),  # RFC 4865 section 4: one of the two

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from relay.smtp.command import plain_address
+
 HEADER_MAX_BYTES: Final = 16 + 2048
 _LINE_MAX_BYTES: Final = 107
 _V1: Final = b"PROXY "
@@ -67,7 +69,7 @@ def _read_line(data: bytes) -> ProxyHeader | BadHeader | None:
         return BadHeader("malformed address")
     if source.version != version or target.version != version:
         return BadHeader("address of another family")
-    return ProxyHeader(str(source), size)
+    return ProxyHeader(plain_address(source), size)
 
 
 def _read_binary(data: bytes) -> ProxyHeader | BadHeader | None:
@@ -88,4 +90,4 @@ def _read_binary(data: bytes) -> ProxyHeader | BadHeader | None:
     octets = _FAMILIES[family]
     if size < _FIXED_BYTES + 2 * octets + 4:
         return BadHeader("addresses are cut off")
-    return ProxyHeader(str(ipaddress.ip_address(data[_FIXED_BYTES : _FIXED_BYTES + octets])), size)
+    return ProxyHeader(plain_address(ipaddress.ip_address(data[_FIXED_BYTES : _FIXED_BYTES + octets])), size)

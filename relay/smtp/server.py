@@ -15,7 +15,7 @@ gets the reply that state has for everything else):
 (PIPELINING, RFC 2920). When an answer is not known at once (AUTH, end of data) nothing further is parsed until it
 is; the door stops reading meanwhile, so the buffer stays bounded. Then the door's `resumed` is called.
 
-Only CRLF ends a line. A line holding another CR, LF or NUL is refused whole, so nothing inside it is ever executed.
+What a line is says `server_lines`, where a message ends `server_data` and `server_chunks`.
 This module is long because it is one idea: the dialogue of RFC 5321 section 4, in order.
 """
 
@@ -28,7 +28,6 @@ from relay.model.refusal import Accepted, Reason, Refusal
 from relay.ports import Intake
 from relay.smtp import reply
 from relay.smtp.command import (
-    ANY_LINE_MAX_BYTES,
     COMMAND_LINE_MAX_BYTES,
     LINE_MAX_BYTES,
     MailFrom,
@@ -45,10 +44,10 @@ from relay.smtp.server_data import DataStage
 from relay.smtp.server_dialect import Dialect
 from relay.smtp.server_door import AuthAnswer, Blocked, SessionDoor
 from relay.smtp.server_envelope import Envelope, transmission
+from relay.smtp.server_lines import LineReader
 from relay.smtp.server_policy import ListenerKind, TlsMode
 from relay.smtp.xclient import XClient, parse_xclient
 
-SKIP_MAX_BYTES = 1 << 20  # how much of one endless line is read before the session ends
 HELD_INPUT_MAX_BYTES = 64 * 1024  # read no more while an answer is awaited and this much waits
 CHUNK_EXCESS_MAX_BYTES = 64 << 20  # how far over the limit of a message a chunk may be to be consumed and refused
 HARD_ERROR = 500
@@ -89,14 +88,12 @@ class Session:
         "_helo",
         "_intake",
         "_junk",
+        "_lines",
         "_messages",
         "_named",
         "_out",
-        "_reason",
         "_running",
         "_session_id",
-        "_skip",
-        "_skipped",
         "_source",
         "_state",
         "_stressed",
@@ -137,9 +134,7 @@ class Session:
         self._esmtp = False
         self._errors = self._junk = self._auth_failures = self._messages = 0
         self._running = self._draining = self._stressed = False
-        self._skip = False
-        self._skipped = 0
-        self._reason: Reply | None = None
+        self._lines = LineReader()
         self._given = False  # the message is in the hands of the intake
         self.encrypted = policy.tls is TlsMode.IMPLICIT
         self.cause = "lost"
@@ -215,7 +210,7 @@ class Session:
     @property
     def partial(self) -> bool:
         """True while a command line has begun to arrive and is not complete."""
-        return self._data is None and not self.waiting and (self._skip or len(self._buffer) > 0)
+        return self._data is None and not self.waiting and (self._lines.skipping or len(self._buffer) > 0)
 
     @property
     def overfull(self) -> bool:
@@ -245,53 +240,19 @@ class Session:
 
     def _next_line(self) -> bool:
         """Work on one line, if it is there."""
-        buffer = self._buffer
-        end = buffer.find(b"\r\n")
-        if end < 0:
-            if buffer:
-                self._unfinished()
+        line = self._lines.next(self._buffer)
+        if line is None:
             return False
-        if self._skip:
-            return self._skipped_line(end)
-        line = bytes(buffer[:end])
-        del buffer[: end + 2]
-        if b"\r" in line or b"\n" in line or b"\0" in line:
+        if isinstance(line, Reply):
             self._exchange = None
-            self._say(reply.BAD_LINE)
+            if line is reply.TOO_MANY_ERRORS:
+                self.close_with(line)
+            else:
+                self._say(line)
         elif self._exchange is not None:
             self._continue_auth(line)
         else:
             self._command(line)
-        return True
-
-    def _unfinished(self) -> None:
-        """Keep an unfinished line within bounds.
-
-        A bare LF is answered at once, so that a client that knows no CRLF is told; the rest up to the next CRLF
-        still belongs to that line and is never executed.
-        """
-        buffer = self._buffer
-        if not self._skip and b"\n" in buffer:
-            self._exchange = None
-            self._say(reply.BAD_LINE)
-            self._skip, self._reason = True, reply.BAD_LINE
-        elif len(buffer) > ANY_LINE_MAX_BYTES:
-            self._skip, self._reason = True, self._reason or reply.LINE_TOO_LONG
-        if not self._skip:
-            return
-        kept = 1 if buffer.endswith(b"\r") else 0
-        self._skipped += len(buffer) - kept
-        del buffer[: len(buffer) - kept]
-        if self._skipped > SKIP_MAX_BYTES:
-            self.close_with(reply.TOO_MANY_ERRORS)
-
-    def _skipped_line(self, end: int) -> bool:
-        del self._buffer[: end + 2]
-        # A client for which LF ends a line counts this remainder as another line, hence the reply of its own.
-        if end or self._skipped:
-            self._say(self._reason or reply.BAD_LINE)
-        self._exchange = None
-        self._skip, self._skipped, self._reason = False, 0, None
         return True
 
     def _command(self, line: bytes) -> None:
@@ -518,7 +479,9 @@ class Session:
     @property
     def _offered(self) -> frozenset[str]:
         """The extensions whose parameters this client may use: none after HELO."""
-        return self._dialect.offered if self._esmtp else NOTHING_OFFERED
+        if not self._esmtp:
+            return NOTHING_OFFERED
+        return self._dialect.offered_secure if self.encrypted else self._dialect.offered
 
     def _held_too_long(self, command: MailFrom) -> Reply | None:
         """Judge when a message is to leave (RFC 4865 section 5)."""

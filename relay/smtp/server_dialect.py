@@ -1,6 +1,7 @@
 """What all sessions of one listener say alike."""
 
 from relay.smtp.extensions import ehlo_answer, parameters_offered
+from relay.smtp.parameters import REQUIRETLS
 from relay.smtp.server_policy import SessionPolicy
 
 MINUTE_MS = 60_000
@@ -9,11 +10,12 @@ MINUTE_MS = 60_000
 class Dialect:
     """What all sessions of one listener say alike, made from the policy; the answers to EHLO once a minute."""
 
-    __slots__ = ("_answers", "_minute", "helo", "offered", "policy")
+    __slots__ = ("_answers", "_minute", "helo", "offered", "offered_secure", "policy")
 
     def __init__(self, policy: SessionPolicy) -> None:
         self.policy = policy
         self.offered = parameters_offered(policy)
+        self.offered_secure = self.offered | {REQUIRETLS}  # RFC 8689 section 2: inside TLS only
         self.helo = f"250 {policy.hostname}\r\n".encode("ascii")
         self._answers: dict[tuple[bool, bool], bytes] = {}
         self._minute = 0

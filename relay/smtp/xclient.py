@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.smtp import reply
+from relay.smtp.command import plain_address
 from relay.smtp.parameters import read_xtext
 from relay.smtp.reply import Reply
 
@@ -79,4 +80,4 @@ def _address(value: str) -> str | None:
         parsed = ipaddress.ip_address(given)
     except ValueError:
         return None
-    return None if "%" in given else str(parsed)
+    return None if "%" in given else plain_address(parsed)

@@ -59,6 +59,11 @@ class Notices:
         self._tables.run("add_notice", values)
         return True
 
+    def keep(self, account: str, recipient: str, head: bytes, body: bytes) -> bool:
+        """Keep a mail that tells about no change of the catalog; as `add`, in a transaction of its own."""
+        with self._tables.writing(account):  # a change of nobody's would not be noticed by who hands mail over
+            return self.add(account, recipient, head, body)
+
     def add_letter(self, account: str, recipient: str, letter: Letter) -> bool:
         """Keep a letter of the relay itself; as `add`."""
         return self.add(account, recipient, *letter)

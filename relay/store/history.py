@@ -19,7 +19,7 @@ import orjson
 from relay.model.message import Delivery, Message
 from relay.model.scan import Scan
 from relay.store.database import file_uri, open_reader, open_writer
-from relay.store.reader import deliveries_with_attempts
+from relay.store.reader import deliveries_with_attempts, pages_of_attempts
 from relay.store.records import message_of, scan_of
 from relay.store.sql import queries
 
@@ -121,6 +121,26 @@ def find_in_history(directory: Path, message_id: str, accepted_ms: int) -> Trace
         deliveries = connection.execute(_READ["deliveries_of"], (message.key,)).fetchall()
         scan = scan_of(connection.execute(_READ["scan"], (message.key,)).fetchall())
         return Trace(message, tuple(deliveries_with_attempts(deliveries, message)), finished=True, scan=scan)
+    finally:
+        connection.close()
+
+
+def attempts_in_history(directory: Path, accepted_ms: int) -> Iterator[tuple[str, str]]:
+    """Yield recipient and attempts (a JSON list) of all deliveries accepted on a day, a page at a time.
+
+    Raise sqlite3.Error when the file is damaged.
+    """
+    path = history_path(directory, accepted_ms)
+    if not path.is_file():
+        return
+    connection = open_reader(path, "history")
+    try:
+        yield from pages_of_attempts(
+            lambda after, limit: [
+                (key, recipient, f"[{log.removeprefix(',')}]")
+                for key, recipient, log in connection.execute(_READ["attempts"], (after, limit)).fetchall()
+            ]
+        )
     finally:
         connection.close()
 

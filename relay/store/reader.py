@@ -1,7 +1,7 @@
 """Reads one shard with short statements: for its owner's event loop, and for the office and the command line."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +158,10 @@ class ShardReader:
         end, scanned = self._all("page_end", (after, PAGE_SCAN_MAX))[0]
         return QueuePage(found, end if scanned == PAGE_SCAN_MAX else None)
 
+    def attempts(self, after: int, limit: int) -> list[tuple[int, str, str]]:
+        """Return (key, recipient, attempts as a JSON list) of deliveries beyond a key, in order."""
+        return [(key, recipient, _json_list(log)) for key, recipient, log in self._all("attempts", (after, limit))]
+
     def delivery(self, key: int) -> Delivery | None:
         """Return one delivery, None when it is not in the queue. Raise CorruptionError."""
         rows = self._all("delivery", (key,))
@@ -253,8 +257,20 @@ def deliveries_with_attempts(rows: Sequence[Row], message: Message) -> list[tupl
             delivery = delivery_of(row[:_DELIVERY_COLUMNS], message)
         except CorruptionError:
             continue
-        found.append((delivery, "[" + row[_DELIVERY_COLUMNS].removeprefix(",") + "]"))
+        found.append((delivery, _json_list(row[_DELIVERY_COLUMNS])))
     return found
+
+
+def _json_list(log: str) -> str:
+    return "[" + log.removeprefix(",") + "]"
+
+
+def pages_of_attempts(page: Callable[[int, int], list[tuple[int, str, str]]]) -> Iterator[tuple[str, str]]:
+    """Yield recipient and attempts (a JSON list, never empty) of all deliveries, reading a page at a time."""
+    after = 0
+    while rows := page(after, PAGE_ROWS_MAX):
+        yield from ((recipient, log) for _, recipient, log in rows if log != "[]")
+        after = rows[-1][0]
 
 
 def _delivery(row: Row, messages: dict[int, Message]) -> Delivery | Damaged:

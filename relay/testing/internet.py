@@ -81,7 +81,7 @@ class FakeInternet:
     async def __aenter__(self) -> Self:
         """Start."""
         for host in self.hosts.values():
-            host.context = self._tls(host)
+            host.context = host.context or self._tls(host)
         await self.dns.start()
         for _ in range(_PORT_TRIES):
             if await self._listen():

@@ -28,7 +28,8 @@ Zones = Mapping[str, Mapping[str, object]]
 `FAULT` on a name: servfail, timeout, wrong-id, wrong-question, garbage, truncated, refused, pointer-loop, lame (a
 referral), other-names (records of another name), spoofed (forgeries in front of the answer), mixed-case (the question
 comes back in other letters), tcp-silent, tcp-drop (truncated, and no answer over TCP). `FAULT-A` is one for that type
-alone. `SLOW` delays its answers by that many seconds. A CNAME is followed as a recursive server would.
+alone. `SLOW` delays its answers by that many seconds. A CNAME is followed as a recursive server would. `AD` says that
+the name is in a signed zone: answers that consist of such names only carry the bit, for who asks for it.
 """
 
 
@@ -106,7 +107,14 @@ class FakeDns:
             in_front = [_forged(query)] if fault == "spoofed" else []
             bad = _faulty(fault, wire, query, response, transport)
             return bad or [*in_front, *self._sized(self._filled(response), transport)]
-        return self._sized(self._filled(response), transport)
+        filled = self._filled(response)
+        if query.flags & dns.flags.AD and self._validated(filled):
+            filled.flags |= dns.flags.AD
+        return self._sized(filled, transport)
+
+    def _validated(self, response: dns.message.Message) -> bool:
+        names = {response.question[0].name, *(rrset.name for rrset in response.answer)}
+        return all(self.zones.get(name.to_text(omit_final_dot=True).lower(), {}).get("AD") for name in names)
 
     def delay(self, wire: bytes) -> float:
         """Return how long the answer to a query is held back, in seconds."""

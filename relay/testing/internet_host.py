@@ -7,7 +7,7 @@ pipeline-503, mail-STATUS, rcpt-STATUS, data-STATUS, dot-STATUS, slow-mail.S, sl
 rcpts-552.N, drop-mail, drop-rcpt, drop-mid-data, reset-mid-data, drop-dot, hang-dot, dot-early, limit-msgs.N,
 limit-conns.N, close-idle.S, greet-endless, drop-reused (at MAIL, after a message),
 grey.N (the first N recipients get 451), flaky.N (the first N messages get 451),
-implicit (TLS from the first byte), tls (STARTTLS offered),
+implicit (TLS from the first byte), tls (STARTTLS offered), requiretls (offered inside TLS, RFC 8689),
 tls-454, tls-garbage, tls-drop, tls-hang, tls-inject, auth (AUTH required), rcvbuf.N (octets it takes before it
 reads them), at-STAGE-FAULT (see relay.testing.internet_faults), cert-expired, cert-name (another's), cert-untrusted.
 """
@@ -56,12 +56,18 @@ class Received:
 
 @dataclass
 class FakeHost:
-    """One host. `log` holds every command line with the number of its connection."""
+    """One host. `log` holds every command line with the number of its connection.
+
+    `replies` are words for a stage (greet, mail, rcpt, dot) in place of the normal ones, `{"rcpt": "451 4.7.0 no"}`;
+    they may be changed while the host runs. `replies_from` are the same for clients from one address.
+    """
 
     name: str
     address: str
     faults: tuple[str, ...] = ()
     us: str = "relay.example"
+    replies: dict[str, str] = field(default_factory=dict)
+    replies_from: dict[str, dict[str, str]] = field(default_factory=dict)
     context: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list)
     log: list[tuple[int, bytes]] = field(default_factory=list)
@@ -182,6 +188,17 @@ class _Dialogue:
         self.writer.write(reply(code, texts))
         await self.writer.drain()
 
+    async def scripted(self, stage: str) -> bool:
+        """Say the words that the script has for a stage now; False when it has none."""
+        peer = self.writer.get_extra_info("peername")[0]
+        reply = self.host.replies_from.get(peer, {}).get(stage) or self.host.replies.get(stage)
+        if reply is None:
+            return False
+        await self.raw(reply.encode() + b"\r\n")
+        if reply.startswith("421") or stage == "greet":
+            raise Gone
+        return True
+
     async def raw(self, data: bytes) -> None:
         if self.writer.is_closing():
             raise Gone
@@ -224,6 +241,8 @@ class _Dialogue:
     async def greet(self) -> None:
         host = self.host
         await asyncio.sleep(host.number("slow-greet"))
+        if await self.scripted("greet"):
+            return
         if host.number("limit-conns", 1e9) < host.open_connections:
             await self.say(421, "4.7.0 too many connections")
             raise Gone
@@ -269,6 +288,8 @@ class _Dialogue:
         lines.append(f"SIZE {int(host.number('size', 50_000_000))}")
         if any(word.startswith("tls") for word in host.faults) and not self.tls:
             lines.append("STARTTLS")
+        if host.has("requiretls") and self.tls:
+            lines.append("REQUIRETLS")
         if host.has("auth") and self.tls:
             lines.append("AUTH LOGIN" if host.has("auth-login") else "AUTH PLAIN LOGIN")
         return lines
@@ -323,6 +344,8 @@ class _Dialogue:
     async def on_mail(self, line: bytes) -> None:
         host = self.host
         await asyncio.sleep(host.number("slow-mail"))
+        if await self.scripted("mail"):
+            return
         if host.has("drop-mail") or (host.has("drop-reused") and self.messages):
             raise Gone
         if host.number("limit-msgs", 1e9) <= self.messages:
@@ -353,6 +376,8 @@ class _Dialogue:
         await asyncio.sleep(host.number("slow-rcpt"))
         if host.has("drop-rcpt"):
             raise Gone
+        if await self.scripted("rcpt"):
+            return
         if host.has("pipeline-503") and not host.has("no-pipelining"):
             await self.say(503, "5.5.1 where am I")
             return
@@ -424,6 +449,9 @@ class _Dialogue:
             raise Gone
         if host.has("hang-dot"):
             await asyncio.sleep(_WAIT_FOR_EVER_SECONDS)
+        if await self.scripted("dot"):
+            self.clear()
+            return
         code = host.status("dot") or (451 if host.messages_seen <= host.number("flaky") else 0)
         if code:
             self.clear()

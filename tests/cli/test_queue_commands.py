@@ -172,6 +172,10 @@ def test_trace_shows_every_attempt(site, queued):
             "outcome": "temporary",
             "reply": "451 \x1b[2J no",
             "nextAttempt": None,
+            "rule": None,
+            "effects": [],
+            "blocklist": None,
+            "advice": None,
         }
     ]
     assert second["attempts"] == []

@@ -201,6 +201,37 @@ def test_dripping_commands(door: Door, connect: Callable[..., Client]) -> None:
     assert client.rest_until_closed() == b"451 Timeout waiting for data from client\r\n"
 
 
+def _chunk(client: Client) -> None:
+    for line in ("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>"):
+        assert client.say(line) == "250 Ok"
+    assert client.say(b"BDAT 13\r\nFrom: a\r\n\r\n") == "250 Ok"
+
+
+def test_silence_between_chunks(door: Door, connect: Callable[..., Client]) -> None:
+    """What holds for DATA holds for BDAT from its first chunk on, while none is under way too."""
+    client = connect("trusted")
+    _chunk(client)
+    door.clock.ahead_seconds += 181
+    assert client.rest_until_closed() == b"451 Timeout waiting for data from client\r\n"
+    door.wait(lambda: door.product.counts.get(("relay_sessions_ended_total", "rate")) == 1)
+    assert door.product.bodies == []
+
+
+def test_dripping_chunks(door: Door, connect: Callable[..., Client]) -> None:
+    """Many small chunks are no way around the least rate."""
+    client = connect("trusted")
+    _chunk(client)
+    answers = []
+    for _ in range(5):
+        time.sleep(0.06)
+        door.clock.ahead_seconds += 10
+        client.send(b"BDAT 2\r\nxx")
+        answers.append(client.line())
+    assert answers[0] == b"250 Ok"
+    assert b"451 Timeout waiting for data from client" in answers
+    door.wait(lambda: door.product.counts.get(("relay_sessions_ended_total", "rate")) == 1)
+
+
 def test_dripping_data(door: Door, connect: Callable[..., Client]) -> None:
     client = connect("trusted")
     _data(client)

@@ -36,9 +36,11 @@ from relay.runtime.cli.quota import app as quota
 from relay.runtime.cli.reset import reset
 from relay.runtime.cli.send import send
 from relay.runtime.cli.serve import serve
+from relay.runtime.cli.shaping import app as shaping
 from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
 from relay.runtime.cli.suppression import app as suppression
+from relay.runtime.cli.tls_policy import app as tls_policy
 from relay.runtime.cli.trace import trace
 from relay.runtime.cli.user import app as user
 from relay.runtime.cli.verification import app as verification
@@ -111,7 +113,9 @@ app.add_typer(pool, name="pool", rich_help_panel=MAIL)
 app.add_typer(warmup, name="warmup", rich_help_panel=MAIL)
 app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
+app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
+app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)
 app.command("lint", short_help="Say what is wrong with a message.", rich_help_panel=TOOLS)(lint)

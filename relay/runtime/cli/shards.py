@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from relay.mail.blocklists import advice, is_of_domains
 from relay.model.delivery import OPEN_STATES, DeliveryState
 from relay.runtime.cli.output import iso
 from relay.store.adoption import shard_paths, shards_on_disk
@@ -134,6 +135,7 @@ def _traced(delivery: "Delivery", attempts: list[dict[str, Any]]) -> dict[str, A
 
 
 def _attempt(record: dict[str, Any]) -> dict[str, Any]:
+    listed = record.get("blocklist")
     return {
         "time": iso(record.get("startedMs")),
         "finished": iso(record.get("finishedMs")),
@@ -142,10 +144,15 @@ def _attempt(record: dict[str, Any]) -> dict[str, Any]:
         "remoteHost": record.get("remoteHost") or None,
         "remoteAddress": record.get("remoteAddress") or None,
         "tls": record.get("tls") or "none",
+        "tlsPolicy": record.get("tlsPolicy") or None,
         "stage": record.get("stage"),
         "outcome": record.get("outcome"),
         "reply": record.get("reply"),
         "nextAttempt": iso(record.get("nextMs")),
+        "rule": record.get("rule"),
+        "effects": record.get("effects") or [],
+        "blocklist": listed,
+        "advice": advice(listed, of_domains=is_of_domains(listed)) if listed else None,
     }
 
 

@@ -11,6 +11,7 @@ from relay.errors import EX_UNAVAILABLE, UsageError
 from relay.runtime.cli.options import ConfigOption, JsonOption
 from relay.runtime.cli.output import note, paint, printable, size, write_fields, write_json
 
+TLS_POLICIES = {"dane": "DANE", "sts": "MTA-STS"}
 POLL_SECONDS = 0.5
 POLL_SLOW_SECONDS = 2.0
 POLLS_QUICK = 60
@@ -78,6 +79,7 @@ def write_trace(found: dict[str, Any]) -> None:
             "from": found["sender"] or "<>",
             "subject": found["subject"] or "-",
             "accepted": local(found["accepted"]),
+            **({"not before": local(found["release"])} if found["release"] else {}),
             "size": size(found["size"]),
             **({"scan": _scanned(found["scan"])} if found["scan"] else {}),
         }
@@ -106,8 +108,14 @@ def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
     source = f" from {attempt['sourceAddress']}" if attempt["sourceAddress"] else ""
     source += f" ({attempt['pool']})" if attempt["pool"] else ""
     line = f"  {number}. {local(attempt['time'])}  {attempt['outcome']} at {attempt['stage']}, {remote}{source}"
-    typer.echo(printable(f"{line}, TLS {attempt['tls']}"))
+    policy = f" by {TLS_POLICIES[attempt['tlsPolicy']]}" if attempt["tlsPolicy"] in TLS_POLICIES else ""
+    typer.echo(printable(f"{line}, TLS {attempt['tls']}{policy}"))
     typer.echo(printable(f"     {attempt['reply']}"))
+    if attempt["rule"]:
+        effects = f": {'; '.join(attempt['effects'])}" if attempt["effects"] else ""
+        typer.echo(printable(f"     rule {attempt['rule']}{effects}"))
+    if attempt["advice"]:
+        typer.echo(printable(f"     {attempt['advice']}"))
 
 
 def local(text: str | None) -> str:

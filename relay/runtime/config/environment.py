@@ -9,11 +9,13 @@ import os
 import pwd
 import shutil
 import socket
+import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from relay.errors import ConfigurationError
+from relay.runtime import shaping
 from relay.runtime.config.certificate import certificate_findings
 from relay.runtime.config.faults import Finding, Severity, dotted
 from relay.runtime.config.faults import Path as KeyPath
@@ -38,13 +40,15 @@ def check(loaded: Loaded, *, now_ms: int, ports: bool = True) -> list[Finding]:
         *_data_dir(loaded),
         *_master_key(loaded),
         *_password_files(loaded),
+        *_authorities(loaded),
         *_source_addresses(loaded),
         *_served(loaded),
     ]
     if ports:
         found += _ports(loaded)
     file = str(loaded.file)
-    return [Finding(severity, file, loaded.line(path), dotted(path), text) for severity, path, text in found]
+    own = [Finding(severity, file, loaded.line(path), dotted(path), text) for severity, path, text in found]
+    return [*own, *shaping.findings_of(loaded.config.shaping)]
 
 
 def refuse_errors(findings: list[Finding]) -> None:
@@ -130,6 +134,23 @@ def _password_files(loaded: Loaded) -> _Found:
         elif mode & stat.S_IROTH:
             text = f"{route.password_file} can be read by everybody; `chmod 600 {route.password_file}`"
             yield "error", path, text
+
+
+def _authorities(loaded: Loaded) -> _Found:
+    """Look whether the files of authorities that TLS goes by hold any."""
+    config = loaded.config
+    files: tuple[tuple[KeyPath, Path | None], ...] = (
+        (("delivery", "tls_ca_file"), config.delivery.tls_ca_file),
+        (("mta_sts", "ca_file"), config.mta_sts.ca_file),
+    )
+    for path, file in files:
+        if file is None:
+            continue
+        try:
+            ssl.create_default_context(cafile=str(file))
+        except (OSError, ssl.SSLError) as error:
+            reason = "no certificate in PEM is in it" if isinstance(error, ssl.SSLError) else error.strerror
+            yield "error", path, f"cannot be used: {file}: {reason}"
 
 
 def _source_addresses(loaded: Loaded) -> _Found:

@@ -11,9 +11,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from relay.runtime.config.incoming import Http, Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
+from relay.runtime.config.outgoing_tls import MtaSts, TlsPolicy, TlsReports
 from relay.runtime.config.own import OwnChecks
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
+from relay.runtime.config.shaping import Shaping
 from relay.runtime.config.upkeep import (
     EventDestination,
     Feedback,
@@ -99,9 +101,17 @@ class Config(Section):
     dns: Dns = setting({}, "How names are looked up.")
     delivery: Delivery = setting({}, "How mail leaves.")
     warmup: Warming = setting({}, "How source addresses that warm up come to their full volume.")
+    shaping: Shaping = setting(
+        {}, "How much each receiver bears, and what its replies mean; the rules are in files of their own."
+    )
     routes: tuple[Route, ...] = setting(
         (), "Domains whose mail goes to a given host instead of their mail exchangers.", max_length=10_000
     )
+    tls_policies: tuple[TlsPolicy, ...] = setting(
+        (), "Domains that need another TLS than `delivery.starttls` says for all.", max_length=10_000
+    )
+    mta_sts: MtaSts = setting({}, "MTA-STS policies of recipient domains.")
+    tls_reports: TlsReports = setting({}, "Daily reports on TLS to domains that ask for them.")
     bounce_domain: Domain = setting(
         "",
         "The domain of return paths. Its MX must be this relay, or bounces are lost.",

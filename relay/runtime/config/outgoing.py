@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from relay.mail.headers import SINGLE_FIELDS
 from relay.model.pool import PERCENT_MAX, WEIGHT_MAX
+from relay.runtime.config.outgoing_tls import TlsVersion
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import (
     Address,
@@ -114,6 +115,12 @@ class Dns(Section):
         "60s", "How long to wait before the second look at a domain that does not exist.", ge=0.0, le=86400.0
     )
     cache_entries_max: Number = setting(10_000, "Answers each worker remembers.", ge=0, le=10_000_000)
+    trust_ad: Literal["auto", "yes", "no"] = setting(
+        "auto",
+        "Whether the name servers' word that they validated an answer (the AD bit) counts; DANE needs it. `auto`: "
+        "when all of them have loopback addresses. `yes` only for validating servers behind a line that nobody else "
+        "can write to.",
+    )
 
 
 class DeliveryTimeouts(Section):
@@ -218,6 +225,20 @@ class Delivery(Section):
     starttls: Literal["opportunistic", "require", "none"] = setting(
         "opportunistic",
         "TLS to mail exchangers: `opportunistic` uses it where it works, `require` waits and bounces without it.",
+    )
+    tls_minimum: TlsVersion = setting("1.0", "The oldest version of TLS where TLS is opportunistic.")
+    tls_minimum_required: Literal["1.2", "1.3"] = setting(
+        "1.2", "The oldest version of TLS where TLS is required, by whomever."
+    )
+    tls_ca_file: FilePath | None = setting(
+        None,
+        "Authorities that certificates of mail exchangers and smart hosts are checked with, as PEM.",
+        shown="those of the system",
+    )
+    dane: Flag = setting(
+        True,
+        "Obeys TLSA records (RFC 7672). They count only where `dns.trust_ad` lets a validating name server vouch for "
+        "them.",
     )
     starttls_failure_memory: Duration = setting(
         "1h", "How long a host whose TLS failed is spared another try, when TLS is not required.", ge=0.0, le=86400.0

@@ -51,23 +51,25 @@ A change of one of these needs a restart, and a reload that contains it is refus
 def reference() -> str:
     """Return the page."""
     restart = ", ".join(f"`{name}`" for name, field in Config.model_fields.items() if extra(field, "restart"))
-    lines = [_HEAD.format(restart=restart), "## Settings", *_table(Config, "")]
+    lines = [_HEAD.format(restart=restart), "## Settings", *table(Config, "")]
     for name, field in Config.model_fields.items():
-        lines += _section(name, field)
+        lines += section_tables(name, field)
     return "\n".join(lines) + "\n"
 
 
-def _section(name: str, field: FieldInfo) -> Iterator[str]:
+def section_tables(name: str, field: FieldInfo) -> Iterator[str]:
+    """Yield the tables of a setting that is a section, and of those inside."""
     section = model_in(field.annotation)
     if section is None:
         return
     title = f"{name}[]" if get_origin(field.annotation) is tuple else name
-    yield from ("", f"## {title}", str(field.description), "", *_table(section, f"{title}."))
+    yield from ("", f"## {title}", str(field.description), "", *table(section, f"{title}."))
     for inner_name, inner in section.model_fields.items():
-        yield from _section(f"{title}.{inner_name}", inner)
+        yield from section_tables(f"{title}.{inner_name}", inner)
 
 
-def _table(section: type[Any], prefix: str) -> Iterator[str]:
+def table(section: type[Any], prefix: str) -> Iterator[str]:
+    """Yield the table of the settings of a section."""
     yield "| setting | value | default | |"
     yield "|---|---|---|---|"
     for name, field in section.model_fields.items():

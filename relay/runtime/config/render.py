@@ -31,7 +31,12 @@ EXAMPLES: dict[str, str] = {
     "sender": "sender: no-reply@relay.example",
     "nameservers": 'nameservers: ["127.0.0.1:53"]',
     "source_addresses": "source_addresses: [192.0.2.10]",
+    "directory": "directory: shaping",
+    "files": "files: [shaping/partner.yaml]",
     "routes": 'routes:\n  - {domain: "*.internal.example", smarthost: "10.0.0.5:25"}',
+    "tls_policies": "tls_policies:\n  - {domain: partner.example, tls: verify, minimum_version: '1.3'}",
+    "tls_ca_file": "tls_ca_file: /etc/ssl/certs/ca-certificates.crt",
+    "ca_file": "ca_file: /etc/ssl/certs/ca-certificates.crt",
     "scanners": (
         "scanners:\n  - {type: clamav, address: /run/clamav/clamd.ctl}\n"
         "  - {type: rspamd, url: http://127.0.0.1:11333, reject_score: 15}"

@@ -123,11 +123,35 @@ FAMILIES: tuple[Family, ...] = (
         "Messages given to remote servers, by the TLS version of the connection or `none`.",
         "version",
     ),
+    _counter(
+        "relay_tls_policy_failures_total",
+        "TLS to remote servers that failed, by what asked for it (`dane`, `sts`, `none`: the relay or the sender) "
+        "and by the result types of RFC 8460.",
+        "policy",
+        "result",
+    ),
+    _counter(
+        "relay_mta_sts_fetches_total",
+        "MTA-STS policies fetched, by result: `fetched`, `failed`, `refused` (the host has no public address).",
+        "result",
+    ),
+    _counter(
+        "relay_tls_reports_total",
+        "Reports on TLS, by result: `sent`, `failed` (tried again), `dropped`.",
+        "result",
+    ),
     _gauge("relay_deliveries_in_flight", "Deliveries being attempted now."),
     _gauge("relay_connections_out_open", "Connections to remote servers open now."),
     _counter("relay_connections_out_total", "Connections made to remote servers, by result.", "result"),
     _histogram("relay_attempt_seconds", "One attempt, from its start to the verdict.", _SLOW),
     _histogram("relay_delivery_seconds", "From acceptance to delivery.", _SLOW),
+    _counter(
+        "relay_shaping_effects_total",
+        "What shaping rules did after replies, by kind: `slow`, `pause`, `switch`, `bounce`, `suspend account`, "
+        "`suspend set`.",
+        "kind",
+    ),
+    _counter("relay_blocklisted_total", "Replies that name a DNS block list, by list.", "list"),
     _counter(
         "relay_dns_queries_total", "Questions to name servers by result: `answer`, `none`, `failure`.", "result"
     ),
@@ -185,7 +209,11 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _gauge("relay_own_addresses_listed", "Source addresses on a block list now, by list.", "list"),
     # feedback
-    _counter("relay_reports_total", "Reports written to senders, by kind: `bounce`, `delay`, `relayed`.", "kind"),
+    _counter(
+        "relay_reports_total",
+        "Reports written to senders, by kind: `bounce`, `delay`, `relayed`, `delivered`.",
+        "kind",
+    ),
     _counter(
         "relay_reports_dropped_total", "Reports not written: `null_sender`, `rate`, `no_address`, `loop`.", "cause"
     ),

@@ -85,6 +85,10 @@ ORDER BY d.key LIMIT ?6
 -- The last key that a scan of a page reaches, and how many deliveries it saw.
 SELECT max(key), count(*) FROM (SELECT key FROM delivery WHERE key > ? ORDER BY key LIMIT ?)
 
+-- name: attempts
+-- The attempts of deliveries beyond a key.
+SELECT key, recipient, attempts_log FROM delivery WHERE key > ? ORDER BY key LIMIT ?
+
 -- name: delivery
 -- One delivery with its message.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,

@@ -12,6 +12,8 @@ from relay.net import client_tls
 from relay.net.connection import TcpConnector
 from relay.ports import LinkOptions
 from relay.testing.internet import write_certificate
+from tests.authority import Certificate, authority
+from tests.authority import server_context as authority_context
 
 
 class User:
@@ -103,6 +105,74 @@ def test_versions(tmp_path, version, verified):
         server.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("minimum", "works"), [("1.1", True), ("1.2", True), ("1.3", False)])
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.req("TLS-003")
+def test_the_oldest_version_is_the_callers(tmp_path, minimum, works, verified):
+    async def run():
+        context = server_context(tmp_path)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        server, port = await serve(lambda _reader, writer: writer.close(), context)
+        user = User()
+        options = LinkOptions(5.0, server_name="sink.test", tls_verified=verified, tls_minimum=minimum)
+        TcpConnector(ca_file=str(tmp_path / "cert.pem")).connect("127.0.0.1", port, options, user)
+        link = await user.opened
+        link.start_tls()
+        if works:
+            assert await user.tls == "TLSv1.2"
+        else:
+            assert await user.ended
+            assert not user.tls.done()
+        server.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("refusal", ["", "certificate: not this one"])
+def test_whoever_connects_may_judge_the_certificates(tmp_path, refusal):
+    """All that the host sent, its own first; nothing is spoken before the verdict."""
+    root = authority()
+    middle = Certificate([], root, authority=True, common_name="Middle")
+    leaf = Certificate(["sink.test"], middle)
+    seen = []
+
+    def judge(chain):
+        seen.append(chain)
+        return refusal
+
+    async def run():
+        server, port = await serve(lambda _reader, writer: writer.close(), authority_context(leaf, tmp_path))
+        user = User()
+        options = LinkOptions(5.0, server_name="sink.test", judge_chain=judge)
+        TcpConnector().connect("127.0.0.1", port, options, user)
+        link = await user.opened
+        link.start_tls()
+        if refusal:
+            assert await user.ended == refusal
+            assert not user.tls.done()
+        else:
+            assert (await user.tls).startswith("TLSv1")
+        server.close()
+
+    asyncio.run(run())
+    assert seen == [[leaf.der, middle.der, root.der]]
+
+
+def test_without_the_librarys_chain_the_hosts_own_certificate_is_known():
+    """Then DANE-TA finds no issuer, and the mail waits."""
+
+    class Bare:
+        def getpeercert(self, *, binary_form):
+            return b"leaf" if binary_form else {}
+
+    class Newer(Bare):
+        def get_unverified_chain(self):
+            return [b"leaf", b"issuer"]
+
+    assert client_tls.chain(Bare()) == [b"leaf"]
+    assert client_tls.chain(Newer()) == [b"leaf", b"issuer"]
 
 
 @pytest.mark.parametrize("encrypted", [False, True])

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from relay.model.tls import NO_TLSA, Tlsa, TlsaFound
 from relay.net.resolver import DnsResolver, ResolverSettings, judge_mx
 from relay.net.resolver_cache import AnswerCache
 from relay.policy.records import Answer
@@ -221,3 +222,97 @@ def test_a_name_that_nobody_answered_for_waits_behind_new_ones():
             await asyncio.gather(again, return_exceptions=True)
 
     asyncio.run(run())
+
+
+# --- what is signed -------------------------------------------------------------------------------------------------
+
+RECORD = "3 1 1 " + "ab" * 32
+EXPECTED = Tlsa(3, 1, 1, b"\xab" * 32)
+SIGNED = {
+    "a.test": {"MX": ["5 mx.a.test."], "AD": True},
+    "mx.a.test": {"A": ["127.0.0.1"], "AD": True},
+    "_25._tcp.mx.a.test": {"TLSA": [RECORD], "AD": True},
+    "plain.test": {"MX": ["5 mx.a.test."]},
+    "six.a.test": {"AAAA": ["::1"], "AD": True},
+    "_25._tcp.six.a.test": {"TLSA": [RECORD], "AD": True},
+    "unsigned.test": {"A": ["127.0.0.1"]},
+    "_25._tcp.unsigned.test": {"TLSA": [RECORD], "AD": True},
+    "half.test": {"A": ["127.0.0.1"], "AD": True},
+    "_25._tcp.half.test": {"TLSA": [RECORD]},
+    "alias.test": {"CNAME": "mx.a.test", "AD": True},
+    "both.test": {"CNAME": "bare.test", "AD": True},
+    "bare.test": {"A": ["127.0.0.1"], "AD": True},
+    "_25._tcp.both.test": {"TLSA": [RECORD], "AD": True},
+    "away.test": {"CNAME": "unsigned.test", "AD": True},
+    "_25._tcp.away.test": {"TLSA": [RECORD], "AD": True},
+    "lost.test": {"A": ["127.0.0.1"], "AD": True},
+    "_25._tcp.lost.test": {"FAULT": "servfail"},
+    "dead.test": {"FAULT": "servfail"},
+}
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("mx.a.test", TlsaFound((EXPECTED,), "mx.a.test")),
+        ("six.a.test", TlsaFound((EXPECTED,), "six.a.test")),
+        ("alias.test", TlsaFound((EXPECTED,), "mx.a.test")),
+        ("both.test", TlsaFound((EXPECTED,), "both.test")),  # RFC 7672 section 2.2.2: the first name without records
+        ("away.test", TlsaFound((EXPECTED,), "away.test")),  # only the alias itself is signed
+        ("unsigned.test", NO_TLSA),
+        ("half.test", NO_TLSA),
+        ("absent.test", NO_TLSA),
+    ],
+)
+def test_records_count_where_addresses_and_they_themselves_are_signed(host, expected):
+    """RFC 7672 sections 2.1.1 and 2.2.2."""
+
+    async def run():
+        async with serving(SIGNED) as (resolver, server, _):
+            assert await resolver.tlsa(host, 25) == expected
+            asked = len(server.queries)
+            assert resolver.known_tlsa(host, 25) == await resolver.tlsa(host, 25) == expected
+            assert len(server.queries) == asked
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("host", ["lost.test", "dead.test"])
+def test_no_answer_about_records_is_none(host):
+    """RFC 7672 section 2.1.2: nothing is concluded from it, and nothing kept."""
+
+    async def run():
+        async with serving(SIGNED) as (resolver, _, _clock):
+            found = await resolver.tlsa(host, 25)
+            assert found.failure
+            assert not found.records
+            assert resolver.known_tlsa(host, 25) is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("trust", "secure"), [(None, True), (True, True), (False, False)])
+def test_whose_word_counts(trust, secure):
+    """RFC 7672 section 2.1.1: only name servers on this machine are believed unless the operator says otherwise."""
+
+    async def run():
+        async with serving(SIGNED, trust_ad=trust) as (resolver, _, _clock):
+            assert resolver.trusts_ad is secure
+            assert (await resolver.mail_hosts("a.test")).secure is secure
+            assert not (await resolver.mail_hosts("plain.test")).secure
+            assert (await resolver.tlsa("mx.a.test", 25)).applies is secure
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("nameservers", "expected"),
+    [
+        (("127.0.0.1",), True),
+        (("127.0.0.53:5353", "[::1]:53"), True),
+        (("192.0.2.1",), False),
+        (("127.0.0.1", "192.0.2.1"), False),
+    ],
+)
+def test_name_servers_elsewhere_are_not_believed(nameservers, expected):
+    assert DnsResolver(ResolverSettings(nameservers), ManualClock()).trusts_ad is expected

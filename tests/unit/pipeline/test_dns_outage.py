@@ -120,6 +120,7 @@ class Relay:
             clock=self.clock,
             log=self.log,
             metrics=metrics,
+            late_after_ms=4 * 3_600_000,
         )
         self.window = Dispatch(
             spool=self.spool,

@@ -20,6 +20,7 @@ V6 = bytes.fromhex("20010db8000000000000000000000001") * 2 + b"\0\1\0\2"
 GOOD = [
     (b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 25\r\n", "192.0.2.1"),
     (b"PROXY TCP6 2001:DB8::1 ::1 0 65535\r\n", "2001:db8::1"),
+    (b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:c000:202 1 2\r\n", "192.0.2.1"),
     (b"PROXY UNKNOWN\r\n", ""),
     (b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", ""),
     (binary(), "192.0.2.1"),

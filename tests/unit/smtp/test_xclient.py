@@ -11,6 +11,7 @@ from relay.smtp.xclient import XClient, offer, parse_xclient
     [
         (b"NAME=spike.example ADDR=168.100.189.2", XClient("168.100.189.2")),
         (b"ADDR=IPV6:2001:DB8:0::1 PROTO=ESMTP HELO=x.example", XClient("2001:db8::1", "x.example", esmtp=True)),
+        (b"ADDR=IPV6:::ffff:192.0.2.1", XClient("192.0.2.1")),
         (b"addr=[UNAVAILABLE] name=[TEMPUNAVAIL]", XClient("")),
         (b"LOGIN=user+40example PROTO=SMTP", XClient(login="user@example", esmtp=False)),
         (b"HELO=[UNAVAILABLE] LOGIN=[unavailable]", XClient(helo="", login="")),

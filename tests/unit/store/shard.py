@@ -45,7 +45,15 @@ def new_message(
         mail_json=b'{"messageId":"x"}',
     )
     deliveries = tuple(
-        Delivery(message, index, f"r{index}@{domain}", state=state, next_ms=now_ms) for index in range(recipients)
+        Delivery(
+            message,
+            index,
+            f"r{index}@{domain}",
+            state=state,
+            next_ms=now_ms,
+            wishes=f"NOTIFY=DELAY ORCPT=rfc822;r{index}" if index % 2 else "",
+        )
+        for index in range(recipients)
     )
     return NewMessage(message, Content(HEAD, body), deliveries, (event(message_id, "Send"),), recipients)
 

@@ -427,6 +427,40 @@ def test_a_damaged_record_is_quarantined_when_it_comes_due(tmp_path):
     assert "delivery quarantined" in log.events("error")
 
 
+def test_a_delay_is_noted_with_its_report_and_stays_noted(tmp_path):
+    """What was asked for a recipient and what was told of it outlive settlements, and go to history."""
+
+    async def case(spool):
+        new = new_message(spool, recipients=2)
+        await written(spool.append, new)
+        wishes = [delivery.wishes for delivery in new.deliveries]
+        assert wishes == ["", "NOTIFY=DELAY ORCPT=rfc822;r1"]
+        await written(spool.settle, verdict(new.deliveries[1], DeliveryState.QUEUED, delay_told=True))
+        await written(spool.settle, verdict(new.deliveries[1], DeliveryState.QUEUED))
+        found = spool.deliveries_of(new.message)
+        assert [(each.wishes, each.delay_told) for each in found] == [("", False), (wishes[1], True)]
+        for delivery in new.deliveries:
+            await written(spool.settle, verdict(delivery))
+        await until(lambda: spool.counts() == {})
+        traced = spool.trace(new.message.message_id)
+        assert [(each.wishes, each.delay_told) for each, _ in traced.deliveries] == [("", False), (wishes[1], True)]
+
+    run(tmp_path, case)
+
+
+def test_wishes_that_changed_on_disk_are_never_sent(tmp_path):
+    async def case(spool):
+        new = new_message(spool, recipients=2)
+        await written(spool.append, new)
+        with sqlite3.connect(spool.paths.database, isolation_level=None) as connection:
+            connection.execute("UPDATE delivery SET wishes = 'NOTIFY=NEVER'")
+        connection.close()
+        assert spool.due(NOW_MS, 10) == []
+        await until(lambda: spool.counts().get(DeliveryState.QUARANTINED) == 2)
+
+    run(tmp_path, case, log=MemoryLog())
+
+
 def test_damaged_content_is_never_returned(tmp_path):
     async def case(spool):
         new = new_message(spool)

@@ -69,6 +69,10 @@ IN_SECTIONS = {
     "schedules": "warmup",
     "addresses": "warmup",
     "shares": "warmup",
+    "tls_ca_file": "delivery",
+    "ca_file": "mta_sts",
+    "directory": "shaping",
+    "files": "shaping",
 }
 
 
