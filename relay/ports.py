@@ -15,6 +15,7 @@ from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import Content
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
 from relay.model.outcome import Outcome
+from relay.model.pool import PoolSnapshot
 from relay.model.refusal import Accepted, Refusal
 from relay.model.scan import Scan
 from relay.model.tls import StsPolicy, TlsaFound
@@ -204,6 +205,10 @@ class Directory(Protocol):
 
     def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
         """Return a configuration set of an account, None when there is none of this name."""
+        ...
+
+    def pools(self) -> PoolSnapshot:
+        """Return all source addresses and pools, the same object until one of them changes."""
         ...
 
     def user_policies(self, account_id: str, user: str) -> PolicyTexts:
@@ -509,7 +514,8 @@ class LinkOptions:
 
     `tls_verified` refuses a certificate that is not for `server_name` or not trusted. `tls_minimum` is the oldest
     version of TLS that is spoken ("1.0" to "1.3"). `judge_chain` is given the certificates of the handshake (DER, the
-    host's own first) and says why they are refused, "" when they are not.
+    host's own first) and says why they are refused, "" when they are not. `on_gone`
+    is called once when a connection that was opened is closed on both sides, however it ended.
     """
 
     connect_timeout_seconds: float
@@ -518,6 +524,10 @@ class LinkOptions:
     tls_verified: bool = False
     tls_minimum: str = "1.0"
     judge_chain: Callable[[Sequence[bytes]], str] | None = None
+    on_gone: Callable[[], None] | None = None
+
+
+SOURCE_GONE = "the source address is not of this host"
 
 
 class LinkUser(Protocol):
@@ -528,7 +538,7 @@ class LinkUser(Protocol):
         ...
 
     def link_failed(self, text: str) -> None:
-        """It could not be made."""
+        """It could not be made; the text is SOURCE_GONE when the host does not have the address to connect from."""
         ...
 
     def link_data(self, data: bytes) -> None:

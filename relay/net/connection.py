@@ -7,6 +7,7 @@ being made; files are streamed block by block as the network takes them.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -19,7 +20,7 @@ from typing import BinaryIO, cast
 
 from relay.model.content import BodyFile, Content
 from relay.net import client_tls
-from relay.ports import LinkOptions, LinkUser
+from relay.ports import SOURCE_GONE, LinkOptions, LinkUser
 from relay.smtp.client_body import DotStuffer
 from relay.smtp.client_reply import printable
 
@@ -28,6 +29,7 @@ _BLOCK_BYTES = 64 * 1024
 _BLOCKS_A_TURN = 4
 _WRITE_HIGH_BYTES = 256 * 1024
 _CLOSE_SECONDS = 10.0
+_LINGER_SECONDS = 2.0  # RFC 5321 section 4.1.1.10: the remote closes after its reply to QUIT
 _HANDSHAKE_BYTES_MAX = 256 * 1024
 _RECORD_BYTES = 16 * 1024
 _AT_ONCE = struct.pack("ii", 1, 0)  # socket(7)
@@ -45,7 +47,7 @@ class TcpConnector:
 
     def connect(self, address: str, port: int, options: LinkOptions, user: LinkUser) -> Callable[[], None]:
         """Begin to connect to an IP address."""
-        link = TcpLink(user, self._context(options), options.server_name, options.judge_chain)
+        link = TcpLink(user, self._context(options), options.server_name, options.judge_chain, options.on_gone)
         task = asyncio.get_running_loop().create_task(_connect(link, address, port, options, user))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -81,7 +83,8 @@ async def _connect(link: "TcpLink", address: str, port: int, options: LinkOption
         user.link_failed(f"no answer in {options.connect_timeout_seconds:g} s")
     except OSError as error:
         link.silence()
-        user.link_failed(_reason(error))
+        gone = options.source_address and error.errno == errno.EADDRNOTAVAIL
+        user.link_failed(SOURCE_GONE if gone else _reason(error))
 
 
 class TcpLink(asyncio.Protocol):
@@ -95,6 +98,8 @@ class TcpLink(asyncio.Protocol):
         "_incoming",
         "_judge_chain",
         "_left_bytes",
+        "_linger",
+        "_on_gone",
         "_outgoing",
         "_paused",
         "_planned",
@@ -113,11 +118,14 @@ class TcpLink(asyncio.Protocol):
         context: ssl.SSLContext,
         server_name: str,
         judge_chain: Callable[[Sequence[bytes]], str] | None = None,
+        on_gone: Callable[[], None] | None = None,
     ) -> None:
         self._user = user
         self._context = context
         self._judge_chain = judge_chain
         self._server_name = server_name
+        self._on_gone = on_gone
+        self._linger: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -161,6 +169,10 @@ class TcpLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._close_file()
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._on_gone is not None:
+            self._on_gone()
         if self._silent:
             return
         self._silent = True
@@ -212,7 +224,10 @@ class TcpLink(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._shake)
 
     def close(self) -> None:
-        """Send what was written, then close; at the latest in ten seconds."""
+        """Send what was written and that it was all, then wait for the remote to close too, some seconds at most.
+
+        A connection counts with the receiver until it has seen the end, and so it does with us.
+        """
         if self._silent or self._transport is None:
             return
         self._silent = True
@@ -222,9 +237,11 @@ class TcpLink(asyncio.Protocol):
                 self._tls.unwrap()
             if rest := self._outgoing.read():
                 self._transport.write(rest)
-        self._transport.close()
-        if self._transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.abort)
+        if self._transport.is_closing():
+            return
+        self._transport.write_eof()
+        seconds = _CLOSE_SECONDS if self._transport.get_write_buffer_size() else _LINGER_SECONDS
+        self._linger = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
 
     def abort(self) -> None:
         """Close at once by a reset: what the system has not sent yet is not sent either."""

@@ -22,7 +22,17 @@ from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.pipeline import domain_tls
 from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
-from relay.pipeline.departure import Deferral, Gate, PlainGate, PlainShapes, PlainSources, Shapes, Sources, family
+from relay.pipeline.departure import (
+    Deferral,
+    Gate,
+    PlainGate,
+    PlainShapes,
+    PlainSources,
+    Shapes,
+    Sources,
+    family,
+    put_off,
+)
 from relay.pipeline.destination import Destination, lane_of, name_of_hosts, name_of_route
 from relay.pipeline.domain_tls import DomainTls
 from relay.pipeline.lane_notes import LaneNotes
@@ -84,7 +94,7 @@ class OutboundDelivery:
         self._given_sources = sources
         self._given_shapes = shapes
         self._gate = gate or PlainGate()
-        self._gate.join(self._recalled)
+        self._gate.join(self._recalled, self._changed)
         self._sts = sts
         self._tally = tally or TlsTally(clock)
         self._resolver = resolver
@@ -242,16 +252,33 @@ class OutboundDelivery:
     def _chosen(self, destination: Destination, item: Item, choice: Source | Deferral | Answer) -> None:
         if isinstance(choice, Source):
             item.source = choice
-            if item.waiting:
+            if not item.waiting:
+                self._unused(item)
+            elif self._free(item, lane_of(destination, choice)):
                 site = self._site(destination, choice, item)
                 if self._tally.on:
                     site.note_domain(item.job.delivery.domain)
                 site.add(item)
-            else:
-                self._unused(item)
         elif item.waiting:
             self.started(item)
             asyncio.get_running_loop().call_soon(self._report_choice, item, choice)
+
+    def _free(self, item: Item, lane: Lane) -> bool:
+        """Say whether nothing keeps a delivery from its lane; else put it off."""
+        standing = self._gate.standing(lane, item.job.delivery)
+        if standing is None:
+            return True
+        self._unused(item)
+        self.started(item)
+        deferral = put_off(lane, standing, self._clock.now_ms())
+        asyncio.get_running_loop().call_soon(self._report_choice, item, deferral)
+        return False
+
+    def _changed(self, destination: str) -> None:
+        """Put off what waits for a destination and shall not go there now."""
+        for site in list(self._sites.values()):
+            if site.lane.destination == destination:
+                site.sift(partial(self._free, lane=site.lane))
 
     def _unused(self, item: Item) -> None:
         """Give back the choice of an address that was not used."""
@@ -404,10 +431,14 @@ class OutboundDelivery:
         """Take the right to send a message more on a lane; when not, the site is woken when it may."""
         return self._gate.message(site.lane, site.shape, site.wake)
 
-    def elsewhere(self, site: Site, items: list[Item]) -> None:
-        """Choose another source: the hosts have no address of the family of this one."""
+    def source_gone(self, site: Site) -> bool:
+        """Note that the host does not have the address of a site; False: there is no other."""
+        return self._sources.gone(site.source.address)
+
+    def elsewhere(self, site: Site, items: list[Item], *, unfit: bool = True) -> None:
+        """Choose another source; `unfit`: the hosts have no address of the family of this one."""
         destination = self._destinations.get(site.name)
-        if destination is not None:
+        if destination is not None and unfit:
             destination.without(family(site.source.address), self._clock.monotonic())
         for item in items:
             self._unused(item)
@@ -423,11 +454,9 @@ class OutboundDelivery:
         if reaction.lasting:
             self._reactions.take(site.lane, item.job.delivery, outcome, reaction)
 
-    def _recalled(self, lane: Lane) -> None:
-        """Give back a connection of a lane for which somebody else waits."""
-        for site in list(self._connected):
-            if site.lane == lane and site.recall():
-                return
+    def _recalled(self, lane: Lane) -> bool:
+        """Give back a connection of a lane for which somebody else waits; False: there is none to give."""
+        return any(site.recall() for site in list(self._connected) if site.lane == lane)
 
     def started(self, item: Item) -> None:
         """Note that a delivery is under way."""
@@ -480,7 +509,7 @@ class OutboundDelivery:
         if isinstance(choice, Answer):
             outcome = self._sessionless(item, choice, None)
         else:
-            answer = local_failure(Stage.SHAPING, "4.7.0", choice.text)
+            answer = local_failure(Stage.SHAPING, choice.enhanced, choice.text)
             outcome = replace(self._sessionless(item, answer, None), not_before_ms=choice.not_before_ms)
         self._emit(item, outcome, _nothing)
         if self._drained is not None and not self._active:
@@ -490,11 +519,14 @@ class OutboundDelivery:
         source, destination = item.source, item.destination
         if source is not None and destination is not None:
             item.source = None
+            if source.pool:
+                outcome = replace(outcome, pool=source.pool)
             lane = lane_of(destination, source)
             reaction = self._shapes.react(destination.shape, outcome)
             if reaction is not NO_REACTION:
                 outcome = self._reactions.take(lane, item.job.delivery, outcome, reaction)
             self.notes.note(lane, outcome)
+            self._gate.settled(lane, outcome)
             self._sources.settled(item.job.delivery, destination.shape.provider, source, outcome)
         try:
             self.on_outcome(item.job, outcome, release)

@@ -34,13 +34,28 @@ Wake = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """No address may carry the delivery now: it is put off until `not_before_ms`, without an attempt."""
+    """No address may carry the delivery now: it is put off until `not_before_ms`, without an attempt.
+
+    `text` has no times in it, so that the same cause is told once; `enhanced` is its code (RFC 3463).
+    """
 
     text: str
     not_before_ms: int
+    enhanced: str = "4.7.0"
 
 
+Recall = Callable[[Lane], bool]
+Change = Callable[[str], None]
 Chosen = Callable[[Source | Deferral | Answer], None]
+
+
+STANDING_MS_MAX = 900_000  # an operator may end an effect early: mail that waits looks again
+
+
+def put_off(lane: Lane, standing: Standing, now_ms: int) -> Deferral:
+    """Return how a delivery waits for the end of an effect."""
+    text = f"{lane.destination} asked for it ({standing.kind.value}, rule {standing.rule}): {standing.reply}"
+    return Deferral(text[:1000], min(standing.until_ms, now_ms + STANDING_MS_MAX))
 
 
 class Sources(Protocol):
@@ -56,6 +71,30 @@ class Sources(Protocol):
 
     def settled(self, delivery: Delivery, provider: str, source: Source, outcome: Outcome | None) -> None:
         """Note what became of a choice; None: it was not used (drain, withdrawal)."""
+        ...
+
+    def gone(self, address: str) -> bool:
+        """Note that the host does not have an address; False: it may be chosen again all the same."""
+        ...
+
+
+class Volumes(Protocol):
+    """Counts what may leave today from addresses that warm up, over all workers."""
+
+    def take(self, source: str, provider: str, done: Callable[[int], None]) -> None:
+        """Take room for one message from an address to a provider (or to a site that is none's).
+
+        `done`, which may be called from inside, gets 0 when it was granted, else the time in milliseconds since 1970
+        from which on there may be room again.
+        """
+        ...
+
+    def give_back(self, source: str, provider: str) -> None:
+        """Give room back that was not used."""
+        ...
+
+    def room_a_day(self, source: str) -> int:
+        """Return what may leave from an address today, to all."""
         ...
 
 
@@ -84,8 +123,12 @@ class Gate(Protocol):
     `wake` is called once for each refusal, when it may be asked for again.
     """
 
-    def join(self, on_recall: Callable[[Lane], None]) -> None:
-        """Be told when somebody else waits for a connection of a lane: give one back soon, idle ones at once."""
+    def join(self, on_recall: Recall, on_change: Change) -> None:
+        """Be told of two things.
+
+        `on_recall`: somebody else waits for a connection of a lane; give one back soon, an idle one at once, and
+        return whether one will come. `on_change`: something stands in the way of mail to a destination since now.
+        """
         ...
 
     def connect(self, lane: Lane, shape: Shape, wake: Wake) -> bool:
@@ -106,6 +149,10 @@ class Gate(Protocol):
 
     def standing(self, lane: Lane, delivery: Delivery) -> Standing | None:
         """Return what keeps a delivery from this lane now (PAUSE, SWITCH, SUSPEND), None: nothing. No waiting."""
+        ...
+
+    def settled(self, lane: Lane, outcome: Outcome) -> None:
+        """Note what became of an attempt on a lane."""
         ...
 
 
@@ -129,6 +176,28 @@ class PlainSources:
 
     def settled(self, delivery: Delivery, provider: str, source: Source, outcome: Outcome | None) -> None:
         """Nothing was taken."""
+
+    def gone(self, address: str) -> bool:
+        """There is no other."""
+        del address
+        return False
+
+
+class PlainVolumes:
+    """Grants everything."""
+
+    def take(self, source: str, provider: str, done: Callable[[int], None]) -> None:
+        """Grant."""
+        del source, provider
+        done(0)
+
+    def give_back(self, source: str, provider: str) -> None:
+        """Nothing was taken."""
+
+    def room_a_day(self, source: str) -> int:
+        """Say that there is no end."""
+        del source
+        return 1 << 40
 
 
 class PlainShapes:
@@ -159,10 +228,11 @@ class PlainGate:
     def __init__(self) -> None:
         self._open: dict[Lane, int] = {}
         self._waiting: dict[Lane, list[Wake]] = {}
-        self._recalls: list[Callable[[Lane], None]] = []
+        self._recalls: list[Recall] = []
 
-    def join(self, on_recall: Callable[[Lane], None]) -> None:
-        """Be told when somebody else waits."""
+    def join(self, on_recall: Recall, on_change: Change) -> None:
+        """Be told when somebody else waits; nothing ever changes."""
+        del on_change
         self._recalls.append(on_recall)
 
     def connect(self, lane: Lane, shape: Shape, wake: Wake) -> bool:
@@ -171,8 +241,7 @@ class PlainGate:
             waiting = self._waiting.setdefault(lane, [])
             if wake not in waiting:
                 waiting.append(wake)
-                for recall in self._recalls:
-                    recall(lane)
+                any(recall(lane) for recall in self._recalls)
             return False
         self._open[lane] = self._open.get(lane, 0) + 1
         return True
@@ -199,3 +268,6 @@ class PlainGate:
         """Nothing stands in the way."""
         del lane, delivery
         return None
+
+    def settled(self, lane: Lane, outcome: Outcome) -> None:
+        """Nothing is learnt."""

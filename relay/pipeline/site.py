@@ -15,7 +15,8 @@ to one (`relay.schedule.lanes`).
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from relay.model.lane import Source
@@ -69,8 +70,12 @@ class SiteOwner(Protocol):
         """Say whether a message more may be sent; when not, `wake` is called when one may."""
         ...
 
-    def elsewhere(self, site: "Site", items: list[Item]) -> None:
-        """Let deliveries leave from an address of another family."""
+    def elsewhere(self, site: "Site", items: list[Item], *, unfit: bool = True) -> None:
+        """Let deliveries leave from another address; `unfit`: of another family, which the hosts have."""
+        ...
+
+    def source_gone(self, site: "Site") -> bool:
+        """Note that the host does not have the address of a site; False: there is no other."""
         ...
 
     def refused(self, site: "Site", answer: Answer, target: Target | None) -> None:
@@ -191,6 +196,8 @@ class Site:
             session = self._idle.pop()
             if session.ready:
                 session.work()
+            if self._idle and self._idle[-1] is session:  # the lane may not send now; it wakes us
+                return
         while len(self.queue) > len(self._walks) and self._has_room():
             self._walk()
 
@@ -245,6 +252,9 @@ class Site:
         self._walks.discard(walk)
         self._owner.connection_closed(self)
         settings = self._owner.settings
+        if answer.fault is Fault.SOURCE and not self._owner.draining and self._owner.source_gone(self):
+            self._owner.elsewhere(self, self._all_items(), unfit=False)
+            return
         others = len(self.sessions) + len(self._walks)
         if others and not self._owner.draining:  # they bear that many and no more (cohort feedback)
             self._limit = max(1, others)
@@ -281,7 +291,7 @@ class Site:
         self.sessions.discard(session)
         if session in self._idle:
             self._idle.remove(session)
-        self._owner.connection_closed(self)
+        session.when_gone(partial(self._owner.connection_closed, self))
         self._limit = max(1, self._limit)
         self._recalls = min(self._recalls, len(self.sessions))
         self.pump()
@@ -320,6 +330,12 @@ class Site:
         """Return the sender that a delivery leaves with: the submitter's where the route keeps it, else ours."""
         kept = self.route is not None and self.route.several_recipients
         return job.delivery.message.sender if kept else job.return_path
+
+    def sift(self, keep: Callable[[Item], bool]) -> None:
+        """Let go of waiting deliveries that shall not leave here now."""
+        for item in self._all_items():
+            if keep(item):
+                self._lane(item).append(item)
 
     def more_items(self, item: Item, limit: int) -> list[Item]:
         """Give up those right behind that carry the same message under the same sender (decision 17)."""

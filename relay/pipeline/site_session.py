@@ -4,7 +4,7 @@ Takes its next delivery inside the callback that ended the last one. Nothing her
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from relay.errors import RelayError
@@ -15,7 +15,7 @@ from relay.pipeline.attempt_settings import RECIPIENTS_MAX
 from relay.pipeline.destination import Destination
 from relay.policy.notification import next_hop_told
 from relay.policy.tls_policy import PLAIN, SiteTls
-from relay.ports import Clock, Connector, Job, Link, LinkOptions
+from relay.ports import SOURCE_GONE, Clock, Connector, Job, Link, LinkOptions
 from relay.smtp.client import Client, ClientOptions
 from relay.smtp.client_answer import Answer, Fault, local_failure
 from relay.smtp.client_envelope import Transaction
@@ -102,11 +102,13 @@ class Session:
     __slots__ = (
         "_cancel",
         "_clock",
+        "_gone",
         "_items",
         "_options",
         "_owner",
         "_reused",
         "_setup",
+        "_when_gone",
         "client",
         "idle_until",
         "link",
@@ -135,6 +137,8 @@ class Session:
         self._items: list[Item] = []
         self._reused = False
         self._cancel: Callable[[], None] | None = None
+        self._gone = False
+        self._when_gone: list[Callable[[], None]] = []
         self.messages_max = messages_max
         self.target = target
         self.client: Client | None = None
@@ -147,6 +151,7 @@ class Session:
 
     def connect(self, connector: Connector, options: LinkOptions) -> None:
         """Begin."""
+        options = replace(options, on_gone=self._link_gone)
         self._cancel = connector.connect(self.target.address, self.target.port, options, self)
 
     @property
@@ -190,6 +195,19 @@ class Session:
 
     # --- link ---
 
+    def when_gone(self, then: "Callable[[], None]") -> None:
+        """Call `then` once the connection is closed on both sides, at once when there is none."""
+        if self.link is None or self._gone:
+            then()
+        else:
+            self._when_gone.append(then)
+
+    def _link_gone(self) -> None:
+        self._gone = True
+        waiting, self._when_gone = self._when_gone, []
+        for then in waiting:
+            then()
+
     def link_opened(self, link: Link) -> None:
         """Begin the dialogue."""
         self.link = link
@@ -198,7 +216,9 @@ class Session:
     def link_failed(self, text: str) -> None:
         """No connection."""
         where = f"{self.target.host}[{self.target.address}]:{self.target.port}"
-        self._setup.session_failed(self, local_failure(Stage.CONNECT, "4.4.1", f"Cannot connect to {where}: {text}"))
+        fault = Fault.SOURCE if text == SOURCE_GONE else Fault.LINK
+        answer = local_failure(Stage.CONNECT, "4.4.1", f"Cannot connect to {where}: {text}", fault)
+        self._setup.session_failed(self, answer)
 
     def link_data(self, data: bytes) -> None:
         """Bytes of the remote."""

@@ -254,17 +254,27 @@ class Walk:
     def session_failed(self, session: Session, answer: Answer) -> None:
         """This one has not: try it differently, or the next one."""
         self.session = None
+        if answer.fault is Fault.SOURCE:  # says nothing about the host
+            self._fail(answer)
+            return
         target = session.target
         self._context.metrics.count("relay_connections_out_total", answer.stage.value)
         if answer.stage is Stage.TLS:
             answer = self._judged(session, answer)
         self._failures.append(answer)
-        if self._stopped or answer.fault is Fault.LOOP:
+        if self._stopped:
             self._fail(answer)
+        elif answer.fault is Fault.LOOP:
+            session.when_gone(lambda: self._go_on(self._fail, answer))
         elif self._learn(target, answer):
-            self._connect(target)
+            session.when_gone(lambda: self._go_on(self._connect, target))
         else:
-            self._next()
+            session.when_gone(lambda: self._go_on(self._next))
+
+    def _go_on(self, then: Callable[..., None], *arguments: object) -> None:
+        """Go on once the connection before is closed on both sides: a walk has one at a time."""
+        if not self._stopped:
+            then(*arguments)
 
     def _learn(self, target: Target, answer: Answer) -> bool:
         """Remember what this address cannot do; return True when it shall be tried again without that."""

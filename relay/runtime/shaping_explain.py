@@ -63,7 +63,7 @@ class _Uncounted:
 def resolve(config: Config, domain: str, source: Source) -> Explained:
     """Return the rules for a domain from a source. Raise UsageError when no mail could go there."""
     rules = rules_in_force(config)
-    outbound = settings.outbound_settings(config, 1, _unneeded)
+    outbound = settings.outbound_settings(config, _unneeded)
     route = RouteTable(outbound.routes).find(domain)
     special = rules.of_domain(domain) if route is None else None
     if route is not None:

@@ -12,16 +12,17 @@ from functools import partial
 from relay.errors import RelayError
 from relay.model.content import Content
 from relay.model.delivery import OPEN_STATES
+from relay.model.pool import SourceAddress
 from relay.net.connection import TcpConnector
 from relay.net.guard import Guard
 from relay.net.resolver import DnsResolver
 from relay.pipeline.accept import Accept
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
-from relay.pipeline.departure import PlainGate
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
+from relay.pipeline.pools import PoolSources
 from relay.pipeline.recipient_domains import RecipientDomains
 from relay.pipeline.shaping import RuleShapes
 from relay.ports import Job
@@ -34,6 +35,8 @@ from relay.runtime.examine import Examiner
 from relay.runtime.peers import WorkerPeers, owner_of
 from relay.runtime.permits.body import LEASES_SOCKET
 from relay.runtime.permits.client import PermitsClient
+from relay.runtime.permits.gate import LaneGate
+from relay.runtime.permits.volumes import WarmUpVolumes
 from relay.runtime.reencode import Reencoder
 from relay.runtime.shard_line import LineRules, LineTools, ShardLine
 from relay.runtime.worker_gate import WorkerGate
@@ -97,11 +100,24 @@ class WorkerBody:
             is_mail_from=self._is_mail_from,
         )
         rules = self._line_rules(config)
-        self._gate_of_lanes = PlainGate()
+        self._permits = self._permits_client(config)
+        self._gate_of_lanes = LaneGate(self._permits, self._clock)
+        self._volumes = WarmUpVolumes(self._permits, self._address_of, settings.warmup_rules(config), self._clock)
+        self._gate_of_lanes.watch(self._volumes.settled)
+        self._sources = PoolSources(
+            directory=self._directory,
+            gate=self._gate_of_lanes,
+            volumes=self._volumes,
+            clock=self._clock,
+            log=context.log,
+            metrics=context.metrics,
+            seed=context.index,
+            workers=self._workers(),
+        )
         self._shapes = RuleShapes(shaping.rules_in_force(config), self._outbound_settings(config).shape)
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
-        await self._join_permits(config)
+        await self._permits.start()
         self._make_door(config)
         self._make_notices(config)
         WorkerOps(self._lines).register(context.ops)
@@ -140,23 +156,22 @@ class WorkerBody:
             metrics=context.metrics,
             shapes=self._shapes,
             gate=self._gate_of_lanes,
+            sources=self._sources,
             sts=self._tls_policies,
             tally=self._tls_policies.tally,
         )
         return ShardLine(spool, outbound, rules, self._tools)
 
-    async def _join_permits(self, config: Config) -> None:
+    def _permits_client(self, config: Config) -> PermitsClient:
         # The directory stays open, so that the socket has a short name however deep it lies.
         self._run_descriptor = os.open(self._context.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        spool = self._line.spool
-        self._permits = PermitsClient(
+        return PermitsClient(
             f"/proc/self/fd/{self._run_descriptor}/{LEASES_SOCKET}",
             self._context.index,
-            lambda minute: by_account(spool.usage_since(minute)),
+            lambda minute: by_account(self._line.spool.usage_since(minute)),
             self._clock,
             failures=settings.failure_limits(config.limits.auth),
         )
-        await self._permits.start()
 
     def _make_door(self, config: Config) -> None:
         context, line = self._context, self._line
@@ -242,6 +257,10 @@ class WorkerBody:
         message = job.delivery.message
         return self._downgrader.convert(content, message.options.signing_account or message.account)
 
+    def _address_of(self, address: str) -> SourceAddress | None:
+        """Return a source address as the catalog has it, from the sources' own copy."""
+        return self._sources.address(address)
+
     def _is_mail_from(self, domain: str) -> bool:
         try:
             return self._directory.is_mail_from_domain(domain)
@@ -262,7 +281,7 @@ class WorkerBody:
         )
 
     def _outbound_settings(self, config: Config) -> OutboundSettings:
-        return settings.outbound_settings(config, self._workers(), self._downgrade)
+        return settings.outbound_settings(config, self._downgrade)
 
     def _apply_tls(self, config: Config) -> None:
         reports = config.tls_reports.contact is not None
@@ -290,6 +309,7 @@ class WorkerBody:
         self._gate.per_address_max = config.limits.connections_per_address_max
         self._gate.per_minute_max = config.limits.connections_per_minute_max
         self._accept.rules = self._downgrader.rules = accept
+        self._volumes.rules = settings.warmup_rules(config)
         if config.dns != self._context.config.dns:
             self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
         self._apply_tls(config)

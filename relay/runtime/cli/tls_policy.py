@@ -91,7 +91,7 @@ async def _look(config: "Config", domain: str) -> dict[str, Any]:
 
     clock = SteadyClock()
     resolver = DnsResolver(settings.resolver_settings(config), clock)
-    outbound = settings.outbound_settings(config, 1, lambda _content, _tag: None)
+    outbound = settings.outbound_settings(config, lambda _content, _tag: None)
     route = RouteTable(outbound.routes).find(domain)
     reader = TlsReader(config.data_dir)
     known, fault = reader.policy(domain), reader.failure(domain)

@@ -18,6 +18,7 @@ from relay.runtime.config.values import format_duration
 # brackets (RFC 5321 section 4.5.3.1.3).
 BOUNCE_DOMAIN_OCTETS_MAX = 254 - 64 - 1
 RETRY_SECONDS_MIN = 0.1
+SHARE_ROUNDING = 1e-6
 
 
 def faults(config: Config) -> list[Fault]:
@@ -199,6 +200,30 @@ def _auth_limits(config: Config) -> Iterator[Fault]:
         yield Fault(("limits", "auth", "failures_per_day"), text)
 
 
+def _warm_up(config: Config) -> Iterator[Fault]:
+    names = {"default", *(one.name for one in config.warmup.schedules)}
+    if len(names) <= len(config.warmup.schedules):
+        yield Fault(("warmup", "schedules"), "must have different names, and none is `default`")
+    if config.warmup.schedule not in names:
+        yield Fault(("warmup", "schedule"), f"there is no schedule {config.warmup.schedule}")
+    for index, one in enumerate(config.warmup.addresses):
+        if one.schedule not in names:
+            yield Fault(("warmup", "addresses", index, "schedule"), f"there is no schedule {one.schedule}")
+    providers = [one.provider for one in config.warmup.shares]
+    if len(set(providers)) < len(providers):
+        yield Fault(("warmup", "shares"), "names a provider twice")
+    if sum(one.share for one in config.warmup.shares) > 1 + SHARE_ROUNDING:
+        yield Fault(("warmup", "shares"), "are more than 100 % together")
+
+
+def _source_addresses(config: Config) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for index, one in enumerate(config.delivery.source_addresses):
+        if one.address in seen:
+            yield Fault(("delivery", "source_addresses", index), f"{one.address} is listed twice")
+        seen.add(one.address)
+
+
 _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _listeners,
     _listeners_apart,
@@ -209,4 +234,6 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _scanners,
     _events,
     _auth_limits,
+    _source_addresses,
+    _warm_up,
 )

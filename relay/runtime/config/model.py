@@ -26,6 +26,7 @@ from relay.runtime.config.upkeep import (
     RunAs,
 )
 from relay.runtime.config.values import Domain, FilePath, Hostname, Kind, Mailbox, parse_hostname, shown
+from relay.runtime.config.warming import Warming
 
 WORKERS_MAX = 256  # a shard number has four hex digits, a machine has fewer cores
 
@@ -99,6 +100,7 @@ class Config(Section):
     dkim: Dkim = setting({}, "How messages are signed.")
     dns: Dns = setting({}, "How names are looked up.")
     delivery: Delivery = setting({}, "How mail leaves.")
+    warmup: Warming = setting({}, "How source addresses that warm up come to their full volume.")
     shaping: Shaping = setting(
         {}, "How much each receiver bears, and what its replies mean; the rules are in files of their own."
     )

@@ -43,6 +43,9 @@ EXAMPLES: dict[str, str] = {
     ),
     "block_lists": "block_lists:\n  - {name: My list, zone: list.example, action: withdraw}",
     "domain_lists": "domain_lists:\n  - {name: My list, zone: domains.example}",
+    "schedules": "schedules:\n  - {name: fast, volumes: [200, 1000, 5000, 20000]}",
+    "addresses": "addresses:\n  - {address: 192.0.2.10, schedule: default}",
+    "shares": "shares:\n  - {provider: gmail, share: 40%}\n  - {provider: other, share: 60%}",
     "events": "events:\n  - {name: all, type: file, path: events.jsonl, types: all}",
     "listeners": (
         "listeners:\n  - {kind: submission, address: 10.0.0.1, port: 2526, tls: none, "

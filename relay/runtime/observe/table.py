@@ -156,6 +156,27 @@ FAMILIES: tuple[Family, ...] = (
         "relay_dns_queries_total", "Questions to name servers by result: `answer`, `none`, `failure`.", "result"
     ),
     _counter("relay_dns_cache_hits_total", "Questions answered from the cache."),
+    # source addresses
+    _counter(
+        "relay_source_attempts_total",
+        "Finished attempts by source address, pool (that of an account as ACCOUNT/NAME) and verdict, so that each "
+        "has its own figures.",
+        "source",
+        "pool",
+        "verdict",
+    ),
+    _counter(
+        "relay_source_feedback_total",
+        "What came back later for mail of a source address, by kind: `bounce`, `complaint`, `auto-reply`, `none`.",
+        "source",
+        "kind",
+    ),
+    _gauge("relay_source_addresses", "Source addresses by state: `present`, `absent` (not of this host).", "state"),
+    _counter(
+        "relay_source_address_changes_total",
+        "Times a source address left this host (`absent`) or came back (`present`).",
+        "state",
+    ),
     # content
     _counter(
         "relay_scans_total",
@@ -209,6 +230,24 @@ FAMILIES: tuple[Family, ...] = (
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),
+    # lanes
+    _gauge("relay_lanes_known", "Lanes in use or remembered: a source address and a destination each."),
+    _gauge("relay_lanes_connections", "Connections that workers hold of all lanes."),
+    _gauge("relay_lanes_waiting", "Lanes on which a worker waits for a connection or a message."),
+    _gauge("relay_lanes_slowed", "Lanes that use a part of their limits only, because a provider asked for it."),
+    _gauge("relay_lane_effects", "What providers asked for and still holds, by kind.", "kind"),
+    # warm-up
+    _counter(
+        "relay_warmup_total",
+        "Requests for room in a warm-up by answer: `room`, `full` (today's is used up).",
+        "answer",
+    ),
+    _gauge("relay_warmup_waiting", "Deliveries that wait for room in a warm-up."),
+    _counter(
+        "relay_warmup_overdue_total",
+        "Times that more mail of a pool waited for a warm-up than can leave in its lifetime, once in ten minutes.",
+    ),
+    _counter("relay_warmup_holds_total", "Times that answers of receivers set the warm-up of an address back."),
     # processes
     _gauge("relay_build_info", "1, with the version in its label.", "version", combine=Combine.MAX),
     _gauge("relay_process_up", "1 while a process is ready, 0 else.", "process"),

@@ -11,14 +11,14 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from relay.model.account import Account
 from relay.model.refusal import Reason, Refusal
 from relay.policy.leases import Usage
 from relay.policy.quota import WINDOW_SECONDS, first_minute
 from relay.ports import AuthGate, Clock, Lease
-from relay.runtime.permits.protocol import BUFFERED_MAX_BYTES, Lines, Note, ProtocolError, clean, encode
+from relay.runtime.permits.protocol import BUFFERED_MAX_BYTES, LANE_WORDS, Lines, Note, ProtocolError, clean, encode
 from relay.schedule.throttle import AuthFailures, FailureLimits
 
 WAIT_SECONDS = 2.0
@@ -31,6 +31,26 @@ _REFUSALS = {"rate": Refusal(Reason.RATE_EXCEEDED), "quota": Refusal(Reason.QUOT
 _AWAY = Refusal(Reason.TEMPORARY)
 
 Answer = Callable[[Lease | Refusal], None]
+
+
+class Part(Protocol):
+    """What else of a worker talks to permits over the same connection: lanes, warm-up."""
+
+    def announcement(self) -> list[Note]:
+        """Return what permits must know before it grants anything; earlier grants of it are void."""
+        ...
+
+    def joined(self) -> None:
+        """The announcement has left: ask for what is wanted."""
+        ...
+
+    def left(self) -> None:
+        """The connection is gone."""
+        ...
+
+    def handle(self, note: Note) -> bool:
+        """Act on a note; False: it is not ours. Raise ProtocolError, ValueError, TypeError."""
+        ...
 
 
 @dataclass(slots=True)
@@ -86,6 +106,7 @@ class PermitsClient:
         self._report_timer: asyncio.TimerHandle | None = None
         self._connector: asyncio.Task[None] | None = None
         self._closed = False
+        self.parts: list[Part] = []
 
     @property
     def connected(self) -> bool:
@@ -195,9 +216,13 @@ class PermitsClient:
             flat = [number for minute, tallied in minutes.items() for number in (minute, tallied.recipients)]
             link.write([["usage", account, flat]])
         link.write([["held", lease.lease_id, lease.account, lease.recipients] for lease in self._open.values()])
+        for part in self.parts:
+            link.write(part.announcement())
         link.write([["announced"]])
         self._unreported = {}
         link.write([_take_note(lease_id, request) for lease_id, request in self._pending.items()])
+        for part in self.parts:
+            part.joined()
 
     def left(self, link: "_Link") -> None:
         """Connect again."""
@@ -205,6 +230,8 @@ class PermitsClient:
             return
         self._link = None
         self._out = []
+        for part in self.parts:
+            part.left()
         for future in self._queries.values():
             if not future.done():
                 future.set_exception(ConnectionError())
@@ -230,7 +257,12 @@ class PermitsClient:
                 if query_id in self._queries and not self._queries[query_id].done():
                     self._queries[query_id].set_result(count)
             case _:
-                raise ProtocolError(str(note))
+                if not any(part.handle(note) for part in self.parts) and (self.parts or note[0] not in LANE_WORDS):
+                    raise ProtocolError(str(note))
+
+    def send(self, note: Note) -> None:
+        """Send a note of a part with the others of this turn; dropped while permits is away."""
+        self._send(note)
 
     def _granted(self, lease_id: int) -> None:
         request = self._pending.pop(lease_id, None)
@@ -344,7 +376,7 @@ class _Link(asyncio.Protocol):
                     self._client.handle(note)
                 else:
                     self._greet(note)
-        except (ProtocolError, KeyError):
+        except (ProtocolError, KeyError, ValueError, TypeError):
             self.abort()
 
     def write(self, notes: list[Note]) -> None:

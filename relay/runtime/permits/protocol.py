@@ -7,18 +7,39 @@ keeps a lease cheap. A note that does not fit its form ends the connection; the 
         ["hello", shard]                            an announcement begins
         ["usage", account, [minute, n, ...]]        recipients committed, by minute since 1970
         ["held", id, account, n]                    a lease that is still open
+        ["lane", lane, source, destination, connections, connections a minute, messages a minute]
+                                                    gives a lane a number, or other limits, on this connection
+        ["holds", lane, n]                          connections it has of a lane
         ["announced"]                               the announcement is complete
         ["take", id, account, n, c, quota, rate]    asks for a lease of n recipients, c of them for the quota
         ["spent", id, minute] / ["unused", id]      reports one
         ["add", account, minute, n]                 recipients committed without a lease
         ["failed", address, user] / ["succeeded", address, user]
         ["query", id, account]                      asks for what counts now
+        ["want", lane, n] / ["back", lane, n]       asks for connections, gives them back
+        ["messages", lane, n]                       asks to send n messages; a right that is not used at once is lost
+        ["forget", lane]                            has nothing of a lane, wants nothing; the number is void
+        ["effect", kind, source, destination, account, set, seconds, factor, rule, reply]
+                                                    what a rule makes of an answer
+        ["delivered", source, destination]          a slowed lane carried mail
+        ["volume", id, address, provider, mode, started_ms, percent]
+                                                    asks for room in a warm-up
+        ["volume back", day, address, provider]     gives it back
+        ["answers", address, provider, attempts, bounces, blocks]
+                                                    how receivers took mail of a warm-up
     permits to worker
         ["hello", epoch]                            first note of every connection
         ["granted", id] / ["refused", id, limit]    limit is "rate" or "quota"
         ["failed", address, user] / ["succeeded", address, user]    what other workers saw
         ["recalled", kind, address, user, age]      what was known before this connection
         ["used", id, n]
+        ["connect", lane, n] / ["message", lane, n] grants what was asked for
+        ["recall", lane, n]                         asks for connections back, soon
+        ["afresh"]                                  all that is in force follows
+        ["standing", kind, destination, source, account, set, until_ms, factor, rule, reply]
+        ["ended", kind, destination, source, account, set]
+        ["room", id, day] / ["full", id, not_before_ms]
+        ["slow", source, destination, factor]       the part of its limits that a lane may use
 """
 
 from collections.abc import Iterable
@@ -30,6 +51,8 @@ LINE_MAX_BYTES = 1024 * 1024
 BUFFERED_MAX_BYTES = 4 * 1024 * 1024  # written and not taken by the other side
 NOTES_PER_LINE_MAX = 400
 NAME_MAX_CHARACTERS = 128
+
+LANE_WORDS = frozenset({"connect", "message", "recall", "afresh", "standing", "ended", "slow"})
 
 Note = list[Any]
 

@@ -1,8 +1,9 @@
-"""The permits process: one event loop around a ledger, and nothing else.
+"""The permits process: one event loop around a ledger and a desk for lanes, and nothing else.
 
 It grants nothing before it knows what every shard committed: each worker announces its own shard when it connects; a
 shard that no worker owns is read from its file. A worker that goes away leaves its leases behind; they count as
-spent until the shard announces again. Nothing is kept on disk: the shards are the truth.
+spent until the shard announces again. Of leases nothing is kept on disk: the shards are the truth. Lanes are in
+`relay.runtime.permits.lanes`.
 """
 
 import asyncio
@@ -17,7 +18,13 @@ from typing import cast
 from relay.policy.leases import Grant, Ledger, Usage
 from relay.policy.quota import first_minute
 from relay.ports import Clock
+from relay.runtime.permits.lanes import ACTIONS as LANE_ACTIONS
+from relay.runtime.permits.lanes import LaneDesk, WorkerLanes
 from relay.runtime.permits.protocol import BUFFERED_MAX_BYTES, Lines, Note, ProtocolError, encode
+from relay.runtime.permits.values import count as _count
+from relay.runtime.permits.values import name as _name
+from relay.runtime.permits.warmup import ACTIONS as WARM_UP_ACTIONS
+from relay.runtime.permits.warmup import WarmUpDesk
 from relay.schedule.throttle import AuthFailures, FailureLimits
 
 WAITING_SECONDS = 2.0  # as long as a worker waits for an answer
@@ -26,7 +33,6 @@ ANNOUNCED_ENTRIES_MAX = 5_000_000
 BACKLOG = 128
 _TICK_SECONDS = 0.25
 _SWEEP_SECONDS = 60.0
-_MAX_INT = 2**53
 
 ReadUsage = Callable[[int, int], Usage | None]
 
@@ -37,13 +43,15 @@ class PermitsSettings:
 
     `shards` are all shards on disk. `read_usage(shard, first_minute)` returns a shard's usage by account and minute,
     or None when it cannot be read now or when a running worker owns it and will announce it itself; it is asked
-    for shards that did not announce within `announce_grace_seconds`, and again until it answers.
+    for shards that did not announce within `announce_grace_seconds`, and again until it answers. `serving(shard)`
+    says whether its worker may have connections to receivers: lanes wait until those have announced.
     """
 
     shards: tuple[int, ...]
     read_usage: ReadUsage
     announce_grace_seconds: float = 3.0
     failures: FailureLimits = field(default_factory=FailureLimits)
+    serving: Callable[[int], bool] = lambda _shard: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,15 @@ class _Waiting:
 class PermitsServer:
     """All workers' connections and what they share."""
 
-    def __init__(self, settings: PermitsSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: PermitsSettings,
+        clock: Clock,
+        desk: LaneDesk | None = None,
+        warmup: WarmUpDesk | None = None,
+    ) -> None:
+        self.desk = desk or LaneDesk(clock)
+        self.warmup = warmup
         self.epoch = uuid.uuid4().hex
         self.failures = AuthFailures(settings.failures)
         self.ledger = Ledger(clock.monotonic())
@@ -69,6 +85,7 @@ class PermitsServer:
         self._workers: set[_Worker] = set()
         self._waiting: list[_Waiting] = []
         self._ready = False
+        self._lanes_open = False
 
     @property
     def ready(self) -> bool:
@@ -85,12 +102,14 @@ class PermitsServer:
     def left(self, worker: "_Worker") -> None:
         """Forget a connection; what its shard holds stays counted."""
         self._workers.discard(worker)
+        self.desk.left(worker)
 
     def announced(self, worker: "_Worker", shard: int, usage: Usage, held: dict[int, tuple[str, int]]) -> None:
         """Take over a shard's announcement; an older connection of the same shard is closed."""
         for other in [other for other in self._workers if other is not worker and other.shard == shard]:
             other.end()
         self.ledger.announce(shard, usage, held, self.clock.monotonic(), self.clock.now_ms())
+        self.desk.announced(worker, worker.lanes, worker.process)
         self.look()
 
     def take(self, worker: "_Worker", note: Note) -> None:
@@ -124,12 +143,17 @@ class PermitsServer:
         if not self._ready and now - self._started >= self._settings.announce_grace_seconds:
             self._read_missing()
         self.look()
+        self.desk.tick()
         if now - self._swept >= _SWEEP_SECONDS:
             self._swept = now
             self.ledger.sweep(now)
+            self.desk.sweep()
 
     def look(self) -> None:
         """Start to grant once every shard is known."""
+        if not self._lanes_open and all(map(self._lanes_known, self._settings.shards)):
+            self._lanes_open = True
+            self.desk.open()
         if self._ready or not self.ledger.announced.issuperset(self._settings.shards):
             return
         self._ready = True
@@ -144,6 +168,12 @@ class PermitsServer:
         """End all connections."""
         for worker in list(self._workers):
             worker.end()
+
+    def _lanes_known(self, shard: int) -> bool:
+        """Say whether a shard's worker has announced its connections, or cannot have any."""
+        if any(worker.shard == shard and worker.announced for worker in self._workers):
+            return True
+        return not self._settings.serving(shard)
 
     def _read_missing(self) -> None:
         now_ms = self.clock.now_ms()
@@ -164,11 +194,14 @@ class _Worker(asyncio.Protocol):
         self._usage: dict[str, dict[int, int]] = {}
         self._held: dict[int, tuple[str, int]] = {}
         self._entries = 0
-        self._announced = False
+        self.announced = False
+        self.lanes = WorkerLanes()
+        self.process = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        if not _same_user(self._transport.get_extra_info("socket")):
+        self.process, user = _peer(self._transport.get_extra_info("socket"))
+        if user not in {0, os.geteuid()}:
             self._transport.abort()
             return
         self._server.joined(self)
@@ -205,20 +238,26 @@ class _Worker(asyncio.Protocol):
 
     def _handle(self, note: Note) -> None:
         word = note[0]
-        if word in _BEFORE:
+        if word in _BEFORE or (word == "lane" and not self.announced):
             self._announce(note)
             return
-        if not self._announced:
+        if not self.announced:
             msg = "nothing was announced"
             raise ProtocolError(msg)
-        _ACTIONS[word](self, self._server, note)
+        if word in LANE_ACTIONS:
+            LANE_ACTIONS[word](self, self._server.desk, note)
+        elif word in WARM_UP_ACTIONS and self._server.warmup is not None:
+            WARM_UP_ACTIONS[word](self, self._server.warmup, note)
+        else:
+            _ACTIONS[word](self, self._server, note)
 
     def _announce(self, note: Note) -> None:
         """Collect an announcement; it counts when it is complete."""
         self._entries += 1
         if note[0] == "hello":
             self.shard = _count(note[1])
-            self._usage, self._held, self._entries, self._announced = {}, {}, 0, False
+            self._usage, self._held, self._entries, self.announced = {}, {}, 0, False
+            self.lanes = WorkerLanes()
         elif note[0] == "usage":
             _, account, flat = note
             pairs = zip(map(_count, flat[::2]), map(_count, flat[1::2]), strict=True)
@@ -227,8 +266,12 @@ class _Worker(asyncio.Protocol):
         elif note[0] == "held":
             _, lease_id, account, recipients = note
             self._held[_count(lease_id)] = (_name(account), _count(recipients))
+        elif note[0] == "lane":
+            self.lanes.define(note)
+        elif note[0] == "holds":
+            self.lanes.held[_count(note[1])] = _count(note[2])
         else:
-            self._announced = True
+            self.announced = True
             self._server.announced(self, self.shard, self._usage, self._held)
             self._usage, self._held = {}, {}
         if self._entries > ANNOUNCED_ENTRIES_MAX:
@@ -267,7 +310,7 @@ def _query(worker: _Worker, server: PermitsServer, note: Note) -> None:
     worker.tell(["used", _count(note[1]), server.ledger.used(_name(note[2]), server.clock.monotonic())])
 
 
-_BEFORE = frozenset({"hello", "usage", "held", "announced"})
+_BEFORE = frozenset({"hello", "usage", "held", "holds", "announced"})
 _ACTIONS: dict[str, Callable[[_Worker, PermitsServer, Note], None]] = {
     "take": _take,
     "spent": _spent,
@@ -279,22 +322,11 @@ _ACTIONS: dict[str, Callable[[_Worker, PermitsServer, Note], None]] = {
 }
 
 
-def _count(value: object) -> int:
-    if not isinstance(value, int) or not 0 <= value <= _MAX_INT:
-        raise ProtocolError(f"not a count: {value!r}")
-    return value
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str):
-        raise ProtocolError(f"not a name: {value!r}")
-    return value
-
-
-def _same_user(connection: socket.socket) -> bool:
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Return process and user of the other side."""
     size = struct.calcsize("3i")
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return struct.unpack("3i", credentials)[1] in {0, os.geteuid()}
+    process, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return process, user
 
 
 def listen(path: str) -> socket.socket:
@@ -321,9 +353,12 @@ async def serve_permits(
     clock: Clock,
     stop: asyncio.Event,
     on_start: Callable[[PermitsServer], None] | None = None,
+    *,
+    desk: LaneDesk | None = None,
+    warmup: WarmUpDesk | None = None,
 ) -> None:
     """Serve workers on a listening unix socket until `stop` is set; `on_start` is called when it serves."""
-    permits = PermitsServer(settings, clock)
+    permits = PermitsServer(settings, clock, desk, warmup)
     server = await asyncio.get_running_loop().create_unix_server(lambda: _Worker(permits), sock=listener)
     try:
         if on_start is not None:

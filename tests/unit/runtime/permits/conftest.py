@@ -16,7 +16,10 @@ from relay.model.account import Account, AccountState
 from relay.model.refusal import Refusal
 from relay.ports import Lease
 from relay.runtime.permits.client import PermitsClient
+from relay.runtime.permits.keeper import Keeper
+from relay.runtime.permits.lanes import LaneDesk
 from relay.runtime.permits.server import PermitsSettings, listen, serve_permits
+from relay.store.permits_file import PermitsFile
 
 FORK = multiprocessing.get_context("fork")
 
@@ -33,15 +36,28 @@ def account(daily_quota=-1, send_rate=-1, account_id="000000000001"):
     return Account(account_id, AccountState.ENABLED, False, daily_quota, send_rate)
 
 
-def run_permits(listener, settings):
+def run_permits(listener, settings, file):
     """Serve until SIGTERM; the body of the forked process."""
 
     async def body():
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        await serve_permits(listener, settings, SystemClock(), stop)
+        clock, desk = SystemClock(), None
+        if file:
+            kept = PermitsFile(file, OutputLog())
+            known = kept.read("standings")
+            desk = LaneDesk(clock, Keeper(kept, OutputLog()))
+            desk.restore(known)
+        await serve_permits(listener, settings, clock, stop, desk=desk)
 
     uvloop.run(body())
+
+
+class OutputLog:
+    def error(self, event, **fields):
+        print(event, fields)
+
+    debug = info = warning = error
 
 
 class PermitsProcess:
@@ -52,9 +68,9 @@ class PermitsProcess:
         self.listener = listen(self.path)
         self.process = None
 
-    def start(self, shards=(1,), read_usage=lambda shard, since: None, grace=0.05):
+    def start(self, shards=(1,), read_usage=lambda shard, since: None, grace=0.05, file=None):
         settings = PermitsSettings(tuple(shards), read_usage, announce_grace_seconds=grace)
-        self.process = FORK.Process(target=run_permits, args=(self.listener, settings), daemon=True)
+        self.process = FORK.Process(target=run_permits, args=(self.listener, settings, file), daemon=True)
         self.process.start()
         return self
 

@@ -1,0 +1,180 @@
+"""What left on which day from addresses that warm up, and how receivers took it: exact counts. Pure.
+
+Counts are by day, address and group of providers. A message may leave once a count that includes it is on disk
+(`kept`); more is written ahead, in blocks, so a crash can lose a two-hundredth of a day's room, never give it twice.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from relay.schedule.warmup import DAY_MS, Pace, Rules, WarmUpState, day_of, held_after, schedule_day
+
+DAYS_KEPT = 8
+BLOCK_PARTS = 200
+
+Key = tuple[int, str, str]
+"""Day, address, group."""
+
+
+@dataclass(slots=True)
+class Count:
+    """What left, what is on disk, and how receivers took it: attempts, bounces, blocks."""
+
+    used: int = 0
+    kept: int = 0
+    attempts: int = 0
+    bounces: int = 0
+    blocks: int = 0
+
+
+@dataclass(slots=True)
+class Hold:
+    """Days taken off the schedule of an address, and the last day that was judged, with the reason."""
+
+    days: int = 0
+    judged_day: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Room or not. `not_before_ms` 0: granted, once a count of `reserve` is on disk when that is above 0."""
+
+    not_before_ms: int
+    day: int = 0
+    group: str = ""
+    reserve: int = 0
+
+
+_FREE = Answer(0)
+
+
+class WarmUpBook:
+    """All counts. Times are milliseconds since 1970."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._counts: dict[Key, Count] = {}
+        self._totals: Counter[tuple[int, str]] = Counter()
+        self._paces: dict[tuple[str, str], Pace] = {}
+        self._holds: dict[str, Hold] = {}
+
+    def restore(
+        self, counts: Iterable[tuple[int, str, str, int, int, int, int]], holds: Iterable[tuple[str, int, int, str]]
+    ) -> None:
+        """Take over what is on disk: (day, address, group, used, attempts, bounces, blocks), and holds."""
+        for day, address, group, used, attempts, bounces, blocks in counts:
+            self._counts[day, address, group] = Count(used, used, attempts, bounces, blocks)
+            self._totals[day, address] += used
+        for address, days, judged_day, why in holds:
+            self._holds[address] = Hold(days, judged_day, why)
+
+    def take(self, address: str, state: WarmUpState, provider: str, now_ms: int) -> Answer:
+        """Take room for one message."""
+        rules, day = self.rules, day_of(now_ms)
+        schedule = rules.schedule(address)
+        at = schedule_day(schedule, state, now_ms, self.held_days(address))
+        if at > schedule.days:
+            return _FREE
+        if at == 0:
+            return Answer((day + 1) * DAY_MS)
+        volume, group = schedule.allowed(at), rules.group(provider)
+        cap = rules.share(group, volume)
+        count = self.count(day, address, group)
+        if self.used(day, address) >= volume:
+            return Answer((day + 1) * DAY_MS)
+        pace = self._paces.get((address, group))
+        if pace is None:
+            pace = self._paces[address, group] = Pace(now_ms)
+        not_before_ms = pace.take(cap, count.used, now_ms)
+        if not_before_ms:
+            return Answer(not_before_ms)
+        count.used += 1
+        self._totals[day, address] += 1
+        if count.used <= count.kept:
+            return Answer(0, day, group)
+        return Answer(0, day, group, max(count.used, min(cap, count.used + cap // BLOCK_PARTS)))
+
+    def give_back(self, day: int, address: str, provider: str) -> None:
+        """Return room of a day that was not used."""
+        group = self.rules.group(provider)
+        count = self._counts.get((day, address, group))
+        if count is not None and count.used > 0:
+            count.used -= 1
+            self._totals[day, address] -= 1
+            if (address, group) in self._paces:
+                self._paces[address, group].give_back()
+
+    def refuse(self, day: int, address: str, group: str) -> None:
+        """Take back what could not be kept on disk."""
+        self.count(day, address, group).used -= 1
+        self._totals[day, address] -= 1
+
+    def note(self, day: int, address: str, provider: str, *, attempts: int, bounces: int, blocks: int) -> Count:
+        """Count how receivers took messages."""
+        count = self.count(day, address, self.rules.group(provider))
+        count.attempts += attempts
+        count.bounces += bounces
+        count.blocks += blocks
+        return count
+
+    def judge(self, now_ms: int) -> Iterator[tuple[str, Hold]]:
+        """Judge today's answers once, as soon as they are over a line; yield the addresses that are set back."""
+        day = day_of(now_ms)
+        for address in {key[1] for key in self._counts if key[0] == day}:
+            hold = self._holds.get(address) or Hold()
+            if hold.judged_day >= day:
+                continue
+            today = [count for (d, a, _), count in self._counts.items() if d == day and a == address]
+            sums = [sum(getattr(one, name) for one in today) for name in ("attempts", "bounces", "blocks")]
+            days, why = held_after(self.rules, *sums)
+            if days:
+                hold.days, hold.judged_day, hold.why = hold.days + days, day, why
+                self._holds[address] = hold
+                yield address, hold
+
+    def release(self, address: str) -> bool:
+        """Forget the hold of an address, because an operator set its warm-up anew."""
+        return self._holds.pop(address, None) is not None
+
+    def forget_old(self, now_ms: int) -> int:
+        """Forget days that are long over; return the first one that is kept."""
+        first = day_of(now_ms) - DAYS_KEPT
+        for key in [key for key in self._counts if key[0] < first]:
+            del self._counts[key]
+            self._totals.pop(key[:2], None)
+        return first
+
+    def held_days(self, address: str) -> int:
+        """Return the days that are taken off the schedule of an address."""
+        hold = self._holds.get(address)
+        return hold.days if hold is not None else 0
+
+    def hold(self, address: str) -> Hold:
+        """Return the hold of an address."""
+        return self._holds.get(address) or Hold()
+
+    def holds(self) -> Iterator[tuple[str, Hold]]:
+        """Yield the addresses whose schedule was set back."""
+        yield from sorted(self._holds.items())
+
+    def used(self, day: int, address: str) -> int:
+        """Return what left from an address on a day, to all."""
+        return self._totals[day, address]
+
+    def count(self, day: int, address: str, group: str) -> Count:
+        """Return the count of a day, an address and a group."""
+        return self._counts.setdefault((day, address, group), Count())
+
+    def unwritten(self) -> Iterator[tuple[Key, Count]]:
+        """Yield counts of which more is on disk than was used: room that a clean end gives back."""
+        for key, count in self._counts.items():
+            if count.kept > count.used:
+                yield key, count
+
+    def today(self, now_ms: int) -> Iterator[tuple[str, str, Count]]:
+        """Yield today's counts by address and group."""
+        for (day, address, group), count in sorted(self._counts.items()):
+            if day == day_of(now_ms):
+                yield address, group, count

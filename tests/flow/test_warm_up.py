@@ -1,0 +1,132 @@
+"""Warm-up on the whole product: two workers, kills, and what commands say."""
+
+import itertools
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.product import Product, Receiver, eventually
+
+COLD, WARM = "127.0.61.1", "127.0.61.2"
+DAY_SECONDS = 86_400
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def product(receiver):
+    warmup = {
+        "schedule": "two",
+        "schedules": [{"name": "two", "volumes": [2] * 10}],
+        "shares": [{"provider": "other", "share": "100%"}],
+    }
+    with Product(receiver.port, workers=2, warmup=warmup, delivery={"retry": ["1s"]}) as made:
+        made.run("address", "add", COLD)
+        made.run("address", "add", WARM)
+        made.run("warmup", "start", COLD)
+        yield made
+
+
+def sources(product, receiver, count):
+    """Send messages and return the addresses they came from, as the receiver saw them."""
+    sent = {f"u{next(NUMBERS)}@remote.example" for _ in range(count)}
+    for to in sent:
+        product.send(to)
+
+    def all_there():
+        found = [address for address, _, to in list(receiver.arrivals) if to in sent]
+        return found if len(found) >= count else None
+
+    return eventually(all_there, what="deliveries")
+
+
+def delivered(product):
+    for line in (product.data_dir / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        if event["eventType"] == "Delivery":
+            yield event["mail"]["messageId"], event["delivery"]["recipients"][0]
+
+
+def audited(product, operation):
+    lines = (product.data_dir / "audit.jsonl").read_text().splitlines()
+    return [one for one in map(json.loads, lines) if one["operation"] == operation]
+
+
+@pytest.mark.req("WARM-003", "WARM-004")
+def test_never_more_than_the_day_allows_over_workers_and_kills(product, receiver):
+    """Each kill forgets the pace within the day, never the count; what has no room leaves from the warm address."""
+    day = time.time() // DAY_SECONDS
+    product.run("warmup", "start", COLD)
+    seen = sources(product, receiver, 6)
+    for victim in ("relay-permits", "worker-0001", "relay-permits"):
+        os.kill(product.children()[victim], signal.SIGKILL)
+        product.wait_ready()
+        seen += sources(product, receiver, 4)
+    days = 1 + time.time() // DAY_SECONDS - day
+    assert seen.count(COLD) <= 2 * days
+    assert seen.count(COLD) >= 2
+    assert seen.count(WARM) == len(seen) - seen.count(COLD)
+    shown = product.json("warmup", "show", COLD)
+    assert (shown["status"], shown["percentage"], shown["day"], shown["volume"]) == ("IN_PROGRESS", 0, 1, 2)
+    if days == 1:
+        assert shown["used"] == 2
+        assert [row["used"] for row in product.rows("warmup", "list")] == [2]
+
+
+@pytest.mark.req("WARM-006", "WARM-007", "WARM-008")
+def test_a_percentage_is_set_reset_and_completed(product, receiver):
+    product.run("warmup", "reset", COLD)
+    shown = product.json("warmup", "show", COLD)
+    assert (shown["status"], shown["percentage"], shown["volume"]) == ("IN_PROGRESS", 0, 0)
+    eventually(lambda: set(sources(product, receiver, 2)) == {WARM}, what="mail from the warm address only")
+    shown = product.json("warmup", "set-percent", COLD, "40")
+    assert (shown["status"], shown["percentage"], shown["day"]) == ("IN_PROGRESS", 40, 4)
+    shown = product.json("warmup", "start", COLD)  # goes on from there
+    assert (shown["mode"], shown["percentage"]) == ("auto", 40)
+    shown = product.json("warmup", "pause", COLD)
+    assert (shown["mode"], shown["percentage"]) == ("percent", 40)
+    shown = product.json("warmup", "complete", COLD)
+    assert (shown["status"], shown["percentage"], shown["volume"]) == ("DONE", 100, None)
+    assert product.rows("warmup", "list") == []
+    eventually(lambda: COLD in sources(product, receiver, 8), what="mail from the address that is warm now")
+    for operation in ("reset", "set-percent", "start", "pause", "complete"):
+        assert audited(product, f"warmup.{operation}")[-1]["parameters"]["address"] == COLD
+    refused = product.run("warmup", "pause", COLD, check=False)
+    assert refused.returncode == 64
+    assert "does not warm up" in refused.stderr
+
+
+def test_a_schedule_is_shown_by_day_and_provider(product):
+    assert product.rows("warmup", "schedule")[0] == {"day": 1, "volume": 2, "providers": {"other": 2}}
+    default = product.rows("warmup", "schedule", "default")
+    assert (len(default), default[0]["volume"], default[-1]["volume"]) == (45, 50, 50_000)
+    assert "50000" in product.run("warmup", "schedule", "default").stdout
+    assert "There is no schedule x" in product.run("warmup", "schedule", "x", check=False).stderr
+
+
+def test_what_has_no_room_anywhere_waits_and_says_so(receiver):
+    """The only address is at 0 %: mail waits without an attempt, with an event that says why (WARM-007)."""
+    with Product(receiver.port, delivery={"retry": ["1s"]}) as product:
+        product.run("address", "add", COLD)
+        product.run("warmup", "reset", COLD)
+        product.send("waits@remote.example")
+        waits = eventually(
+            lambda: [one for one in product.rows("queue", "list") if "warm" in (one["lastReply"] or "")],
+            what="a delivery that waits",
+        )
+        assert waits[0]["attempts"] == 0
+        assert "more mail waits for a warm-up than can leave in its lifetime" in product.log_text()
+        product.run("warmup", "complete", COLD)
+        product.run("queue", "retry", "--all")
+        eventually(lambda: list(delivered(product)), what="its delivery")
+        stopped = product.json("warmup", "show", COLD)
+        product.stop()
+        assert product.json("warmup", "show", COLD)["status"] == stopped["status"] == "DONE"
