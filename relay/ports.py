@@ -15,6 +15,7 @@ from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import Content
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
 from relay.model.outcome import Outcome
+from relay.model.pool import PoolSnapshot
 from relay.model.refusal import Accepted, Refusal
 from relay.model.scan import Scan
 from relay.model.tls import StsPolicy, TlsaFound
@@ -204,6 +205,10 @@ class Directory(Protocol):
 
     def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
         """Return a configuration set of an account, None when there is none of this name."""
+        ...
+
+    def pools(self) -> PoolSnapshot:
+        """Return all source addresses and pools, the same object until one of them changes."""
         ...
 
     def user_policies(self, account_id: str, user: str) -> PolicyTexts:

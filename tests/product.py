@@ -76,6 +76,7 @@ class Receiver:
 
     def __init__(self, keep_bytes=True, host="127.0.0.1", port=0, answer=None):
         self.messages = []
+        self.arrivals = []  # where each message came from: address, name in EHLO, first recipient
         self.seen = Counter()
         self.connections = 0
         self.keep_bytes = keep_bytes
@@ -115,6 +116,7 @@ class _Session(asyncio.Protocol):
         self.buffer = bytearray()
         self.data = False
         self.sender = None
+        self.helo = ""
         self.recipients = []
 
     def connection_made(self, transport):
@@ -143,6 +145,7 @@ class _Session(asyncio.Protocol):
         if refusal:
             return refusal.encode()
         if verb == "EHLO":
+            self.helo = line.decode(errors="replace").partition(" ")[2]
             return b"250-receiver\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8"
         if verb == "MAIL":
             self.sender, self.recipients = _path(line), []
@@ -165,6 +168,7 @@ class _Session(asyncio.Protocol):
         if found:
             self.owner.seen[found.group(1).decode()] += 1
         kept = data if self.owner.keep_bytes else b""
+        self.owner.arrivals.append((self.transport.get_extra_info("peername")[0], self.helo, self.recipients[0]))
         self.owner.messages.append((self.sender, list(self.recipients), kept))
         return b"250 2.0.0 taken"
 

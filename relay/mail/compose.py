@@ -34,7 +34,6 @@ from relay.mail.trace import (
     is_date,
     is_message_id,
     message_id_field,
-    outgoing_field,
     received_field,
 )
 from relay.model.content import BodyFacts, BodyFile
@@ -57,8 +56,8 @@ class ShapeRules:
 
     `received_client` shows the client's address and HELO name in Received; `replace_date` and `replace_message_id`
     overwrite the submitter's (both off: decisions 10 and 23). `outgoing_field` and `feedback_id_field` are the names
-    of the fields of HDR-020, "" for none; `outgoing_address` is the source address that mail leaves from, "" when it
-    is not known, and then there is no such field. `feedback_key` hides the account in the feedback id.
+    of the fields of HDR-020, "" for none; the first is added by who knows the source address. `feedback_key` hides
+    the account in the feedback id.
     """
 
     hostname: str
@@ -67,7 +66,6 @@ class ShapeRules:
     replace_message_id: bool = False
     content: ContentRules = field(default_factory=ContentRules)
     outgoing_field: str = ""
-    outgoing_address: str = ""
     feedback_id_field: str = ""
     feedback_brand: str = ""
     feedback_key: bytes = b""
@@ -76,7 +74,10 @@ class ShapeRules:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What X-SES-* control fields of the submitter say, "" where they are missing (HDR-012 to 016)."""
+    """What X-SES-* control fields of the submitter say, "" where they are missing (HDR-012 to 016).
+
+    `source_address` is an administrator's request for one source address (relay.policy.pin).
+    """
 
     configuration_set: str = ""
     tags: tuple[tuple[str, str], ...] = ()
@@ -84,6 +85,7 @@ class Controls:
     from_arn: str = ""
     return_path_arn: str = ""
     list_management: str = ""
+    source_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +285,6 @@ def _added(  # noqa: PLR0917 - what six fields are made of
     # Somebody else's signature may cover the absence of these (RFC 6376 section 5.4.2).
     if (b"mime-version" not in index or b"content-type" not in index) and not _SIGNATURES.intersection(index):
         added.extend(_mime_fields(submission, index))
-    if rules.outgoing_field and rules.outgoing_address:
-        key = rules.outgoing_field.lower().encode()
-        if key not in index or key.startswith(X_SES):
-            added.append(Field(key, outgoing_field(rules.outgoing_field, rules.outgoing_address, now_ms)))
     if rules.feedback_id_field:
         key = rules.feedback_id_field.lower().encode()
         if key not in index or key.startswith(X_SES):
@@ -389,6 +387,7 @@ def _controls(index: dict[bytes, Field]) -> Controls:
         from_arn=text(b"from-arn"),
         return_path_arn=text(b"return-path-arn"),
         list_management=text(b"list-management-options"),
+        source_address=text(b"source-address"),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from relay.model.outcome import Outcome, Stage
 
+NO_REVERSE_DNS = "4.7.25"  # RFC 7372 section 3.3, said by us of our own address
 TEXT_MAX_CHARS = 1000  # of a reply; no pattern below looks further
 
 
@@ -146,6 +147,8 @@ def delay_type_of(outcome: Outcome) -> str:
     """Return the delayType of a temporary outcome (EVT-031)."""
     if outcome.stage in {Stage.LOCAL, Stage.SCAN}:
         return "InternalFailure"
+    if outcome.stage is Stage.SHAPING:  # decision 19, POOL-011
+        return "BYOIPHostNameLookupUnavailable" if outcome.enhanced == NO_REVERSE_DNS else "SendingDeferral"
     if outcome.code == 0:
         return "TransientCommunicationFailure"
     detail, text = subject(outcome.enhanced), outcome.text[:TEXT_MAX_CHARS]

@@ -64,8 +64,8 @@ class Identity:
 
     `verified` says that mail may be sent from it. As the answer to who covers an address (IDENT-004) it also carries
     what holds for mail from that address: the domain identity whose keys sign ("": none does), the default
-    configuration set ("": none), the MAIL FROM domain (None: the relay's own), and whether policies decide about it
-    (AUTHZ-012), be they its own or those of another identity that covers the address.
+    configuration set ("": none), the MAIL FROM domain (None: the relay's own), whether policies decide about it
+    (AUTHZ-012), be they its own or those of another identity that covers the address, and its pool ("": none).
     """
 
     account: str
@@ -77,6 +77,7 @@ class Identity:
     configuration_set: str = ""
     mail_from: MailFrom | None = None
     has_policies: bool = False
+    pool: str = ""
 
 
 PolicyTexts = tuple[tuple[str, str], ...]

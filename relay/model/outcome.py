@@ -43,6 +43,7 @@ class Outcome:
     stage `SHAPING` no attempt was made. `reports`: the host offers DSN and was told what the sender wants to know.
     `rule` is the shaping rule that decided about the reply, `effects` what it
     did, in words, and `blocklist` the DNS block list that the reply names.
+    `pool` is the pool of the source address.
     """
 
     verdict: Verdict
@@ -64,6 +65,7 @@ class Outcome:
     rule: str = ""
     effects: tuple[str, ...] = ()
     blocklist: str = ""
+    pool: str = ""
 
     @property
     def reply(self) -> str:

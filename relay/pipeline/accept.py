@@ -25,14 +25,18 @@ from relay.model.message import (
     NewMessage,
     Submission,
 )
+from relay.model.pool import PIN_PREFIX
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.model.scan import Scan, ScanVerdict
+from relay.pipeline.pools import Shelf
 from relay.pipeline.promise import EICAR, AcceptRules, Answer, Promise, Request
 from relay.pipeline.recipient_domains import RecipientDomains
 from relay.pipeline.senders import Caller, Sender, SenderCheck, caller_of
+from relay.policy import pin as pins
 from relay.policy.simulator import Scenario, is_simulator_address, simulated_recipients
 from relay.ports import Clock, Directory, Lease, Log, Metrics, Permits, Spool
 from relay.schedule.bandwidth import LargeMail
+from relay.schedule.pools import PoolBook
 
 MINUTE_MS = 60_000
 
@@ -67,7 +71,8 @@ class Accept:
         self._domains = domains
         self._directory = directory
         self._senders = SenderCheck(directory)
-        self._promise = Promise(directory, spool.next_key)
+        self._shelf = Shelf(directory)
+        self._promise = Promise(directory, spool.next_key, self._shelf)
         self._permits = permits
         self._spool = spool
         self._accepted = accepted
@@ -197,8 +202,8 @@ class Accept:
 
     def _sending(
         self, caller: Caller, submission: Submission, shaped: Shaped, recipients: tuple[str, ...], now_ms: int
-    ) -> tuple[Sender, ConfigurationSet | None, str] | Refusal:
-        """Return sender, configuration set and MAIL FROM domain ("": the relay's own) that a message is sent with."""
+    ) -> tuple[Sender, ConfigurationSet | None, str, str] | Refusal:
+        """Return sender, configuration set, MAIL FROM domain ("": the relay's own) and pool of a message."""
         rules, account = self.rules, caller.account
         named = shaped.controls.configuration_set
         chosen = self._configuration_set(account, named)
@@ -216,7 +221,29 @@ class Accept:
         if refusal is not None:
             return refusal
         mail_from = _mail_from_domain(sender.identity)
-        return mail_from if isinstance(mail_from, Refusal) else (sender, chosen, mail_from)
+        if isinstance(mail_from, Refusal):
+            return mail_from
+        pool = self._pool(account, shaped, sender, chosen, recipients, now_ms)
+        return pool if isinstance(pool, Refusal) else (sender, chosen, mail_from, pool)
+
+    def _pool(  # noqa: PLR0917 - whose mail, what it says, as whom, with which set, to whom, when
+        self,
+        account: Account,
+        shaped: Shaped,
+        sender: Sender,
+        chosen: ConfigurationSet | None,
+        recipients: tuple[str, ...],
+        now_ms: int,
+    ) -> str | Refusal:
+        """Return the pool that the message leaves from, "" where nothing names one (`relay.schedule.pools`)."""
+        book, pin = self._shelf.book(), shaped.controls.source_address
+        if pin:
+            return _pinned(book, account.account_id, pin, self.rules.pin_key, now_ms)
+        if book.plain:
+            return ""
+        named = chosen.sending_pool if chosen is not None else ""
+        own = sender.identity.pool if sender.identity.account == account.account_id else ""
+        return book.resolve(account.account_id, named, own, shaped.author.domain.lower(), recipients)
 
     def _caller(self, submission: Submission) -> Caller | Refusal:
         principal = None
@@ -320,6 +347,15 @@ class Accept:
 
 
 _PERMIT_ANSWERS = {Reason.RATE_EXCEEDED: "rate", Reason.QUOTA_EXCEEDED: "quota"}
+
+
+def _pinned(book: PoolBook, account: str, text: str, key: bytes, now_ms: int) -> str | Refusal:
+    """Return the pool of one address, for an administrator's test of it."""
+    address = pins.read(key, text, account, now_ms // 1000)
+    if address is None:
+        return Refusal(Reason.BAD_HEADER, "The source address is asked for without the right to, or too late.")
+    why = book.plan(account, PIN_PREFIX + address).why
+    return Refusal(Reason.BAD_HEADER, f"{why}.") if why else PIN_PREFIX + address
 
 
 def _mail_from_domain(identity: Identity) -> str | Refusal:

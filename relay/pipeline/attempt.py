@@ -480,7 +480,7 @@ class OutboundDelivery:
         if isinstance(choice, Answer):
             outcome = self._sessionless(item, choice, None)
         else:
-            answer = local_failure(Stage.SHAPING, "4.7.0", choice.text)
+            answer = local_failure(Stage.SHAPING, choice.enhanced, choice.text)
             outcome = replace(self._sessionless(item, answer, None), not_before_ms=choice.not_before_ms)
         self._emit(item, outcome, _nothing)
         if self._drained is not None and not self._active:
@@ -490,6 +490,8 @@ class OutboundDelivery:
         source, destination = item.source, item.destination
         if source is not None and destination is not None:
             item.source = None
+            if source.pool:
+                outcome = replace(outcome, pool=source.pool)
             lane = lane_of(destination, source)
             reaction = self._shapes.react(destination.shape, outcome)
             if reaction is not NO_REACTION:

@@ -34,10 +34,14 @@ Wake = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """No address may carry the delivery now: it is put off until `not_before_ms`, without an attempt."""
+    """No address may carry the delivery now: it is put off until `not_before_ms`, without an attempt.
+
+    `text` has no times in it, so that the same cause is told once; `enhanced` is its code (RFC 3463).
+    """
 
     text: str
     not_before_ms: int
+    enhanced: str = "4.7.0"
 
 
 Chosen = Callable[[Source | Deferral | Answer], None]
@@ -56,6 +60,22 @@ class Sources(Protocol):
 
     def settled(self, delivery: Delivery, provider: str, source: Source, outcome: Outcome | None) -> None:
         """Note what became of a choice; None: it was not used (drain, withdrawal)."""
+        ...
+
+
+class Volumes(Protocol):
+    """Counts what may leave today from addresses that warm up, over all workers."""
+
+    def take(self, source: str, provider: str, done: Callable[[int], None]) -> None:
+        """Take room for one message from an address to a provider (or to a site that is none's).
+
+        `done`, which may be called from inside, gets 0 when it was granted, else the time in milliseconds since 1970
+        from which on there may be room again.
+        """
+        ...
+
+    def give_back(self, source: str, provider: str) -> None:
+        """Give room back that was not used."""
         ...
 
 
@@ -128,6 +148,18 @@ class PlainSources:
             then(local_failure(Stage.CONNECT, "4.4.1", f"No source address of the family of {site}"))
 
     def settled(self, delivery: Delivery, provider: str, source: Source, outcome: Outcome | None) -> None:
+        """Nothing was taken."""
+
+
+class PlainVolumes:
+    """Grants everything."""
+
+    def take(self, source: str, provider: str, done: Callable[[int], None]) -> None:
+        """Grant."""
+        del source, provider
+        done(0)
+
+    def give_back(self, source: str, provider: str) -> None:
         """Nothing was taken."""
 
 

@@ -12,8 +12,9 @@ from functools import partial
 
 from relay.events import payload
 from relay.mail.compose import Shaped, ShapeRules
-from relay.mail.headers import join_head
+from relay.mail.headers import Field, join_head
 from relay.mail.tls_required import waived
+from relay.mail.trace import outgoing_field
 from relay.model.account import Account, Identity, SuppressionEntry
 from relay.model.configuration_set import ConfigurationSet, TlsPolicy
 from relay.model.content import Content
@@ -21,6 +22,7 @@ from relay.model.delivery import DeliveryState
 from relay.model.message import DEFAULT_OPTIONS, Delivery, Message, NewEvent, NewMessage, SendOptions, Submission
 from relay.model.notification import NO_WISHES, Wishes
 from relay.model.refusal import Accepted, Refusal
+from relay.pipeline.pools import Shelf
 from relay.pipeline.senders import Caller, Sender
 from relay.policy.simulator import Scenario, scenario_of
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
@@ -44,13 +46,15 @@ class AcceptRules:
     relay_signature: str  # auto, always, never
     ed25519: bool
     dkim_expire_s: int = 0  # how long signatures hold, 0: for ever
+    pin_key: bytes = b""  # of requests for one source address (relay.policy.pin)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A submission on its way; `message_id` and `now_ms` are fixed once, at the first check.
 
-    `configuration_set` is the one it is sent with, by name or as the default of its identity;
+    `configuration_set` is the one it is sent with, by name or as the default of its identity; `pool` what it leaves
+    from, "" where nothing names one;
     `simulated` are the positions of recipients at the mailbox simulator; `bad_content`: it is delivered to nobody.
     """
 
@@ -61,6 +65,7 @@ class Request:
     sender: Sender
     configuration_set: ConfigurationSet | None
     mail_from_domain: str
+    pool: str
     message_id: str
     now_ms: int
     begun: float
@@ -82,8 +87,9 @@ class Request:
 class Promise:
     """Makes messages of requests, by the rules that hold now."""
 
-    def __init__(self, directory: Directory, next_key: Callable[[], int]) -> None:
+    def __init__(self, directory: Directory, next_key: Callable[[], int], shelf: Shelf) -> None:
         self._directory = directory
+        self._shelf = shelf
         self._next_key = next_key
 
     def make(self, request: Request, rules: AcceptRules) -> NewMessage:
@@ -141,8 +147,19 @@ class Promise:
             keys = [key for key in keys if key.algorithm != "ed25519-sha256"]
         now_s = request.now_ms // 1000
         expire_s = rules.dkim_expire_s and rules.dkim_expire_s + (release_ms - request.now_ms) // 1000
-        signatures = sign(shaped.fields, shaped.facts.sha256_relaxed, keys, now_s, expire_s=expire_s)
-        return signatures + join_head(shaped.fields)
+        fields = self._with_outgoing(request, rules)
+        signatures = sign(fields, shaped.facts.sha256_relaxed, keys, now_s, expire_s=expire_s)
+        return signatures + join_head(fields)
+
+    def _with_outgoing(self, request: Request, rules: AcceptRules) -> list[Field]:
+        """Return the fields with the one that tells the source address, where that is certain (HDR-020)."""
+        fields, name = request.shaped.fields, rules.shape.outgoing_field
+        book = self._shelf.book()
+        address = "" if book.plain or not name else book.certain(request.account.account_id, request.pool)
+        key = name.lower().encode()
+        if not address or any(field.key == key for field in fields):
+            return fields
+        return [fields[0], Field(key, outgoing_field(name, address, request.now_ms)), *fields[1:]]
 
     def _signing_keys(self, identity: Identity, rules: AcceptRules) -> Sequence[SigningKey]:
         """Return the author's keys, and the relay's own by decision 7: where no identity signs, or always."""
@@ -206,10 +223,11 @@ def _own_options(request: Request) -> SendOptions:
     requiretls = request.submission.wishes.requiretls
     tls_relaxed = waived(request.shaped.fields) and not requiretls  # RFC 8689 section 4.1
     if chosen is None:
-        if not (request.mail_from_domain or signing_account or requiretls or tls_relaxed):
+        if not (request.mail_from_domain or signing_account or request.pool or requiretls or tls_relaxed):
             return DEFAULT_OPTIONS
         return SendOptions(
             request.mail_from_domain,
+            pool=request.pool,
             signing_account=signing_account,
             requiretls=requiretls,
             tls_relaxed=tls_relaxed,
@@ -218,7 +236,7 @@ def _own_options(request: Request) -> SendOptions:
         mail_from_domain=request.mail_from_domain,
         configuration_set=chosen.name,
         tls_required=chosen.tls_policy is TlsPolicy.REQUIRE,
-        pool=chosen.sending_pool,
+        pool=request.pool,
         signing_account=signing_account,
         requiretls=requiretls,
         tls_relaxed=tls_relaxed,

@@ -250,6 +250,7 @@ def attempt_record(delivery: Delivery, outcome: Outcome, decision: Decision) -> 
             "outcome": outcome.verdict.value,
             "stage": outcome.stage.value,
             "sourceAddress": outcome.source_address,
+            "pool": outcome.pool or None,
             "remoteHost": outcome.remote_host,
             "remoteAddress": outcome.remote_address,
             "tls": outcome.tls or None,

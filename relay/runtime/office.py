@@ -51,14 +51,15 @@ ServiceFactory = Callable[[ChildContext], Service]
 
 def default_services() -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
-    from relay.runtime.office_checks import CheckService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_addresses import AddressService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_checks import CheckService  # noqa: PLC0415
     from relay.runtime.office_dkim import DkimService  # noqa: PLC0415
     from relay.runtime.office_events import EventService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
     from relay.runtime.office_own import OwnService  # noqa: PLC0415
     from relay.runtime.office_tls import TlsService  # noqa: PLC0415
 
-    return (EventService, NoticeService, CheckService, DkimService, OwnService, TlsService)
+    return (EventService, NoticeService, CheckService, DkimService, AddressService, OwnService, TlsService)
 
 
 class OfficeBody:

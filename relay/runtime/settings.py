@@ -14,6 +14,7 @@ from relay.mail.compose import ShapeRules
 from relay.mail.letter import Letter, Letterhead
 from relay.mail.notices import address_expired, state_change
 from relay.model.check import CheckState, StateChange
+from relay.model.pool import WarmUp
 from relay.net.clamd import ClamdScanner
 from relay.net.resolver import ResolverSettings
 from relay.net.rspamd import RspamdScanner
@@ -38,11 +39,13 @@ from relay.signing.secrets import decode_master_key, derive
 from relay.smtp.client import Timeouts
 from relay.smtp.client_envelope import Downgrade
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.store.catalog_addresses import Declared
 from relay.store.housekeeping import Retention
 from relay.store.spool import SpoolOptions
 
 MASTER_KEY_MAX_BYTES = 4096
 RETURN_PATH_PURPOSE = "relay return path"
+PIN_PURPOSE = "relay source address"
 FEEDBACK_ID_PURPOSE = "relay feedback id"
 DAY_SECONDS = 86_400
 
@@ -91,7 +94,7 @@ def _texts(networks: Sequence[object]) -> tuple[str, ...]:
 
 def accept_rules(config: Config, master: bytes) -> AcceptRules:
     """Return what accepting a message goes by."""
-    headers, addresses = config.headers, config.delivery.source_addresses
+    headers = config.headers
     return AcceptRules(
         region=config.region,
         shape=ShapeRules(
@@ -101,7 +104,6 @@ def accept_rules(config: Config, master: bytes) -> AcceptRules:
             replace_message_id=headers.message_id == "replace",
             content=ContentRules(frozenset(config.content.refused_extensions)),
             outgoing_field=headers.outgoing,
-            outgoing_address=str(addresses[0]) if len(addresses) == 1 else "",
             feedback_id_field=headers.feedback_id,
             feedback_brand=headers.feedback_brand,
             feedback_key=derive(master, FEEDBACK_ID_PURPOSE),
@@ -112,6 +114,7 @@ def accept_rules(config: Config, master: bytes) -> AcceptRules:
         relay_signature=config.dkim.relay_signature,
         ed25519=config.dkim.ed25519,
         dkim_expire_s=dkim_expire_seconds(config),
+        pin_key=derive(master, PIN_PURPOSE),
     )
 
 
@@ -150,6 +153,20 @@ def dkim_expire_seconds(config: Config) -> int:
     if not config.dkim.expire_after:
         return 0
     return int(max(config.dkim.expire_after, config.delivery.lifetime + DAY_SECONDS))
+
+
+def declared_addresses(config: Config) -> tuple[Declared, ...]:
+    """Return the source addresses that the configuration names."""
+    return tuple(
+        Declared(one.address, one.ehlo_name, one.weight, *_warm_up(one.warmup))
+        for one in config.delivery.source_addresses
+    )
+
+
+def _warm_up(value: str | None) -> tuple[WarmUp | None, int | None]:
+    if value is None:
+        return None, None
+    return (WarmUp(value), None) if value in set(WarmUp) else (WarmUp.PERCENT, int(value.rstrip("%")))
 
 
 def retry_policy(config: Config) -> RetryPolicy:
@@ -254,7 +271,6 @@ def outbound_settings(config: Config, workers: int, downgrade: Downgrade) -> Out
         helo_name=config.hostname,
         own_names=frozenset({config.hostname}),
         port=delivery.port,
-        source_addresses=tuple(str(address) for address in delivery.source_addresses),
         routes=tuple(_route(route) for route in config.routes),
         tls=OutboundTls(delivery.starttls),
         tls_rules=tls_rules(config),

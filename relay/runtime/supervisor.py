@@ -95,7 +95,7 @@ def serve(
     supervisor_start.preload()  # before root is given up: the library may be where only root can read
     privileges.drop(target)
     if bodies is None:
-        supervisor_start.prepare_catalog(config.data_dir)
+        supervisor_start.prepare_catalog(config)
     supervisor = Supervisor(
         config_path, config, workers=workers, listening=listening, lock=lock, log=log, bodies=found, timing=timing
     )

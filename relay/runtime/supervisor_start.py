@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from relay.errors import ConfigurationError, CorruptionError, TemporaryError
+from relay.net import presence
 from relay.runtime import privileges, settings
 from relay.runtime.config.model import Config
 from relay.runtime.privileges import RunAs
@@ -51,12 +52,15 @@ def prepare_directories(data_dir: Path, target: RunAs | None) -> Path:
     return run_dir
 
 
-def prepare_catalog(data_dir: Path) -> None:
+def prepare_catalog(config: Config) -> None:
     """Bring the catalog up to date before anybody reads it; as the relay's user, and closed before the first fork.
+
+    It takes on the source addresses that the configuration names, and which of all of them this host has.
 
     ConfigurationError when it is missing, damaged, of a newer release, or sealed with another master key: no client
     could log in, so the relay says so instead of starting.
     """
+    data_dir = config.data_dir
     master = settings.master_key(data_dir)
     path = data_dir / CATALOG_FILE
     if not path.exists():
@@ -64,7 +68,11 @@ def prepare_catalog(data_dir: Path) -> None:
             f"{path} is missing; restore it from your backup, or begin with an empty one: relay reset --data --yes"
         )
     try:
-        open_catalog(data_dir, master).close()
+        with open_catalog(data_dir, master) as catalog:
+            catalog.addresses.declare(settings.declared_addresses(config))
+            known = catalog.addresses.presence()
+            now = {address: presence.has_address(address) for address in known}
+            catalog.addresses.set_presence({one: has for one, has in now.items() if has is not known[one]})
     except CorruptionError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -18,10 +18,11 @@ from relay.net.resolver import DnsResolver
 from relay.pipeline.accept import Accept
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
-from relay.pipeline.departure import PlainGate
+from relay.pipeline.departure import PlainGate, PlainVolumes
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
+from relay.pipeline.pools import PoolSources
 from relay.pipeline.recipient_domains import RecipientDomains
 from relay.pipeline.shaping import RuleShapes
 from relay.ports import Job
@@ -99,6 +100,15 @@ class WorkerBody:
         rules = self._line_rules(config)
         self._gate_of_lanes = PlainGate()
         self._shapes = RuleShapes(shaping.rules_in_force(config), self._outbound_settings(config).shape)
+        self._sources = PoolSources(
+            directory=self._directory,
+            gate=self._gate_of_lanes,
+            volumes=PlainVolumes(),
+            clock=self._clock,
+            log=context.log,
+            metrics=context.metrics,
+            seed=context.index,
+        )
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
         await self._join_permits(config)
@@ -142,6 +152,7 @@ class WorkerBody:
             gate=self._gate_of_lanes,
             sts=self._tls_policies,
             tally=self._tls_policies.tally,
+            sources=self._sources,
         )
         return ShardLine(spool, outbound, rules, self._tools)
 

@@ -17,6 +17,7 @@ from relay.errors import ConfigurationError, CorruptionError, StorageError
 from relay.signing.keys import KeyKind, generate
 from relay.signing.secrets import MASTER_KEY_BYTES, Sealer
 from relay.store.catalog_accounts import Accounts
+from relay.store.catalog_addresses import SourceAddresses
 from relay.store.catalog_checks import Checks
 from relay.store.catalog_configuration_sets import ConfigurationSets
 from relay.store.catalog_credentials import Credentials
@@ -27,6 +28,7 @@ from relay.store.catalog_identities import Identities
 from relay.store.catalog_mail_from import MailFroms
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_policies import IdentityPolicies
+from relay.store.catalog_pools import Pools
 from relay.store.catalog_reviews import Reviews
 from relay.store.catalog_tables import Tables
 from relay.store.catalog_templates import VerificationTemplates
@@ -55,6 +57,8 @@ class Catalog:
         self.notices = Notices(tables)
         self.users = Users(tables)
         self.configuration_sets = ConfigurationSets(tables)
+        self.addresses = SourceAddresses(tables)
+        self.pools = Pools(tables)
         self.reviews = Reviews(tables, self.accounts, self.notices)
         self.verifications = Verifications(tables, self.notices)
         self.verification_templates = VerificationTemplates(tables)

@@ -194,6 +194,66 @@ CREATE TABLE notice (
 -- name: migration_3
 -- What delivery asks of accounts.
 ALTER TABLE account ADD COLUMN recipient_check INTEGER NOT NULL DEFAULT 0;
+-- Where mail leaves from: source addresses, pools, who uses which, ranges that accounts bring with them.
+CREATE TABLE pool (
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scaling_mode TEXT NOT NULL,
+    overflow TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pool_tag (
+    account TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (account, pool, key),
+    FOREIGN KEY (account, pool) REFERENCES pool (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE source_address (
+    address TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    helo_name TEXT NOT NULL,
+    weight INTEGER NOT NULL,
+    warmup TEXT NOT NULL,
+    warmup_percent INTEGER NOT NULL,
+    warmup_started_ms INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    declared TEXT NOT NULL,
+    reserve INTEGER NOT NULL,
+    absent_ms INTEGER NOT NULL,
+    suspended TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    reverse_state TEXT NOT NULL DEFAULT 'unknown',
+    reverse_names TEXT NOT NULL DEFAULT '[]',
+    reverse_helo INTEGER NOT NULL DEFAULT 0,
+    reverse_error TEXT NOT NULL DEFAULT '',
+    reverse_checked_ms INTEGER NOT NULL DEFAULT 0,
+    reverse_next_ms INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+CREATE INDEX source_address_by_pool ON source_address (account, pool);
+CREATE TABLE address_range (
+    network TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account (id),
+    registry TEXT NOT NULL,
+    use_case TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pool_rule (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    sender_domain TEXT NOT NULL,
+    recipient_domain TEXT NOT NULL,
+    pool TEXT NOT NULL
+) STRICT;
+CREATE TABLE account_sending (
+    account TEXT PRIMARY KEY REFERENCES account (id),
+    pool TEXT NOT NULL,
+    shared_barred INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE identity ADD COLUMN pool TEXT NOT NULL DEFAULT '';
 
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
@@ -482,7 +542,8 @@ SELECT account, name, kind, verified, created_ms,
     EXISTS (SELECT 1 FROM dkim_key AS k WHERE k.account = i.account AND k.domain = i.name AND k.state = 'active'),
     i.configuration_set, i.dkim_signing, i.mail_from_domain, i.mail_from_fallback,
     CASE i.mail_from_domain WHEN '' THEN '' ELSE (SELECT state FROM identity_check AS c
-        WHERE c.account = i.account AND c.identity = i.name AND c.aspect = 'MAIL_FROM') END
+        WHERE c.account = i.account AND c.identity = i.name AND c.aspect = 'MAIL_FROM') END,
+    i.pool
 FROM identity AS i
 WHERE account = :account AND name = :name AND kind = :kind AND verified;
 
@@ -753,3 +814,193 @@ ON CONFLICT DO UPDATE SET value = excluded.value;
 -- name: delete_identity_tag
 -- Remove a tag.
 DELETE FROM identity_tag WHERE account = :account AND identity = :identity AND key = :key;
+
+-- name: list_source_addresses
+-- All source addresses, those of the relay first; an address lies in a range when the catalog part says so.
+SELECT address, account, pool, helo_name, weight, warmup, warmup_percent, warmup_started_ms, origin, reserve,
+    absent_ms, suspended, created_ms, reverse_state, reverse_names, reverse_helo, reverse_error, reverse_checked_ms,
+    reverse_next_ms,
+    coalesce((SELECT scaling_mode = 'MANAGED' FROM pool AS p
+        WHERE p.account = s.account AND p.name = s.pool), 0)
+FROM source_address AS s ORDER BY account, pool, address;
+
+-- name: get_source_address
+-- One source address.
+SELECT address, account, pool, helo_name, weight, warmup, warmup_percent, warmup_started_ms, origin, reserve,
+    absent_ms, suspended, created_ms, reverse_state, reverse_names, reverse_helo, reverse_error, reverse_checked_ms,
+    reverse_next_ms,
+    coalesce((SELECT scaling_mode = 'MANAGED' FROM pool AS p
+        WHERE p.account = s.account AND p.name = s.pool), 0)
+FROM source_address AS s WHERE address = :address;
+
+-- name: count_source_addresses
+-- How many source addresses there are.
+SELECT count(*) FROM source_address;
+
+-- name: create_source_address
+-- Add a source address.
+INSERT INTO source_address (
+    address, account, pool, helo_name, weight, warmup, warmup_percent, warmup_started_ms, origin, declared, reserve,
+    absent_ms, suspended, created_ms
+) VALUES (
+    :address, :account, :pool, :helo_name, :weight, :warmup, :warmup_percent, :warmup_started_ms, :origin, :declared,
+    :reserve, :absent_ms, '', :created_ms
+) ON CONFLICT DO NOTHING;
+
+-- name: set_source_address
+-- Change what is given of a source address.
+UPDATE source_address SET
+    helo_name = coalesce(:helo_name, helo_name), weight = coalesce(:weight, weight),
+    warmup = coalesce(:warmup, warmup), warmup_percent = coalesce(:warmup_percent, warmup_percent),
+    warmup_started_ms = coalesce(:warmup_started_ms, warmup_started_ms),
+    reverse_next_ms = CASE WHEN :helo_name IS NULL THEN reverse_next_ms ELSE 1 END
+WHERE address = :address;
+
+-- name: place_source_address
+-- Give a source address to an account and a pool, or to the reserve.
+UPDATE source_address SET account = :account, pool = :pool, reserve = :reserve WHERE address = :address;
+
+-- name: declare_source_address
+-- Remember what the configuration says of an address, "" when it says nothing any more.
+UPDATE source_address SET declared = :declared, origin = :origin WHERE address = :address;
+
+-- name: declared_source_addresses
+-- What the configuration said of addresses when it was last read.
+SELECT address, declared, account, pool, reserve FROM source_address WHERE declared <> '';
+
+-- name: suspend_source_address
+-- Say why nobody may send from an address, "" when everybody may again.
+UPDATE source_address SET suspended = :reason WHERE address = :address;
+
+-- name: list_presence
+-- Since when the host does not have its addresses.
+SELECT address, absent_ms FROM source_address;
+
+-- name: set_presence
+-- Say since when the host does not have an address, 0 when it has it.
+UPDATE source_address SET absent_ms = :absent_ms WHERE address = :address AND (absent_ms = 0) <> (:absent_ms = 0);
+
+-- name: delete_source_address
+-- Forget a source address.
+DELETE FROM source_address WHERE address = :address;
+
+-- name: due_reverse
+-- Addresses whose reverse DNS is to be looked at.
+SELECT address, helo_name FROM source_address WHERE reverse_next_ms <= :now_ms ORDER BY reverse_next_ms LIMIT :limit;
+
+-- name: put_reverse
+-- Keep what a look at an address in DNS found.
+UPDATE source_address SET reverse_state = :state, reverse_names = :names, reverse_helo = :helo,
+    reverse_error = :error, reverse_checked_ms = :checked_ms, reverse_next_ms = :next_ms
+WHERE address = :address;
+
+-- name: empty_pool
+-- Put the addresses of a pool where its owner's other addresses are, or into the reserve.
+UPDATE source_address SET pool = '', account = CASE WHEN :reserve THEN '' ELSE account END, reserve = :reserve
+WHERE account = :account AND pool = :pool;
+
+-- name: take_reserve
+-- Addresses of the reserve, oldest first, that the host has.
+SELECT address FROM source_address WHERE reserve AND absent_ms = 0 AND suspended = ''
+ORDER BY created_ms, address LIMIT :count;
+
+-- name: create_pool
+-- Add a pool.
+INSERT INTO pool (account, name, scaling_mode, overflow, created_ms)
+VALUES (:account, :name, :mode, :overflow, :created_ms) ON CONFLICT DO NOTHING;
+
+-- name: get_pool
+-- One pool.
+SELECT account, name, scaling_mode, overflow, created_ms FROM pool WHERE account = :account AND name = :name;
+
+-- name: list_pools
+-- All pools.
+SELECT account, name, scaling_mode, overflow, created_ms FROM pool ORDER BY account, name;
+
+-- name: count_pools
+-- How many pools of a mode an account has.
+SELECT count(*) FROM pool WHERE account = :account AND scaling_mode = :mode;
+
+-- name: set_overflow
+-- Say where mail goes that the addresses of a pool cannot carry now.
+UPDATE pool SET overflow = :overflow WHERE account = :account AND name = :name;
+
+-- name: delete_pool
+-- Remove a pool; its tags go with it.
+DELETE FROM pool WHERE account = :account AND name = :name;
+
+-- name: list_pool_tags
+-- The tags of a pool.
+SELECT key, value FROM pool_tag WHERE account = :account AND pool = :name ORDER BY key;
+
+-- name: put_pool_tag
+-- Add a tag of a pool, or replace it.
+INSERT INTO pool_tag (account, pool, key, value) VALUES (:account, :name, :key, :value)
+ON CONFLICT DO UPDATE SET value = excluded.value;
+
+-- name: delete_pool_tag
+-- Remove a tag of a pool.
+DELETE FROM pool_tag WHERE account = :account AND pool = :name AND key = :key;
+
+-- name: set_sending_pool
+-- Choose the pool of a configuration set.
+UPDATE configuration_set SET sending_pool = :pool WHERE account = :account AND name = :name;
+
+-- name: sets_of_pool
+-- The configuration sets of an account that name a pool.
+SELECT name FROM configuration_set WHERE account = :account AND sending_pool = :pool ORDER BY name LIMIT :limit;
+
+-- name: identities_of_pool
+-- The identities of an account that name a pool.
+SELECT name FROM identity WHERE account = :account AND pool = :pool ORDER BY name LIMIT :limit;
+
+-- name: set_identity_pool
+-- Choose the pool of an identity.
+UPDATE identity SET pool = :pool WHERE account = :account AND name = :name;
+
+-- name: get_account_sending
+-- Where an account's mail leaves from.
+SELECT account, pool, shared_barred FROM account_sending WHERE account = :account;
+
+-- name: list_account_sending
+-- Where the mail of accounts leaves from that are set to something.
+SELECT account, pool, shared_barred FROM account_sending WHERE pool <> '' OR shared_barred ORDER BY account;
+
+-- name: put_account_sending
+-- Set it.
+INSERT INTO account_sending (account, pool, shared_barred) VALUES (:account, :pool, :shared_barred)
+ON CONFLICT DO UPDATE SET pool = excluded.pool, shared_barred = excluded.shared_barred;
+
+-- name: add_pool_rule
+-- Add a rule.
+INSERT INTO pool_rule (account, sender_domain, recipient_domain, pool)
+VALUES (:account, :sender_domain, :recipient_domain, :pool) RETURNING id;
+
+-- name: list_pool_rules
+-- All rules, in the order they are read in.
+SELECT id, account, sender_domain, recipient_domain, pool FROM pool_rule ORDER BY account = '', account, id;
+
+-- name: count_pool_rules
+-- How many rules an account has.
+SELECT count(*) FROM pool_rule WHERE account = :account;
+
+-- name: delete_pool_rule
+-- Remove a rule.
+DELETE FROM pool_rule WHERE id = :id;
+
+-- name: add_range
+-- Register a range.
+INSERT INTO address_range (network, account, registry, use_case, created_ms)
+VALUES (:network, :account, :registry, :use_case, :created_ms) ON CONFLICT DO NOTHING;
+
+-- name: list_ranges
+-- All registered ranges.
+SELECT network, account, registry, use_case, created_ms FROM address_range ORDER BY account, network;
+
+-- name: delete_range
+-- Forget a range.
+DELETE FROM address_range WHERE network = :network;
+
+-- name: has_foreign_accounts
+-- Whether there is another account than this one.
+SELECT EXISTS (SELECT 1 FROM account WHERE id <> :account);

@@ -9,6 +9,7 @@ from relay.errors import ConflictError, UsageError
 from relay.mail.address import BadAddress, normal_domain
 from relay.model.configuration_set import MAX_DELIVERY_SECONDS, ConfigurationSet, HttpsPolicy, TlsPolicy
 from relay.policy.suppression import SuppressionReason
+from relay.store.catalog_pools import require_pool
 from relay.store.catalog_tables import Row, Tables
 
 SETS_MAX = 10_000  # of one account (QUOTA-009)
@@ -40,6 +41,7 @@ class ConfigurationSets:
         values = _values(_checked(replace(wanted, created_ms=self._tables.now_ms())))
         with self._tables.writing(wanted.account):
             self._tables.require_account(wanted.account)
+            require_pool(self._tables, wanted.account, wanted.sending_pool)
             row = self._tables.row("count_configuration_sets", {"account": wanted.account})
             if row is not None and row[0] >= SETS_MAX:
                 raise UsageError(
@@ -71,6 +73,9 @@ class ConfigurationSets:
     def update(self, changed: ConfigurationSet) -> ConfigurationSet:
         """Replace everything about a set but its name; it holds from the next request on."""
         with self._tables.writing(changed.account):
+            before = self.get(changed.account, changed.name)
+            if before is not None and before.sending_pool != changed.sending_pool:
+                require_pool(self._tables, changed.account, changed.sending_pool)
             if not self._tables.run("update_configuration_set", _values(_checked(changed))):
                 raise UsageError(f"Account {changed.account} has no configuration set {changed.name}.")
         return self.require(changed.account, changed.name)

@@ -27,6 +27,7 @@ from relay.model.account import (
 )
 from relay.model.check import CheckState
 from relay.model.configuration_set import ConfigurationSet
+from relay.model.pool import PoolSnapshot
 from relay.policy.identity import covering_addresses, covering_domains, covering_names, split_address
 from relay.policy.suppression import fold
 from relay.ports import SigningKey
@@ -34,10 +35,12 @@ from relay.signing import keys
 from relay.signing.secrets import Sealer
 from relay.store.catalog import CATALOG_FILE, SUPPRESSION_FILE
 from relay.store.catalog_accounts import account_of
+from relay.store.catalog_addresses import CHANGED as POOLS_CHANGED
 from relay.store.catalog_configuration_sets import configuration_set_of
 from relay.store.catalog_credentials import CredentialKind
 from relay.store.catalog_dkim import owner_of
 from relay.store.catalog_identities import identity_of
+from relay.store.catalog_pools import SNAPSHOT_QUERIES, snapshot_of
 from relay.store.directory_cache import Cache
 from relay.store.directory_file import ReadFile, Row
 
@@ -108,6 +111,7 @@ class CatalogDirectory:
         self._user_policies: Cache[tuple[str, str], tuple[_View, PolicyTexts]] = Cache(USERS_MAX)
         self._policed: Cache[tuple[str, str], tuple[_View, tuple[CoveringIdentity, ...]]] = Cache(POLICED_MAX)
         self._texts: Cache[tuple[str, str], PolicyTexts] = Cache(POLICED_MAX)
+        self._pools: PoolSnapshot | None = None
         self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
         self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
         self._catalog.refuse_newer()
@@ -202,6 +206,12 @@ class CatalogDirectory:
         self._sets.put(key, (view, found))
         return found
 
+    def pools(self) -> PoolSnapshot:
+        """Return all source addresses and pools, the same object until one of them changes."""
+        if self._pools is None:
+            self._pools = snapshot_of(*(self._catalog.rows(query, {}) for query in SNAPSHOT_QUERIES))
+        return self._pools
+
     def user_policies(self, account_id: str, user: str) -> PolicyTexts:
         """Return the policies of a user, by name."""
         view = self._view(account_id)
@@ -272,7 +282,9 @@ class CatalogDirectory:
             return None
         signing = next((bool(row[7]) for row in found if row[7] is not None), None)
         mail_from = next((_mail_from(row) for row in found if row[8]), None)
-        identity = replace(identity_of(found[0]), configuration_set=found[0][6], mail_from=mail_from)
+        identity = replace(
+            identity_of(found[0]), configuration_set=found[0][6], mail_from=mail_from, pool=found[0][11]
+        )
         return _Covered(identity, next((row[1] for row in found if row[5]), ""), signing)
 
     def _read_policed(self, account_id: str, address: str) -> tuple[CoveringIdentity, ...]:
@@ -327,6 +339,8 @@ class CatalogDirectory:
     def _catalog_changed(self, accounts: set[str] | None) -> None:
         self._unknown.clear()
         self._principals.clear()
+        if accounts is None or POOLS_CHANGED in accounts:
+            self._pools = None
         if accounts is None:
             self._views.clear()
             return

@@ -15,6 +15,7 @@ from relay.model.account import (
     SuppressionEntry,
 )
 from relay.model.configuration_set import ConfigurationSet
+from relay.model.pool import NO_POOLS, PoolSnapshot
 from relay.model.refusal import Reason, Refusal
 from relay.policy.identity import covering_addresses, covering_domains, covering_names, split_address
 from relay.policy.suppression import SuppressionReason, fold
@@ -39,6 +40,7 @@ class MemoryDirectory:
     signing: dict[tuple[str, str], bool] = field(default_factory=dict)
     suppression: dict[tuple[str, str], SuppressionEntry] = field(default_factory=dict)
     mail_from_domains: set[str] = field(default_factory=set)
+    snapshot: PoolSnapshot = NO_POOLS
     changed: bool = False
 
     def add_account(
@@ -91,6 +93,10 @@ class MemoryDirectory:
     def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
         """Return a configuration set, None when there is none."""
         return self.configuration_sets.get((account_id, name))
+
+    def pools(self) -> PoolSnapshot:
+        """Return the snapshot there is."""
+        return self.snapshot
 
     def user_policies(self, account_id: str, user: str) -> PolicyTexts:
         """Return the policies of a user."""

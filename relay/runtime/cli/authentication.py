@@ -148,7 +148,7 @@ def _own_record(site: "Site") -> tuple[str, str, list[str]]:
 
     from relay.policy.spf import own_record  # noqa: PLC0415
 
-    addresses = [str(address) for address in site.config.delivery.source_addresses]
+    addresses = [one.address for one in site.config.delivery.source_addresses]
     remarks = []
     if not addresses:
         with working("asking DNS"):

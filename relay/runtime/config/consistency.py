@@ -199,6 +199,14 @@ def _auth_limits(config: Config) -> Iterator[Fault]:
         yield Fault(("limits", "auth", "failures_per_day"), text)
 
 
+def _source_addresses(config: Config) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for index, one in enumerate(config.delivery.source_addresses):
+        if one.address in seen:
+            yield Fault(("delivery", "source_addresses", index), f"{one.address} is listed twice")
+        seen.add(one.address)
+
+
 _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _listeners,
     _listeners_apart,
@@ -209,4 +217,5 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _scanners,
     _events,
     _auth_limits,
+    _source_addresses,
 )

@@ -154,11 +154,11 @@ def _authorities(loaded: Loaded) -> _Found:
 
 
 def _source_addresses(loaded: Loaded) -> _Found:
-    for index, address in enumerate(loaded.config.delivery.source_addresses):
-        failure = _bind_failure(address, 0)
+    for index, one in enumerate(loaded.config.delivery.source_addresses):
+        failure = _bind_failure(one.address, 0)
         if failure:
             path: KeyPath = ("delivery", "source_addresses", index)
-            yield "error", path, f"{address} is not an address of this machine"
+            yield "warning", path, f"{one.address} is not an address of this machine; nothing leaves from it"
 
 
 def _served(loaded: Loaded) -> _Found:

@@ -1,10 +1,12 @@
 """Settings of what goes out: DNS, delivery, routes, signatures, headers."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from relay.mail.headers import SINGLE_FIELDS
+from relay.model.pool import PERCENT_MAX, WEIGHT_MAX
 from relay.runtime.config.outgoing_tls import TlsVersion
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.values import (
@@ -14,6 +16,7 @@ from relay.runtime.config.values import (
     Duration,
     FilePath,
     Flag,
+    Hostname,
     Kind,
     Nameserver,
     Number,
@@ -21,6 +24,7 @@ from relay.runtime.config.values import (
     Smarthost,
     Text,
     parse_smarthost,
+    shown,
 )
 
 SUBMISSIONS_PORT = 465  # implicit TLS, RFC 8314 section 7.3
@@ -51,7 +55,7 @@ class Headers(Section):
     outgoing: FieldName = setting(
         "X-SES-Outgoing",
         "Name of the field with the date and the source address that mail leaves from; an empty text for none. It is "
-        "written only where that address is certain: with exactly one entry in `delivery.source_addresses`.",
+        "written only where that address is certain: where the message can leave from one address only.",
     )
     feedback_id: FieldName = setting(
         "Feedback-ID",
@@ -136,13 +140,53 @@ class DeliveryTimeouts(Section):
     quit: Duration = setting("5s", "The reply to QUIT, after which nothing is lost.", ge=0.1, le=3600.0)
 
 
+def parse_warm_up(value: Any) -> str:
+    """Return `off`, `auto`, or a percentage such as `40%`."""
+    text = "off" if value is False else value  # how YAML reads a bare off
+    if text in ("off", "auto"):
+        return str(text)
+    if isinstance(text, str) and re.fullmatch(r"\d{1,3}%", text) and int(text[:-1]) <= PERCENT_MAX:
+        return text
+    raise ValueError(f"must be off, auto or a percentage such as 40%, not {shown(value)}")
+
+
+WarmUpText = Annotated[str, BeforeValidator(parse_warm_up), Kind("off, auto or percentage")]
+
+
+class SourceAddress(Section):
+    """An address that mail leaves from, for all accounts; an address alone is `{address: ADDRESS}`.
+
+    What `relay address` says of it later stays until the entry is changed.
+    """
+
+    address: Address = setting(REQUIRED, "The address, which must be one of this machine.")
+    ehlo_name: Hostname | None = setting(
+        None, "Its name in EHLO, which its reverse DNS should say as well.", shown="`hostname`"
+    )
+    weight: Number | None = setting(
+        None,
+        "Its share of the mail among the addresses of its pool; 0 lets it rest.",
+        shown="100",
+        ge=0,
+        le=WEIGHT_MAX,
+    )
+    warmup: WarmUpText | None = setting(
+        None, "Whether it is warmed up: `off`, by its age (`auto`), or as far as a percentage says.", shown="off"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _address_alone(cls, data: Any) -> Any:
+        return {"address": data} if isinstance(data, str) else data
+
+
 class Delivery(Section):
     """How mail leaves."""
 
     port: OpenPort = setting(25, "The port of mail exchangers.")
-    source_addresses: tuple[Address, ...] = setting(
+    source_addresses: tuple[SourceAddress, ...] = setting(
         (),
-        "Addresses of this machine to connect from.",
+        "Addresses of this machine to connect from: those that all accounts share. `relay address` adds others.",
         shown="what the system chooses",
         max_length=1000,
     )

@@ -156,6 +156,21 @@ FAMILIES: tuple[Family, ...] = (
         "relay_dns_queries_total", "Questions to name servers by result: `answer`, `none`, `failure`.", "result"
     ),
     _counter("relay_dns_cache_hits_total", "Questions answered from the cache."),
+    # source addresses
+    _counter(
+        "relay_source_attempts_total",
+        "Finished attempts by source address, pool (that of an account as ACCOUNT/NAME) and verdict, so that each "
+        "has its own figures.",
+        "source",
+        "pool",
+        "verdict",
+    ),
+    _gauge("relay_source_addresses", "Source addresses by state: `present`, `absent` (not of this host).", "state"),
+    _counter(
+        "relay_source_address_changes_total",
+        "Times a source address left this host (`absent`) or came back (`present`).",
+        "state",
+    ),
     # content
     _counter(
         "relay_scans_total",

@@ -271,6 +271,7 @@ def test_values_of_sets(catalog, change):
 
 def test_everything_about_a_set_but_its_name_changes(catalog):
     made = catalog.configuration_sets.create(ConfigurationSet(A, "s"))
+    catalog.pools.create(A, "p")
     changed = replace(
         made, sending_enabled=False, reputation_metrics=True, tls_policy=TlsPolicy.REQUIRE, sending_pool="p",
         max_delivery_seconds=300, suppressed_reasons=("BOUNCE",), redirect_domain="links.x.example",

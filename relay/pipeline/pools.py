@@ -1,0 +1,216 @@
+"""Sources from pools: which address of ours a delivery leaves from (relay.pipeline.departure.Sources).
+
+The order of candidates is `relay.schedule.pools`; here they are asked one by one: is the address passed over at this
+provider, and is there room in its warm-up. A retry keeps the address of its last attempt, wherever it was moved
+since, as long as it exists, can be used and may carry the account's mail; else it gets a new one like all others.
+When nobody may carry the delivery it waits, without an attempt.
+
+Nothing here waits or reads a disk, except for one look at the catalog's version every quarter of a second.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from relay.errors import StorageError
+from relay.mail.replies import NO_REVERSE_DNS
+from relay.model.lane import Lane, Source
+from relay.model.message import Delivery
+from relay.model.outcome import Outcome, Stage
+from relay.model.pool import NO_POOLS, RELAY, PoolSnapshot
+from relay.pipeline.departure import Chosen, Deferral, Gate, Volumes, family
+from relay.ports import Clock, Directory, Log, Metrics
+from relay.schedule.effects import EffectKind
+from relay.schedule.pools import Candidate, Plan, PoolBook, Turns, source_of, unusable
+from relay.smtp.client_answer import Answer, local_failure
+
+LOOK_SECONDS = 0.25  # how old what is known of the catalog may be
+WAIT_MS = 30_000  # until a pool without a usable address is looked at again
+_NOBODY = Source()
+_UNSENT = frozenset(
+    (
+        *(Stage.ROUTE, Stage.DNS, Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.TLS, Stage.AUTH),
+        *(Stage.SHAPING, Stage.SCAN, Stage.LOCAL),
+    )
+)
+"""Where an attempt ended before the receiver was told of a message: its room is given back."""
+
+
+class Shelf:
+    """The book of a directory, made anew when that has another snapshot."""
+
+    __slots__ = ("_book", "_directory", "_snapshot")
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._snapshot: PoolSnapshot = NO_POOLS
+        self._book = PoolBook(NO_POOLS)
+
+    def book(self) -> PoolBook:
+        """Return the book of what the directory has now. Raise StorageError when it cannot be read."""
+        snapshot = self._directory.pools()
+        if snapshot is not self._snapshot:
+            self._book = PoolBook(snapshot)
+            self._snapshot = snapshot
+        return self._book
+
+
+@dataclass(slots=True)
+class _Search:
+    """A delivery that looks for its address: what is left to ask, and why the others would not do."""
+
+    delivery: Delivery
+    where: str
+    plan: Plan
+    left: Iterator[Candidate]
+    then: Chosen
+    asked: str = ""
+    fitting: bool = False
+    blocked: str = ""
+    not_before_ms: int = 0
+
+
+class PoolSources:
+    """Chooses source addresses from the pools of the catalog, for all lines of one worker."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        gate: Gate,
+        volumes: Volumes,
+        clock: Clock,
+        log: Log,
+        metrics: Metrics,
+        seed: int = 0,
+    ) -> None:
+        self._directory = directory
+        self._shelf = Shelf(directory)
+        self._book = PoolBook(NO_POOLS)
+        self._looked = float("-inf")
+        self._gate = gate
+        self._volumes = volumes
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._turns = Turns(seed)
+        self._taken: dict[tuple[str, int], str] = {}  # where room was taken for a choice: message id, index
+
+    # --- Sources -------------------------------------------------------------------------------------------------
+
+    def choose(self, delivery: Delivery, site: str, provider: str, families: frozenset[int], then: Chosen) -> None:
+        """Give the source of a delivery to `then`, from inside the call unless a warm-up must be asked."""
+        book = self._current()
+        message = delivery.message
+        if book.plain and not message.options.pool:
+            then(_NOBODY)
+            return
+        where = provider or site
+        plan = book.plan(message.account, message.options.pool)
+        if plan.system:
+            then(_NOBODY)
+            return
+        left = plan.candidates(families, self._turns.next(where), self._clock.now_ms())
+        search = _Search(delivery, where, plan, left, then)
+        kept = self._kept(book, delivery, families)
+        if kept is None:
+            self._go_on(search)
+        else:
+            self._ask(search, kept)
+
+    def settled(self, delivery: Delivery, provider: str, source: Source, outcome: Outcome | None) -> None:
+        """Note what became of a choice; room that was not used goes back."""
+        del provider
+        if self._taken:
+            where = self._taken.pop((delivery.message.message_id, delivery.index), None)
+            if where is not None and (outcome is None or outcome.stage in _UNSENT):
+                self._volumes.give_back(source.address, where)
+        if outcome is not None and source.address and outcome.stage is not Stage.SHAPING:
+            label = self._label(source)
+            self._metrics.count("relay_source_attempts_total", source.address, label, outcome.verdict.value)
+
+    def _current(self) -> PoolBook:
+        """Return a book that is a quarter of a second old at most, an older one while the catalog cannot be read."""
+        now = self._clock.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            try:
+                self._directory.refresh()
+                self._book = self._shelf.book()
+            except StorageError as error:
+                self._log.warning("pools cannot be read, going on with those known", error=str(error))
+        return self._book
+
+    # --- the search ----------------------------------------------------------------------------------------------
+
+    def _kept(self, book: PoolBook, delivery: Delivery, families: frozenset[int]) -> Candidate | None:
+        """Return the address of the last attempt while it may be used again."""
+        if not delivery.source or delivery.message.options.pool.startswith("@"):
+            return None
+        address = book.address(delivery.source)
+        if address is None or family(address.address) not in families or unusable(address):
+            return None
+        return (
+            Candidate(source_of(address), address.warming)
+            if book.may_carry(address, delivery.message.account)
+            else None
+        )
+
+    def _go_on(self, search: _Search) -> None:
+        for candidate in search.left:
+            if candidate.source.address != search.asked and not self._blocked(search, candidate):
+                self._use(search, candidate)
+                return
+        search.then(self._nobody(search))
+
+    def _ask(self, search: _Search, candidate: Candidate) -> None:
+        """Ask for the address of the last attempt, then for all others."""
+        search.asked = candidate.source.address
+        if self._blocked(search, candidate):
+            self._go_on(search)
+        else:
+            self._use(search, candidate)
+
+    def _use(self, search: _Search, candidate: Candidate) -> None:
+        if candidate.warming:
+            self._take(search, candidate)
+        else:
+            search.then(candidate.source)
+
+    def _blocked(self, search: _Search, candidate: Candidate) -> bool:
+        """Say whether a provider's answer lets this address be passed over there."""
+        search.fitting = True
+        address = candidate.source.address
+        standing = self._gate.standing(Lane(address, search.where), search.delivery)
+        if standing is None or standing.kind is not EffectKind.SWITCH:
+            return False
+        search.blocked = search.blocked or f"{address} is passed over at {search.where} by rule {standing.rule}"
+        search.not_before_ms = min(search.not_before_ms or standing.until_ms, standing.until_ms)
+        return True
+
+    def _take(self, search: _Search, candidate: Candidate) -> None:
+        source = candidate.source
+
+        def answered(not_before_ms: int) -> None:
+            if not_before_ms:
+                search.not_before_ms = min(search.not_before_ms or not_before_ms, not_before_ms)
+                self._go_on(search)
+                return
+            self._taken[search.delivery.message.message_id, search.delivery.index] = search.where
+            search.then(source)
+
+        self._volumes.take(source.address, search.where, answered)
+
+    def _nobody(self, search: _Search) -> Deferral | Answer:
+        """Return why a delivery waits, or that its hosts have no address of the family of ours."""
+        plan, now_ms = search.plan, self._clock.now_ms()
+        if plan.why:
+            return Deferral(plan.why, now_ms + WAIT_MS, NO_REVERSE_DNS if plan.awaits_reverse else "4.7.0")
+        if not search.fitting:
+            return local_failure(Stage.CONNECT, "4.4.1", f"No source address of the family of {search.where}")
+        text = search.blocked or f"Source addresses warm up and have no room left for {search.where}"
+        return Deferral(text, max(search.not_before_ms, now_ms + 1))
+
+    def _label(self, source: Source) -> str:
+        """Return a pool for metrics: with its account in front, where it has one."""
+        address = self._book.address(source.address)
+        return source.pool if address is None or address.account == RELAY else f"{address.account}/{source.pool}"
