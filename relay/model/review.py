@@ -42,6 +42,7 @@ class ReviewKind(StrEnum):
 
     PRODUCTION = "production"
     QUOTA = "quota"
+    ADDRESSES = "addresses"
     RULE = "rule"
 
 
@@ -55,7 +56,11 @@ class ReviewState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A request. `daily_quota` and `send_rate` are what is asked for, None: nothing; times are ms since 1970."""
+    """A request. `daily_quota` and `send_rate` are what is asked for, None: nothing; times are ms since 1970.
+
+    `addresses` is how many source addresses are asked for, `opt_in` how recipients asked for the mail, and
+    `bounce_process` what is done about bounces and complaints (POOL-009).
+    """
 
     review_id: int
     account: str
@@ -67,3 +72,6 @@ class Review:
     use_case: str = ""
     reason: str = ""
     decided_ms: int | None = None
+    addresses: int | None = None
+    opt_in: str = ""
+    bounce_process: str = ""

@@ -24,7 +24,7 @@ from relay.schedule.pools import Candidate, Plan, PoolBook, Turns, source_of, un
 from relay.smtp.client_answer import Answer, local_failure
 
 LOOK_SECONDS = 0.25  # how old what is known of the catalog may be
-WAIT_MS = 30_000  # until a pool without a usable address is looked at again
+WAIT_MS = 60_000  # until a pool without a usable address is looked at again; each look is a write
 _NOBODY = Source()
 _UNSENT = frozenset(
     (

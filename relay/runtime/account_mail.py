@@ -8,7 +8,11 @@ from relay.mail.notices import ReviewStep
 from relay.model.account import UNLIMITED, Account
 from relay.model.review import ReviewKind
 
-_REQUEST = {ReviewKind.PRODUCTION: "production access", ReviewKind.QUOTA: "other sending limits"}
+_REQUEST = {
+    ReviewKind.PRODUCTION: "production access",
+    ReviewKind.QUOTA: "other sending limits",
+    ReviewKind.ADDRESSES: "source addresses",
+}
 
 Write = Callable[[Account, str], Letter]
 

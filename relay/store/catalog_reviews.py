@@ -25,12 +25,15 @@ from relay.model.review import (
 )
 from relay.policy.quota_rules import Verdict
 from relay.store.catalog_accounts import Accounts, checked_quota, checked_rate
+from relay.store.catalog_addresses import CHANGED as POOLS_CHANGED
+from relay.store.catalog_addresses import allocate
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Row, Tables
 
 PAGE_SIZE_MAX = 1000
 REASON_MAX_CHARACTERS = 1000
 NEWEST = 1 << 62
+ADDRESSES_ASKED_MAX = 256
 
 Write = Callable[[Account, str], Letter]
 """Writes a mail about an account, as it is after the change, to one of its contacts."""
@@ -107,6 +110,31 @@ class Reviews:
             review_id = self._ask(account, ReviewKind.QUOTA, daily_quota, send_rate, use_case)
         return self.require(review_id)
 
+    def request_addresses(
+        self, account: str, details: AccountDetails, addresses: int, opt_in: str, bounce_process: str
+    ) -> Review:
+        """Ask for source addresses of one's own (POOL-009). Raise ConflictError while such a request waits."""
+        _check(details)
+        if not 1 <= addresses <= ADDRESSES_ASKED_MAX:
+            raise UsageError(f"Ask for 1 to {ADDRESSES_ASKED_MAX} addresses.")
+        for what, text in (("how recipients opt in", opt_in), ("what is done about bounces", bounce_process)):
+            if not 1 <= len(text) <= USE_CASE_MAX_CHARACTERS:
+                raise UsageError(f"Say {what}, in 1 to {USE_CASE_MAX_CHARACTERS} characters.")
+        with self._tables.writing(account):
+            self._accounts.require(account)
+            self._put_details(account, details)
+            review_id = self._ask(
+                account,
+                ReviewKind.ADDRESSES,
+                None,
+                None,
+                details.use_case,
+                addresses=addresses,
+                opt_in=opt_in,
+                bounce_process=bounce_process,
+            )
+        return self.require(review_id)
+
     def get(self, review_id: int) -> Review | None:
         """Return a request, None when there is none."""
         row = self._tables.row("get_review", {"id": review_id})
@@ -146,17 +174,24 @@ class Reviews:
         reason: str = "",
         daily_quota: int | None = None,
         send_rate: float | None = None,
+        addresses: Sequence[str] = (),
     ) -> Review:
         """Grant a request: the account leaves the sandbox or gets its limits, and its contacts are told.
 
-        Limits given here stand before those asked for; with neither, limits stay as they are.
+        Limits given here stand before those asked for; with neither, limits stay as they are. Source addresses come
+        from the reserve: those given here, or as many as were asked for.
         """
         review = self.require(review_id)
+        if addresses and review.kind is not ReviewKind.ADDRESSES:
+            raise UsageError(f"Request {review_id} is not for source addresses.")
         quota = review.daily_quota if daily_quota is None else daily_quota
         rate = review.send_rate if send_rate is None else send_rate
         with self._tables.writing(review.account):
             if review.kind is ReviewKind.PRODUCTION:
                 self._tables.run("set_sandbox", {"id": review.account, "sandbox": 0})
+            if review.kind is ReviewKind.ADDRESSES:
+                allocate(self._tables, review.account, "", review.addresses or 1, addresses)
+                self._tables.run("note_change", {"account": POOLS_CHANGED})
             limits = {"daily_quota": _optional_quota(quota), "send_rate": _optional_rate(rate)}
             self._tables.run("set_limits", {"id": review.account, **limits})
             self._decide(review, ReviewState.GRANTED, reason, write)
@@ -212,13 +247,20 @@ class Reviews:
         self._tables.run("put_account_details", values)
 
     def _ask(
-        self, account: str, kind: ReviewKind, daily_quota: int | None, send_rate: float | None, use_case: str
+        self,
+        account: str,
+        kind: ReviewKind,
+        daily_quota: int | None,
+        send_rate: float | None,
+        use_case: str,
+        **more: object,
     ) -> int:
         self._refuse_second(account, kind)
         asked = {
             "daily_quota": _optional_quota(daily_quota),
             "send_rate": _optional_rate(send_rate),
             "use_case": use_case,
+            **more,
         }
         values = {"account": account, "kind": str(kind), "created_ms": self._tables.now_ms()}
         row = self._tables.row("create_review", {**values, "requested": json.dumps(asked)})
@@ -297,4 +339,7 @@ def _review_of(row: Row) -> Review:
         asked["use_case"],
         reason,
         decided_ms,
+        asked.get("addresses"),
+        asked.get("opt_in", ""),
+        asked.get("bounce_process", ""),
     )

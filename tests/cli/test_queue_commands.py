@@ -164,6 +164,7 @@ def test_trace_shows_every_attempt(site, queued):
             "time": "2030-03-17T17:46:40.000Z",
             "finished": "2030-03-17T17:46:40.005Z",
             "sourceAddress": None,
+            "pool": None,
             "remoteHost": "mx.x.test",
             "remoteAddress": "192.0.2.1",
             "tls": "none",

@@ -1,5 +1,6 @@
 """`relay account review`: the administrator's queue of requests (SBX-005, QUOTA-012)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,6 +74,9 @@ def show(review_id: IdArgument, *, config: ConfigOption = None, as_json: JsonOpt
             "state": review.state,
             "recipients in 24 hours": "-" if review.daily_quota is None else review.daily_quota,
             "recipients a second": "-" if review.send_rate is None else f"{review.send_rate:g}",
+            "source addresses": review.addresses or "-",
+            "opt-in": review.opt_in or "-",
+            "bounces": review.bounce_process or "-",
             "asked": when(review.created_ms),
             "decided": when(review.decided_ms),
             "reason": review.reason or "-",
@@ -95,11 +99,26 @@ def grant(
         float | None,
         typer.Option(metavar="N", help="Recipients a second, instead of those asked for.", show_default=False),
     ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--address", metavar="IP", help="A source address of the reserve to give; may be repeated [the oldest]."
+        ),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Grant a request: the account leaves the sandbox, or gets its limits; its contacts are told by mail."""
-    _decide(review_id, config, granted=True, reason=reason, as_json=as_json, daily=daily, rate=rate)
+    """Grant a request: the account leaves the sandbox, gets limits or source addresses; its contacts are told."""
+    _decide(
+        review_id,
+        config,
+        granted=True,
+        reason=reason,
+        as_json=as_json,
+        daily=daily,
+        rate=rate,
+        addresses=address or (),
+    )
 
 
 @app.command()
@@ -119,6 +138,7 @@ def _decide(
     as_json: bool,
     daily: int | None = None,
     rate: float | None = None,
+    addresses: Sequence[str] = (),
 ) -> None:
     from relay.runtime import settings  # noqa: PLC0415
     from relay.runtime.account_mail import review_decided  # noqa: PLC0415
@@ -133,7 +153,9 @@ def _decide(
         letterhead, now_ms = settings.letterhead(site.config), SteadyClock().now_ms()
         write = review_decided(letterhead, now_ms, kind, granted=granted, reason=reason)
         if granted:
-            review = catalog.reviews.grant(review_id, write, reason=reason, daily_quota=daily, send_rate=rate)
+            review = catalog.reviews.grant(
+                review_id, write, reason=reason, daily_quota=daily, send_rate=rate, addresses=addresses
+            )
         else:
             review = catalog.reviews.deny(review_id, write, reason=reason)
         account = catalog.accounts.require(review.account)
@@ -159,6 +181,9 @@ def review_object(review: "Review") -> dict[str, Any]:
         "state": str(review.state),
         "dailyQuota": review.daily_quota,
         "sendRate": review.send_rate,
+        "addresses": review.addresses,
+        "optIn": review.opt_in or None,
+        "bounceProcess": review.bounce_process or None,
         "useCase": review.use_case or None,
         "created": iso(review.created_ms),
         "decided": iso(review.decided_ms),

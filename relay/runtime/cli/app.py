@@ -13,6 +13,7 @@ import typer
 
 from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
+from relay.runtime.cli.address import app as address
 from relay.runtime.cli.auth_test import auth_test
 from relay.runtime.cli.authentication import dmarc, spf
 from relay.runtime.cli.check import check
@@ -29,6 +30,7 @@ from relay.runtime.cli.identity_mail_from import app as mail_from
 from relay.runtime.cli.initialise import init
 from relay.runtime.cli.lint import lint
 from relay.runtime.cli.output import complain
+from relay.runtime.cli.pool import app as pool
 from relay.runtime.cli.queue import app as queue
 from relay.runtime.cli.quota import app as quota
 from relay.runtime.cli.reset import reset
@@ -105,6 +107,8 @@ app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
 app.command("smtp-password", short_help="Print the SMTP password of an access key.", rich_help_panel=SENDERS)(
     smtp_password
 )
+app.add_typer(address, name="address", rich_help_panel=MAIL)
+app.add_typer(pool, name="pool", rich_help_panel=MAIL)
 app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from relay.runtime.cli.options import ConfigOption, JsonOption
+from relay.runtime.cli.options import DEFAULT_ACCOUNT, ConfigOption, JsonOption
 
 CONNECTIONS_MAX = 1000
 COUNT_MAX = 10_000_000
@@ -46,6 +46,17 @@ def send(
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=COUNT_MAX, help="Send this many messages.")] = 1,
     connections: Annotated[int, typer.Option(min=1, max=CONNECTIONS_MAX, help="Over this many sessions.")] = 1,
+    from_address: Annotated[
+        str,
+        typer.Option(
+            "--from-address",
+            metavar="IP",
+            help="Test a source address: the configured relay sends from it and from no other.",
+        ),
+    ] = "",
+    account: Annotated[
+        str, typer.Option("--account", metavar="ID", help="With --from-address: whose credential it is.")
+    ] = DEFAULT_ACCOUNT,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Wait this long for each reply.")] = 60.0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -64,7 +75,7 @@ def send(
         body=body,
         html=html,
         attach=attach or [],
-        header=header or [],
+        header=[*sending.pinned(config, from_address, account, host=host, file=file), *(header or [])],
         file=file,
     )
     secret = password_file.read_text().strip() if password_file else password

@@ -55,6 +55,25 @@ def draft(
     )
 
 
+def pinned(config: Path | None, address: str, account: str, *, host: str, file: Path | None) -> list[str]:
+    """Return the header field that asks the configured relay for one source address; none without an address.
+
+    The right to ask for it is made with the relay's master key, so that nobody but an administrator has it.
+    """
+    if not address:
+        return []
+    if host or file is not None:
+        raise UsageError("--from-address is for the configured relay and a message made here: no --host, no --file.")
+    from relay.policy import pin  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.settings import PIN_PURPOSE  # noqa: PLC0415
+    from relay.signing.secrets import derive  # noqa: PLC0415
+    from relay.store.catalog_addresses import canonical  # noqa: PLC0415
+
+    key = derive(open_site(config).master_key(), PIN_PURPOSE)
+    return [f"{pin.FIELD}: {pin.make(key, canonical(address), account, int(time.time()))}"]
+
+
 def server(
     *,
     config: Path | None,

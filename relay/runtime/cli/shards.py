@@ -140,6 +140,7 @@ def _attempt(record: dict[str, Any]) -> dict[str, Any]:
         "time": iso(record.get("startedMs")),
         "finished": iso(record.get("finishedMs")),
         "sourceAddress": record.get("sourceAddress") or None,
+        "pool": record.get("pool"),
         "remoteHost": record.get("remoteHost") or None,
         "remoteAddress": record.get("remoteAddress") or None,
         "tls": record.get("tls") or "none",

@@ -106,6 +106,7 @@ def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
     if attempt["remoteAddress"]:
         remote += f" [{attempt['remoteAddress']}]"
     source = f" from {attempt['sourceAddress']}" if attempt["sourceAddress"] else ""
+    source += f" ({attempt['pool']})" if attempt["pool"] else ""
     line = f"  {number}. {local(attempt['time'])}  {attempt['outcome']} at {attempt['stage']}, {remote}{source}"
     policy = f" by {TLS_POLICIES[attempt['tlsPolicy']]}" if attempt["tlsPolicy"] in TLS_POLICIES else ""
     typer.echo(printable(f"{line}, TLS {attempt['tls']}{policy}"))
