@@ -168,6 +168,7 @@ class PoolBook:
         self._reserves = any(one.reserve for one in snapshot.addresses)
         self._plans: dict[tuple[str, str], Plan] = {}
         self._certain: dict[tuple[str, str], str] = {}
+        self._own_rules: dict[str, list[PoolRule]] = {}
         self.plain = not (snapshot.addresses or snapshot.pools or snapshot.accounts)
 
     # --- at acceptance -------------------------------------------------------------------------------------------
@@ -178,14 +179,25 @@ class PoolBook:
         """Return the pool that a message leaves from, "" where nothing names one (see the text above)."""
         if self.known(account, set_pool):
             return set_pool
-        for rule in self._rules:
-            mine = rule.account in {account, RELAY} and self.known(account, rule.pool)
-            if mine and _fits(rule, sender_domain, recipients):
-                return rule.pool
+        if self._rules:
+            domains = {one.rpartition("@")[2].lower() for one in recipients}
+            for rule in self._rules_of(account):
+                if _fits(rule, sender_domain, domains):
+                    return rule.pool
         if self.known(account, identity_pool):
             return identity_pool
         own = self._accounts.get(account)
         return own.pool if own is not None and self.known(account, own.pool) else ""
+
+    def _rules_of(self, account: str) -> Sequence[PoolRule]:
+        """Return the rules that an account's mail is asked about, in order: those whose pools it can name."""
+        found = self._own_rules.get(account)
+        if found is None:
+            if len(self._own_rules) >= PLANS_MAX:
+                self._own_rules.clear()
+            mine = [one for one in self._rules if one.account in {account, RELAY}]
+            found = self._own_rules[account] = [one for one in mine if self.known(account, one.pool)]
+        return found
 
     def known(self, account: str, name: str) -> bool:
         """Say whether an account can name such a pool: one of its own, one for all accounts, or a built-in one."""
@@ -363,13 +375,18 @@ def _waiting(name: str, members: Sequence[SourceAddress]) -> Plan:
     return Plan(why=f"No address of pool {name} can be used: {told}{more}", awaits_reverse=lookups)
 
 
-def _fits(rule: PoolRule, sender_domain: str, recipients: Sequence[str]) -> bool:
-    """Say whether a rule is about a message: its sender, and all of its recipients."""
+def _fits(rule: PoolRule, sender_domain: str, domains: Iterable[str]) -> bool:
+    """Say whether a rule is about a message: its sender, and the domains of all its recipients."""
     if rule.sender_domain and not _matches(rule.sender_domain, sender_domain):
         return False
     wanted = rule.recipient_domain
-    return not wanted or all(_matches(wanted, one.rpartition("@")[2].lower()) for one in recipients)
+    if not wanted:
+        return True
+    for domain in domains:  # noqa: SIM110 - half the time of all()
+        if not _matches(wanted, domain):
+            return False
+    return True
 
 
 def _matches(pattern: str, domain: str) -> bool:
-    return domain.endswith(pattern[1:]) if pattern.startswith("*.") else domain == pattern
+    return domain == pattern or (pattern[0] == "*" and domain.endswith(pattern[1:]))
