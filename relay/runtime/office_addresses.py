@@ -33,6 +33,7 @@ class AddressService:
     def __init__(self, context: ChildContext) -> None:
         self._context = context
         self._config = context.config
+        self._told = False
         self._read = True  # what the configuration names was taken on (at the start by the supervisor)
         self._clock = SteadyClock()
         self._catalog = CatalogThread(context.config.data_dir)
@@ -71,6 +72,10 @@ class AddressService:
         changed, counts = await self._catalog.run(look_at_host)
         for state, count in counts.items():
             self._context.metrics.gauge("relay_source_addresses", count, state)
+        if not self._told:
+            self._told = True
+            for one in [one for one in await self._catalog.run(_absent) if one not in changed]:
+                self._context.log.error("a source address is not of this host", address=one)
         for address, has in changed.items():
             say = self._context.log.info if has else self._context.log.error
             say("a source address is back" if has else "a source address is gone from this host", address=address)
@@ -118,3 +123,7 @@ def look_at_host(catalog: Catalog) -> tuple[dict[str, bool], dict[str, int]]:
 
 def _put_reverse(address: str, found: ReverseDns, catalog: Catalog) -> bool:
     return catalog.addresses.put_reverse(address, found)
+
+
+def _absent(catalog: Catalog) -> list[str]:
+    return [address for address, has in catalog.addresses.presence().items() if not has]

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from relay.errors import RelayError
 from relay.mail.notices import OwnNews, own_changes
 from relay.net.resolver import DnsResolver
-from relay.reputation.blocklist import Action, Change, changes
+from relay.reputation.blocklist import Action, Change, Listing, changes
 from relay.reputation.own import BAD, Grade, turned
 from relay.runtime import settings
 from relay.runtime.audit import record
@@ -82,6 +82,7 @@ class OwnService:
             changed = changes(file.lasting(), found.listings, found.details, now_ms)
             file.change(changed, now_ms)
             self._measure(config, file)
+            self._withdraw(config, file.lasting())
         finally:
             file.close()
         news = [
@@ -103,6 +104,21 @@ class OwnService:
         listed = Counter(one.list_name for one in file.lasting())
         for block_list in config.own_checks.block_lists:
             metrics.gauge("relay_own_addresses_listed", listed[block_list.name], block_list.name)
+
+    def _withdraw(self, config: Config, lasting: Sequence[Listing]) -> None:
+        """Take addresses out that a list withdraws, and bring them back when no such listing lasts."""
+        withdrawing = {one.name for one in block_lists(config) if one.action is Action.WITHDRAW}
+        listed = {one.address: one.list_name for one in lasting if one.list_name in withdrawing}
+        try:
+            with open_existing_catalog(config.data_dir, settings.master_key(config.data_dir)) as catalog:
+                for address, reason in catalog.addresses.follow_listings(listed):
+                    word = "withdrawn" if reason else "back"
+                    self._context.log.warning("a listing moved a source address", address=address, now=word)
+                    record(
+                        config.data_dir, f"address.{word}", "", {"address": address, "reason": reason}, caller=CALLER
+                    )
+        except RelayError as error:
+            self._context.log.warning("listed addresses could not be withdrawn", error=str(error))
 
     def _tell(self, config: Config, news: Sequence[OwnNews], now_ms: int) -> None:
         """Write the mail to the operator and the line of the audit log."""

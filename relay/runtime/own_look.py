@@ -16,13 +16,16 @@ import dns.exception
 import dns.reversename
 from cryptography import x509
 
+from relay.errors import RelayError
 from relay.policy.records import Answer
 from relay.policy.spf_evaluation import SpfResult, SpfVerdict, evaluate
 from relay.reputation import own
 from relay.reputation.blocklist import Action, BlockList, Verdict, judge, question
 from relay.reputation.own import OwnCheck
+from relay.runtime import settings
 from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask
+from relay.store.catalog import open_existing_catalog
 
 LOOK_SECONDS = 120.0
 ADDRESSES_MAX = 1000
@@ -50,8 +53,15 @@ class LookedAt:
 
 
 def configured_addresses(config: Config) -> list[OwnAddress]:
-    """Return the source addresses that the configuration names."""
-    return [OwnAddress(str(one), config.hostname) for one in config.delivery.source_addresses]
+    """Return all source addresses of the relay; those of the configuration while the catalog cannot be read."""
+    try:
+        with open_existing_catalog(config.data_dir, settings.master_key(config.data_dir)) as catalog:
+            known = [(one.address, one.helo_name) for one in catalog.addresses.list()]
+    except RelayError:
+        known = []
+    declared = [(one.address, one.ehlo_name or "") for one in config.delivery.source_addresses]
+    found = dict([*declared, *known])
+    return [OwnAddress(address, helo_name or config.hostname) for address, helo_name in found.items()]
 
 
 def block_lists(config: Config) -> list[BlockList]:

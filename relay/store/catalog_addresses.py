@@ -29,6 +29,7 @@ CHANGED = "pools"  # in the change log, where accounts are named
 ADDRESSES_MAX = 4096  # of the relay: every worker holds them all
 RANGES_MAX = 5  # of an account (POOL-010)
 TEXT_MAX_CHARACTERS = 1000
+LISTED = "listed by "  # how the reason begins of a suspension by a block list
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,24 @@ class SourceAddresses:
         with self._tables.writing(CHANGED):
             self._tables.run("suspend_source_address", {"address": known.address, "reason": reason})
         return self.require(address)
+
+    def follow_listings(self, listed: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+        """Suspend addresses that a block list has (address: list); resume those suspended so when none has them.
+
+        Return those that changed, with why they are suspended now, "" for those that are back. What somebody suspended
+        by hand stays as it is.
+        """
+        changes = []
+        for one in self.list():
+            wanted = f"{LISTED}{listed[one.address]}" if one.address in listed else ""
+            mine = not one.suspended or one.suspended.startswith(LISTED)
+            if mine and bool(one.suspended) is not bool(wanted):
+                changes.append((one.address, wanted))
+        if changes:
+            with self._tables.writing(CHANGED):
+                for address, reason in changes:
+                    self._tables.run("suspend_source_address", {"address": address, "reason": reason})
+        return changes
 
     def remove(self, address: str) -> None:
         """Forget an address."""

@@ -15,6 +15,7 @@ ZONES = {
     "list.example": LISTED,
     "quiet.example": "",
     "refusing.example": REFUSED,
+    "out.example": LISTED,
     "relay.example": f"""@ 1 IN A {ONE}
 bounce 1 IN TXT "v=spf1 ip4:{ONE} -all"
 """,
@@ -112,3 +113,31 @@ def test_names_and_records_are_judged_for_each_address(relay):
 
 def test_no_address_is_asked_about_that_is_none(relay):
     assert "no IP address" in relay.run("dnsbl", "check", "relay.example", check=False).stderr
+
+
+@pytest.mark.req("DNSBL-001", "POOL-007")
+def test_a_list_may_take_an_address_out_until_the_listing_ends(names, receiver):
+    """Nothing leaves from the listed address, other mail goes on, and it comes back by itself."""
+    settings = {
+        "dns": {"nameservers": [names.address], "cache_entries_max": 0},
+        "delivery": {"source_addresses": [ONE, TWO]},
+        "own_checks": {
+            "every": "10s",
+            "private_addresses": True,
+            "block_lists": [{"name": "Out", "zone": "out.example", "action": "withdraw"}],
+        },
+    }
+    with Product(receiver.port, **settings) as product:
+
+        def suspended():
+            return product.json("address", "show", ONE)["suspended"]
+
+        eventually(lambda: suspended() == "listed by Out", what="the withdrawal")
+        before = len(receiver.arrivals)
+        for number in range(6):
+            product.send(f"u{number}@out.example")
+        eventually(lambda: len([one for one in receiver.arrivals[before:] if "@out.example" in one[2]]) == 6)
+        assert {one[0] for one in receiver.arrivals[before:] if "@out.example" in one[2]} == {TWO}
+        assert '"operation": "address.withdrawn"' in (product.data_dir / "audit.jsonl").read_text()
+        names.publish("out.example", "")
+        eventually(lambda: not suspended(), what="the return")

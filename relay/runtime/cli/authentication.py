@@ -71,7 +71,7 @@ def spf(
 ) -> None:
     """Print the SPF record of the relay's return paths, or what a sender's own domain should have.
 
-    The relay's record lists delivery.source_addresses, or the addresses of the host name when none are set.
+    The relay's record lists its source addresses, or the addresses of the host name when there are none.
     """
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
@@ -148,12 +148,14 @@ def _own_record(site: "Site") -> tuple[str, str, list[str]]:
 
     from relay.policy.spf import own_record  # noqa: PLC0415
 
-    addresses = [one.address for one in site.config.delivery.source_addresses]
+    with site.catalog() as catalog:
+        addresses = [one.address for one in catalog.addresses.list()]
+    addresses = addresses or [one.address for one in site.config.delivery.source_addresses]
     remarks = []
     if not addresses:
         with working("asking DNS"):
             addresses = list(asyncio.run(_resolver(site).addresses(site.config.hostname)))
-        remarks.append(f"No delivery.source_addresses are set: these are the addresses of {site.config.hostname}.")
+        remarks.append(f"There are no source addresses: these are the addresses of {site.config.hostname}.")
     public = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
     if not public:
         raise TemporaryError(

@@ -284,3 +284,15 @@ def test_an_identity_brings_its_pool(catalog, directory):
     directory.refresh()
     assert directory.sending_identity(A, "a@x.example").pool == "p"
     refused(NotFoundError, catalog.pools.assign_identity, A, "x.example", "q")
+
+
+def test_listed_addresses_are_suspended_and_come_back(catalog):
+    add(catalog, "192.0.2.1", A)
+    add(catalog, "192.0.2.2", A)
+    catalog.addresses.suspend("192.0.2.2", "by hand")
+    follow = catalog.addresses.follow_listings
+    listed = {"192.0.2.1": "Main", "192.0.2.2": "Main", "198.51.100.1": "Main"}
+    assert list(follow(listed)) == [("192.0.2.1", "listed by Main")]
+    assert not follow(listed)
+    assert list(follow({})) == [("192.0.2.1", "")]
+    assert catalog.addresses.require("192.0.2.2").suspended == "by hand"
