@@ -273,7 +273,7 @@ class Receive:
         reports: Sequence[NewMessage] = ()
         if failure_told(delivery):
             reports = self._mail.feedback(Cause.RETURNED, message, (status,), lambda: NOTHING_KEPT)
-        self._record(dedupe, events, reports, "bounce", done)
+        self._record(dedupe, events, reports, "bounce", delivery.source, done)
 
     def _forward(self, delivery: Delivery, about: dict[str, Any], done: Taken) -> None:
         message = delivery.message
@@ -292,10 +292,16 @@ class Receive:
             smtputf8=not head.isascii(),
             options=protection(requiretls=message.options.requiretls),
         )
-        self._record(dedupe, (), (new,), about["kind"], done)
+        self._record(dedupe, (), (new,), about["kind"], delivery.source, done)
 
-    def _record(
-        self, dedupe: str, events: Sequence[NewEvent], messages: Sequence[NewMessage], result: str, done: Taken
+    def _record(  # noqa: PLR0917 - what is written, as what it counts, for which address of ours
+        self,
+        dedupe: str,
+        events: Sequence[NewEvent],
+        messages: Sequence[NewMessage],
+        result: str,
+        source: str,
+        done: Taken,
     ) -> None:
         def recorded(written: bool, error: Exception | None) -> None:  # noqa: FBT001 (a callback's shape)
             if written:
@@ -303,6 +309,8 @@ class Receive:
                     self._accepted(new)
             if error is None:
                 self._metrics.count("relay_feedback_total", result if written else "repeat")
+            if written and source:
+                self._metrics.count("relay_source_feedback_total", source, result)
             done(error)
 
         self._inbox.record(dedupe, events, messages, recorded)

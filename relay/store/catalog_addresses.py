@@ -131,10 +131,10 @@ class SourceAddresses:
         return self.require(address)
 
     def follow_listings(self, listed: Mapping[str, str]) -> Sequence[tuple[str, str]]:
-        """Suspend addresses that a block list has (address: list); resume those suspended so when none has them.
+        """Suspend addresses that a block list has (address: list); resume those it suspended once none has.
 
-        Return those that changed, with why they are suspended now, "" for those that are back. What somebody suspended
-        by hand stays as it is.
+        Return those that changed, with why they are suspended now, "" for those that are back. What was suspended by
+        hand stays as it is.
         """
         changes = []
         for one in self.list():

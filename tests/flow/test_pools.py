@@ -15,6 +15,7 @@ from collections import Counter
 
 import pytest
 
+from tests.flow.test_bounces import deliver_report
 from tests.nameserver import NameServer
 from tests.product import Product, Receiver, eventually
 
@@ -455,6 +456,16 @@ def test_pools_have_figures_of_their_own(product, receiver, answers):
     eventually(lambda: figure(1, "good", "delivered") == 1, what="the delivery")
     assert figure(1, "good", "permanent") == 0
     assert figure(2, "bad", "delivered") == 0
+    # One that comes back later counts for the address that the mail left from.
+    to = recipient()
+    product.send(to, headers="X-SES-CONFIGURATION-SET: set-bad\r\n")
+    came(receiver, to)
+    path = next(sender for sender, to_, _ in receiver.messages if to_ == [to])
+    eventually(lambda: figure(2, "bad", "delivered") == 1, what="the delivery")
+    assert deliver_report(product, path, to)[0] == 250
+    feedback = 'relay_source_feedback_total{{kind="bounce",source="127.0.46.{}"}}'
+    eventually(lambda: product.metric(feedback.format(2)) == 1, what="the late bounce")
+    assert product.metric(feedback.format(1)) == 0
 
 
 def test_what_the_overflow_of_a_pool_is_for(product, receiver):

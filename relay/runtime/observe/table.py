@@ -165,6 +165,12 @@ FAMILIES: tuple[Family, ...] = (
         "pool",
         "verdict",
     ),
+    _counter(
+        "relay_source_feedback_total",
+        "What came back later for mail of a source address, by kind: `bounce`, `complaint`, `auto-reply`, `none`.",
+        "source",
+        "kind",
+    ),
     _gauge("relay_source_addresses", "Source addresses by state: `present`, `absent` (not of this host).", "state"),
     _counter(
         "relay_source_address_changes_total",
