@@ -525,6 +525,9 @@ class LinkOptions:
     judge_chain: Callable[[Sequence[bytes]], str] | None = None
 
 
+SOURCE_GONE = "the source address is not of this host"
+
+
 class LinkUser(Protocol):
     """Whoever asked for a connection. After `link_failed` or `link_lost` nothing more is called."""
 
@@ -533,7 +536,7 @@ class LinkUser(Protocol):
         ...
 
     def link_failed(self, text: str) -> None:
-        """It could not be made."""
+        """It could not be made; the text is SOURCE_GONE when the host does not have the address to connect from."""
         ...
 
     def link_data(self, data: bytes) -> None:

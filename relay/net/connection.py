@@ -7,6 +7,7 @@ being made; files are streamed block by block as the network takes them.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -19,7 +20,7 @@ from typing import BinaryIO, cast
 
 from relay.model.content import BodyFile, Content
 from relay.net import client_tls
-from relay.ports import LinkOptions, LinkUser
+from relay.ports import SOURCE_GONE, LinkOptions, LinkUser
 from relay.smtp.client_body import DotStuffer
 from relay.smtp.client_reply import printable
 
@@ -81,7 +82,8 @@ async def _connect(link: "TcpLink", address: str, port: int, options: LinkOption
         user.link_failed(f"no answer in {options.connect_timeout_seconds:g} s")
     except OSError as error:
         link.silence()
-        user.link_failed(_reason(error))
+        gone = options.source_address and error.errno == errno.EADDRNOTAVAIL
+        user.link_failed(SOURCE_GONE if gone else _reason(error))
 
 
 class TcpLink(asyncio.Protocol):

@@ -404,10 +404,14 @@ class OutboundDelivery:
         """Take the right to send a message more on a lane; when not, the site is woken when it may."""
         return self._gate.message(site.lane, site.shape, site.wake)
 
-    def elsewhere(self, site: Site, items: list[Item]) -> None:
-        """Choose another source: the hosts have no address of the family of this one."""
+    def source_gone(self, site: Site) -> bool:
+        """Note that the host does not have the address of a site; False: there is no other."""
+        return self._sources.gone(site.source.address)
+
+    def elsewhere(self, site: Site, items: list[Item], *, unfit: bool = True) -> None:
+        """Choose another source; `unfit`: the hosts have no address of the family of this one."""
         destination = self._destinations.get(site.name)
-        if destination is not None:
+        if destination is not None and unfit:
             destination.without(family(site.source.address), self._clock.monotonic())
         for item in items:
             self._unused(item)

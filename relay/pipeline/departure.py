@@ -62,6 +62,10 @@ class Sources(Protocol):
         """Note what became of a choice; None: it was not used (drain, withdrawal)."""
         ...
 
+    def gone(self, address: str) -> bool:
+        """Note that the host does not have an address; False: it may be chosen again all the same."""
+        ...
+
 
 class Volumes(Protocol):
     """Counts what may leave today from addresses that warm up, over all workers."""
@@ -149,6 +153,11 @@ class PlainSources:
 
     def settled(self, delivery: Delivery, provider: str, source: Source, outcome: Outcome | None) -> None:
         """Nothing was taken."""
+
+    def gone(self, address: str) -> bool:
+        """There is no other."""
+        del address
+        return False
 
 
 class PlainVolumes:

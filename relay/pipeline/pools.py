@@ -24,6 +24,7 @@ from relay.schedule.pools import Candidate, Plan, PoolBook, Turns, source_of, un
 from relay.smtp.client_answer import Answer, local_failure
 
 LOOK_SECONDS = 0.25  # how old what is known of the catalog may be
+GONE_SECONDS = 5.0  # longer than the office takes to notice
 WAIT_MS = 60_000  # until a pool without a usable address is looked at again; each look is a write
 _NOBODY = Source()
 _UNSENT = frozenset(
@@ -87,12 +88,14 @@ class PoolSources:
         self._shelf = Shelf(directory)
         self._book = PoolBook(NO_POOLS)
         self._looked = float("-inf")
+        self._readable = True
         self._gate = gate
         self._volumes = volumes
         self._clock = clock
         self._log = log
         self._metrics = metrics
         self._turns = Turns(seed)
+        self._gone: dict[str, float] = {}  # addresses that could not be bound, until when they are passed over
         self._taken: dict[tuple[str, int], str] = {}  # where room was taken for a choice: message id, index
 
     # --- Sources -------------------------------------------------------------------------------------------------
@@ -128,15 +131,27 @@ class PoolSources:
             label = self._label(source)
             self._metrics.count("relay_source_attempts_total", source.address, label, outcome.verdict.value)
 
+    def gone(self, address: str) -> bool:
+        """Pass an address over until the office has looked at it."""
+        self._gone[address] = self._clock.monotonic() + GONE_SECONDS
+        return True
+
     def _current(self) -> PoolBook:
-        """Return a book that is a quarter of a second old at most, an older one while the catalog cannot be read."""
+        """Return the book of what acceptance saw last, a quarter of a second old at most.
+
+        While the catalog cannot be read it is an older one, and the catalog is not asked again before that time.
+        """
         now = self._clock.monotonic()
-        if now - self._looked >= LOOK_SECONDS:
-            self._looked = now
+        due = now - self._looked >= LOOK_SECONDS
+        if due or self._readable:
             try:
-                self._directory.refresh()
+                if due:
+                    self._looked = now
+                    self._directory.refresh()
                 self._book = self._shelf.book()
+                self._readable = True
             except StorageError as error:
+                self._readable = False
                 self._log.warning("pools cannot be read, going on with those known", error=str(error))
         return self._book
 
@@ -180,6 +195,10 @@ class PoolSources:
         """Say whether a provider's answer lets this address be passed over there."""
         search.fitting = True
         address = candidate.source.address
+        if self._gone and self._gone.get(address, 0.0) > self._clock.monotonic():
+            search.blocked = search.blocked or f"{address} is not an address of this host"
+            search.not_before_ms = search.not_before_ms or self._clock.now_ms() + WAIT_MS
+            return True
         standing = self._gate.standing(Lane(address, search.where), search.delivery)
         if standing is None or standing.kind is not EffectKind.SWITCH:
             return False

@@ -69,8 +69,12 @@ class SiteOwner(Protocol):
         """Say whether a message more may be sent; when not, `wake` is called when one may."""
         ...
 
-    def elsewhere(self, site: "Site", items: list[Item]) -> None:
-        """Let deliveries leave from an address of another family."""
+    def elsewhere(self, site: "Site", items: list[Item], *, unfit: bool = True) -> None:
+        """Let deliveries leave from another address; `unfit`: of another family, which the hosts have."""
+        ...
+
+    def source_gone(self, site: "Site") -> bool:
+        """Note that the host does not have the address of a site; False: there is no other."""
         ...
 
     def refused(self, site: "Site", answer: Answer, target: Target | None) -> None:
@@ -245,6 +249,9 @@ class Site:
         self._walks.discard(walk)
         self._owner.connection_closed(self)
         settings = self._owner.settings
+        if answer.fault is Fault.SOURCE and not self._owner.draining and self._owner.source_gone(self):
+            self._owner.elsewhere(self, self._all_items(), unfit=False)
+            return
         others = len(self.sessions) + len(self._walks)
         if others and not self._owner.draining:  # they bear that many and no more (cohort feedback)
             self._limit = max(1, others)

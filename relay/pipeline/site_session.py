@@ -15,7 +15,7 @@ from relay.pipeline.attempt_settings import RECIPIENTS_MAX
 from relay.pipeline.destination import Destination
 from relay.policy.notification import next_hop_told
 from relay.policy.tls_policy import PLAIN, SiteTls
-from relay.ports import Clock, Connector, Job, Link, LinkOptions
+from relay.ports import SOURCE_GONE, Clock, Connector, Job, Link, LinkOptions
 from relay.smtp.client import Client, ClientOptions
 from relay.smtp.client_answer import Answer, Fault, local_failure
 from relay.smtp.client_envelope import Transaction
@@ -198,7 +198,9 @@ class Session:
     def link_failed(self, text: str) -> None:
         """No connection."""
         where = f"{self.target.host}[{self.target.address}]:{self.target.port}"
-        self._setup.session_failed(self, local_failure(Stage.CONNECT, "4.4.1", f"Cannot connect to {where}: {text}"))
+        fault = Fault.SOURCE if text == SOURCE_GONE else Fault.LINK
+        answer = local_failure(Stage.CONNECT, "4.4.1", f"Cannot connect to {where}: {text}", fault)
+        self._setup.session_failed(self, answer)
 
     def link_data(self, data: bytes) -> None:
         """Bytes of the remote."""

@@ -254,6 +254,9 @@ class Walk:
     def session_failed(self, session: Session, answer: Answer) -> None:
         """This one has not: try it differently, or the next one."""
         self.session = None
+        if answer.fault is Fault.SOURCE:  # says nothing about the host
+            self._fail(answer)
+            return
         target = session.target
         self._context.metrics.count("relay_connections_out_total", answer.stage.value)
         if answer.stage is Stage.TLS:

@@ -19,6 +19,7 @@ class Fault(Enum):
     PIPELINE = "pipeline"  # offered, and not understood: try without
     CROWDED = "crowded"  # too many recipients in this transaction: the rest goes in the next one
     FAMILY = "family"  # no host has an address of the family that we came with
+    SOURCE = "source"  # our own address is not of this host any more
     LOOP = "loop"  # the host is ourselves (RFC 5321 section 6.3)
 
 

@@ -559,6 +559,13 @@ def test_an_address_that_vanishes_is_taken_out_and_comes_back(product, receiver)
         eventually(lambda: source(product, receiver, headers=headers) == fleeting, what="its mail")
         interface("del")
         there = False
+        at_once = recipient()
+        message_id = product.send(at_once, headers=headers)
+        assert came(receiver, at_once)[0] == "127.0.50.1"
+        attempts = eventually(
+            lambda: product.json("trace", message_id)["deliveries"][0]["attempts"], what="the attempt on disk"
+        )
+        assert [one["outcome"] for one in attempts] == ["delivered"]  # the lost address cost none
         eventually(lambda: address(product, fleeting)["absentSince"], what="the loss")
         eventually(lambda: audited(product, "address.absent"), what="the audit log")
         assert audited(product, "address.absent")[-1]["parameters"] == {"address": fleeting}

@@ -70,6 +70,37 @@ def test_hosts_of_the_other_family_get_a_source_of_theirs():
     asyncio.run(run())
 
 
+def test_an_address_that_the_host_lost_costs_no_attempt():
+    """Not a word to the receiver, no failure of it remembered, and the delivery leaves from another address."""
+
+    class Losing(Scripted):
+        def gone(self, address):
+            self.lost.append(address)
+            self.choices = self.choices[1:]
+            return bool(self.choices)
+
+    async def run():
+        sources = Losing(Source("192.0.2.1"), Source("192.0.2.1"), Source("127.0.99.1"))
+        sources.lost = []
+        async with bench({"a.test": [""]}, lanes={"sources": sources}) as b:
+            assert (await b.one("x@a.test")).source_address == "127.0.99.1"
+            assert sources.lost[0] == "192.0.2.1"
+            assert sources.ends[0] == ("192.0.2.1", None)
+            assert sources.ends[-1] == ("127.0.99.1", Verdict.DELIVERED)
+
+    asyncio.run(run())
+
+
+def test_without_another_address_the_attempt_fails_for_now():
+    async def run():
+        async with bench({"a.test": [""]}, source_addresses=("192.0.2.1",)) as b:
+            outcome = await b.one("x@a.test")
+            assert (outcome.verdict, outcome.stage) == (Verdict.TEMPORARY, Stage.CONNECT)
+            assert "not of this host" in outcome.text
+
+    asyncio.run(run())
+
+
 def test_no_more_connections_than_the_gate_gives():
     async def run():
         lanes = {"shapes": PlainShapes(Shape(connections=2, connections_start=2))}

@@ -7,7 +7,7 @@ from relay.model.message import Delivery, Message, SendOptions
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.model.pool import AccountSending, Pool, PoolSnapshot, Reverse, ReverseDns, SourceAddress, WarmUp
 from relay.pipeline.departure import Deferral, PlainGate
-from relay.pipeline.pools import LOOK_SECONDS, WAIT_MS, PoolSources
+from relay.pipeline.pools import GONE_SECONDS, LOOK_SECONDS, WAIT_MS, PoolSources
 from relay.runtime.observe.metrics import ProcessMetrics
 from relay.schedule.effects import EffectKind, Standing
 from relay.testing.directory import MemoryDirectory
@@ -132,6 +132,16 @@ def test_a_blocked_address_is_passed_over_at_that_provider_only():
     assert isinstance(waits, Deferral)
     assert waits.not_before_ms == NOW_MS + 30_000
     assert "passed over at big" in waits.text
+
+
+def test_an_address_that_cannot_be_bound_is_passed_over_for_a_while():
+    bench = Bench(address("192.0.2.1"), address("192.0.2.2"))
+    assert bench.sources.gone("192.0.2.1")
+    assert {bench.from_(source=kept) for kept in ("", "192.0.2.1", "192.0.2.2")} == {"192.0.2.2"}
+    bench.sources.gone("192.0.2.2")
+    assert "is not an address of this host" in bench.choose().text
+    bench.clock.seconds = GONE_SECONDS
+    assert bench.from_(source="192.0.2.1") == "192.0.2.1"
 
 
 def test_a_pause_is_the_lanes_business():
