@@ -108,6 +108,7 @@ class WorkerBody:
             log=context.log,
             metrics=context.metrics,
             seed=context.index,
+            on_lost=lambda address: self._loop.call_soon(self._lost, address),
         )
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
@@ -332,8 +333,14 @@ class WorkerBody:
 
     # --- now and then --------------------------------------------------------------------------------------------
 
+    def _lost(self, address: str) -> None:
+        """End connections from a source address that the host does not have any more."""
+        for line in self._lines.values():
+            line.outbound.source_lost(address)
+
     def _look(self) -> None:
         """Tell how the queue is, and since when the oldest due delivery waits."""
+        self._sources.look()
         try:
             self._tell_queue()
         except RelayError as error:
