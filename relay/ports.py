@@ -530,6 +530,9 @@ class LinkOptions:
 SOURCE_GONE = "the source address is not of this host"
 
 
+SOURCE_GONE = "the source address is not of this host"
+
+
 class LinkUser(Protocol):
     """Whoever asked for a connection. After `link_failed` or `link_lost` nothing more is called."""
 

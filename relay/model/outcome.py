@@ -41,8 +41,7 @@ class Outcome:
     verdict is ours (DNS, policy, time-out) and not the remote's. Times are milliseconds since 1970.
     `not_before_ms` is when it may be tried again at the earliest, 0 where the schedule of retries decides alone; with
     stage `SHAPING` no attempt was made. `reports`: the host offers DSN and was told what the sender wants to know.
-    `pool` is the pool of the source address.
-    `rule` is the shaping rule that decided about the reply, `effects` what it
+    `pool` is the pool of the source address, `rule` the shaping rule that decided about the reply, `effects` what it
     did, in words, and `blocklist` the DNS block list that the reply names.
     """
 

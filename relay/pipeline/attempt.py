@@ -431,6 +431,12 @@ class OutboundDelivery:
         """Take the right to send a message more on a lane; when not, the site is woken when it may."""
         return self._gate.message(site.lane, site.shape, site.wake)
 
+    def source_lost(self, address: str) -> None:
+        """End connections from an address that the host lost: what is under way on them would wait for minutes."""
+        for site in list(self._connected):
+            if site.source.address == address:
+                site.cut("the source address is gone")
+
     def source_gone(self, site: Site) -> bool:
         """Note that the host does not have the address of a site; False: there is no other."""
         return self._sources.gone(site.source.address)

@@ -8,7 +8,7 @@ When nobody may carry the delivery it waits, without an attempt.
 Nothing here waits or reads a disk, except for one look at the catalog's version every quarter of a second.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from relay.errors import StorageError
@@ -85,6 +85,7 @@ class PoolSources:
         metrics: Metrics,
         seed: int = 0,
         workers: int = 1,
+        on_lost: Callable[[str], object] | None = None,
     ) -> None:
         self._workers = workers
         self._backlog = Backlog()
@@ -93,6 +94,7 @@ class PoolSources:
         self._book = PoolBook(NO_POOLS)
         self._looked = float("-inf")
         self._readable = True
+        self._on_lost = on_lost or _nobody_asks
         self._gate = gate
         self._volumes = volumes
         self._clock = clock
@@ -135,8 +137,13 @@ class PoolSources:
             label = self._label(source)
             self._metrics.count("relay_source_attempts_total", source.address, label, outcome.verdict.value)
 
+    def look(self) -> None:
+        """See what changed, also while nothing is chosen."""
+        self._current()
+
     def gone(self, address: str) -> bool:
         """Pass an address over until the office has looked at it."""
+        self._on_lost(address)
         self._gone[address] = self._clock.monotonic() + GONE_SECONDS
         return True
 
@@ -156,12 +163,19 @@ class PoolSources:
                 if due:
                     self._looked = now
                     self._directory.refresh()
-                self._book = self._shelf.book()
+                self._take_on(self._shelf.book())
                 self._readable = True
             except StorageError as error:
                 self._readable = False
                 self._log.warning("pools cannot be read, going on with those known", error=str(error))
         return self._book
+
+    def _take_on(self, book: PoolBook) -> None:
+        if book is self._book:
+            return
+        lost, self._book = book.absent - self._book.absent, book
+        for address in lost:
+            self._on_lost(address)
 
     # --- the search ----------------------------------------------------------------------------------------------
 
@@ -262,3 +276,7 @@ class PoolSources:
         """Return a pool for metrics: with its account in front, where it has one."""
         address = self._book.address(source.address)
         return source.pool if address is None or address.account == RELAY else f"{address.account}/{source.pool}"
+
+
+def _nobody_asks(address: str) -> None:
+    """Tell nobody that an address was lost."""

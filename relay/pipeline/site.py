@@ -405,6 +405,11 @@ class Site:
         for session in list(self.sessions):
             session.stop()
 
+    def cut(self, why: str) -> None:
+        """End all connections as if they were lost; what was under way goes on over others."""
+        for session in list(self.sessions):
+            session.cut(why)
+
     def quit_idle(self) -> None:
         """Close idle connections politely."""
         while self.release_idle():

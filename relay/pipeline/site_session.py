@@ -189,9 +189,14 @@ class Session:
             if self._cancel is not None:
                 self._cancel()
             self._setup.session_failed(self, local_failure(Stage.CONNECT, "4.3.2", "Relay is shutting down"))
-        elif self.link is not None:
+        else:
+            self.cut("relay is shutting down")
+
+    def cut(self, why: str) -> None:
+        """End the connection as if it was lost."""
+        if self.link is not None and self.client is not None:
             self.link.abort()
-            self.client.lost("relay is shutting down")
+            self.client.lost(why)
 
     # --- link ---
 

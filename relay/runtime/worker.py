@@ -104,6 +104,7 @@ class WorkerBody:
         self._gate_of_lanes = LaneGate(self._permits, self._clock)
         self._volumes = WarmUpVolumes(self._permits, self._address_of, settings.warmup_rules(config), self._clock)
         self._gate_of_lanes.watch(self._volumes.settled)
+        self._shapes = RuleShapes(shaping.rules_in_force(config), self._outbound_settings(config).shape)
         self._sources = PoolSources(
             directory=self._directory,
             gate=self._gate_of_lanes,
@@ -113,8 +114,8 @@ class WorkerBody:
             metrics=context.metrics,
             seed=context.index,
             workers=self._workers(),
+            on_lost=lambda address: self._loop.call_soon(self._lost, address),
         )
-        self._shapes = RuleShapes(shaping.rules_in_force(config), self._outbound_settings(config).shape)
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
         await self._permits.start()
@@ -156,9 +157,9 @@ class WorkerBody:
             metrics=context.metrics,
             shapes=self._shapes,
             gate=self._gate_of_lanes,
-            sources=self._sources,
             sts=self._tls_policies,
             tally=self._tls_policies.tally,
+            sources=self._sources,
         )
         return ShardLine(spool, outbound, rules, self._tools)
 
@@ -341,8 +342,14 @@ class WorkerBody:
 
     # --- now and then --------------------------------------------------------------------------------------------
 
+    def _lost(self, address: str) -> None:
+        """End connections from a source address that the host does not have any more."""
+        for line in self._lines.values():
+            line.outbound.source_lost(address)
+
     def _look(self) -> None:
         """Tell how the queue is, and since when the oldest due delivery waits."""
+        self._sources.look()
         try:
             self._tell_queue()
         except RelayError as error:

@@ -165,6 +165,7 @@ class PoolBook:
             if not one.reserve:
                 self._members.setdefault((one.account, one.pool), []).append(one)
         self._owners = {one.account for one in snapshot.addresses if one.account}
+        self.absent = frozenset(one.address for one in snapshot.addresses if one.absent_ms)
         self._reserves = any(one.reserve for one in snapshot.addresses)
         self._plans: dict[tuple[str, str], Plan] = {}
         self._certain: dict[tuple[str, str], str] = {}

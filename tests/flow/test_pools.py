@@ -492,7 +492,7 @@ def test_what_the_overflow_of_a_pool_is_for(product, receiver):
         product.run("address", "remove", one, "--yes")
 
 
-@pytest.mark.req("POOL-002", "POOL-012")
+@pytest.mark.req("POOL-012")
 def test_managed_pools(product):
     for last in range(1, 6):
         add(product, f"127.0.48.{last}", "--reserve")
@@ -504,8 +504,6 @@ def test_managed_pools(product):
     sixth = product.run("pool", "create", "managed5", "--managed", check=False)
     assert sixth.returncode == 64
     assert "as many as it may" in sixth.stderr
-    again = product.run("pool", "create", "managed0", check=False)  # the only way to ask for another mode
-    assert again.returncode == 64
     for number in range(5):
         told = product.json("pool", "delete", f"managed{number}")
         assert address(product, told["addresses"][0])["reserve"]

@@ -141,7 +141,6 @@ class Relay:
             call_later=self.call_later,
             log=self.log,
             metrics=metrics,
-            late_after_ms=4 * 3_600_000,
         )
         self.outbound.on_outcome = report.on_outcome
 

@@ -227,3 +227,15 @@ def test_figures_are_kept_by_address_and_pool():
     assert "192.0.2.1" in text
     assert f"{A}/p" in text
     assert f"{B}/p" in text
+
+
+def test_whoever_has_connections_from_a_lost_address_is_told_once():
+    bench = Bench(address("192.0.2.1"), address("192.0.2.2"))
+    lost = []
+    bench.sources._on_lost = lost.append
+    bench.sources.look()
+    assert not lost
+    bench.directory.snapshot = PoolSnapshot((address("192.0.2.1", absent_ms=5), address("192.0.2.2")))
+    bench.sources.look()
+    bench.sources.look()
+    assert lost == ["192.0.2.1"]

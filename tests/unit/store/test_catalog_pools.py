@@ -63,6 +63,7 @@ def refused(error, call, *arguments, **more):
     return str(caught.value)
 
 
+@pytest.mark.req("POOL-001")
 def test_names_are_unique_in_an_account_over_both_modes(catalog):
     add(catalog, "192.0.2.1", reserve=True)
     catalog.pools.create(A, "one")
@@ -75,6 +76,7 @@ def test_names_are_unique_in_an_account_over_both_modes(catalog):
         refused(UsageError, catalog.pools.create, A, name)
 
 
+@pytest.mark.req("POOL-002")
 def test_a_mode_cannot_be_converted(catalog):
     add(catalog, "192.0.2.1", reserve=True)
     catalog.pools.create(A, "standard")
@@ -85,6 +87,7 @@ def test_a_mode_cannot_be_converted(catalog):
         assert caught.value.code == "BadRequestException"
 
 
+@pytest.mark.req("POOL-001")
 def test_at_most_fifty_tags(catalog):
     tags = {f"k{n}": "v" for n in range(50)}
     catalog.pools.create(A, "one", tags=tags)
@@ -133,6 +136,7 @@ def test_managed_pools_take_from_the_reserve_and_return_to_it(catalog, clock):
     assert place(catalog, "192.0.2.1") == place(catalog, "192.0.2.3") == ("", "", True)
 
 
+@pytest.mark.req("POOL-012")
 def test_at_most_five_managed_pools_and_none_with_too_many_identities(catalog, monkeypatch):
     for number in range(6):
         add(catalog, f"192.0.2.{number}", reserve=True)
