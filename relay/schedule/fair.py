@@ -13,7 +13,7 @@ there is always room for the next one to come, without anybody counting senders.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
@@ -213,6 +213,13 @@ class FairQueue(Generic[T]):
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield all that wait, in no order of turns; nothing may be added or taken meanwhile."""
+        for account in self._ring:
+            for one in (*account.transactional.ring, *account.bulk.ring):
+                yield from one.lanes.lane(first=True)
+                yield from one.lanes.lane(first=False)
 
     def add(self, flow: Flow, item: T, *, first: bool) -> None:
         """Let an item wait behind those of its flow; `first`: it is a first attempt, no retry."""
