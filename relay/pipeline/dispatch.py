@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.errors import CorruptionError
+from relay.errors import CorruptionError, TemporaryError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.message import RECIPIENT_INDEX_BITS, WEIGHT_DEFAULT, Delivery, NewMessage
@@ -236,6 +236,13 @@ class Dispatch:
         if self._window.full:
             self._scan_soon()
             return
+        try:
+            self._walk_on()
+        except TemporaryError as error:
+            self._log.error("the queue cannot be read, trying again", error=str(error))
+            self._scan_by(self._clock.now_ms() + int(IDLE_SECONDS * 1000))
+
+    def _walk_on(self) -> None:
         now_ms, rows = self._clock.now_ms(), SCAN_ROWS
         self._forget_strands()
         if not self._pass.visits:

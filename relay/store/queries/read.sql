@@ -1,21 +1,17 @@
 -- Statements of readers: the event loop, the office, the command line.
 
 -- name: strands
--- The strands beyond one in which something is queued, in order, each with the time of its first delivery. Every step
--- is one look into the index, however much is queued.
-WITH RECURSIVE head (key) AS (
-    SELECT (
-        SELECT key FROM delivery WHERE state = 0 AND strand > ?1 ORDER BY strand, next_ms, key LIMIT 1
-    )
+-- The strands beyond one in which something is queued, in order, each with the time of its first delivery. Two looks
+-- into the index each, however much is queued, and none into the table.
+WITH RECURSIVE head (strand) AS (
+    SELECT (SELECT min(strand) FROM delivery WHERE state = 0 AND strand > ?1)
     UNION ALL
-    SELECT (
-        SELECT beyond.key FROM delivery AS beyond WHERE beyond.state = 0 AND beyond.strand > here.strand
-        ORDER BY beyond.strand, beyond.next_ms, beyond.key LIMIT 1
-    )
-    FROM head CROSS JOIN delivery AS here ON here.key = head.key
+    SELECT (SELECT min(beyond.strand) FROM delivery AS beyond WHERE beyond.state = 0 AND beyond.strand > head.strand)
+    FROM head WHERE head.strand IS NOT NULL
     LIMIT ?2
 )
-SELECT delivery.strand, delivery.next_ms FROM head CROSS JOIN delivery ON delivery.key = head.key ORDER BY delivery.strand
+SELECT strand, (SELECT min(next_ms) FROM delivery WHERE state = 0 AND delivery.strand = head.strand)
+FROM head WHERE strand IS NOT NULL ORDER BY strand
 
 -- name: waiting
 -- Positions in a strand of what is due, beyond one, in order; from the index alone.

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from relay.errors import TemporaryError
 from relay.model.message import SendOptions
 from relay.pipeline.dispatch import Dispatch
 from relay.pipeline.ready_window import WindowLimits
@@ -345,3 +346,19 @@ def test_hundreds_of_accounts_each_get_their_mail_out(place):
         seen.update(job.delivery.message.account for job in place.deliver(4))
         place.run(0.3)
     assert len(seen) == 350
+
+
+def test_a_queue_that_cannot_be_read_now_is_read_later(place, monkeypatch):
+    place.message("a.example")
+    strands, faults = MemorySpool.strands, [TemporaryError("the disk does not answer")]
+
+    def faulty(spool, *values):
+        if faults:
+            raise faults.pop()
+        return strands(spool, *values)
+
+    monkeypatch.setattr(MemorySpool, "strands", faulty)
+    place.dispatch.start()
+    assert place.outbound.jobs == []
+    place.run(6)
+    assert len(place.outbound.jobs) == 1
