@@ -216,6 +216,8 @@ class FairQueue(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Yield all that wait, in no order of turns; nothing may be added or taken meanwhile."""
+        if self._lone is not None:
+            yield self._lone[1]
         for account in self._ring:
             for one in (*account.transactional.ring, *account.bulk.ring):
                 yield from one.lanes.lane(first=True)

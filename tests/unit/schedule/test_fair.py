@@ -307,3 +307,12 @@ def test_slow_domains_leave_room_for_the_next_one(domains):
                 going = True
     assert free >= 2
     assert held["another"] < domain_allowance(free, 1000)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 40])
+def test_who_waits_can_be_looked_at(count):
+    queue = FairQueue()
+    for number in range(count):
+        queue.add(Flow(str(number % 3), number % 2 == 1, str(number % 5)), number, first=number % 7 > 0)
+    assert sorted(queue) == list(range(count))
+    assert len(queue) == count
