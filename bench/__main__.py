@@ -70,6 +70,7 @@ BENCHMARKS = {
     "compare": Benchmark("compare", quick=("--pairs", "1", "--messages", "1500"), seconds=2400, read=compared),
     "slow_sync": Benchmark("slow_sync", quick=("--quick",), read=own_figures),
     "memory": Benchmark("memory", quick=("--quick",), seconds=1800, read=own_figures),
+    "queue": Benchmark("queue", quick=("--quick",), read=own_figures),
     "large": Benchmark("large", quick=("--quick",), read=own_figures),
     "engines": Benchmark("engines", quick=("--quick",), read=own_figures),
     "content": Benchmark("content", quick=("--quick",), read=own_figures),

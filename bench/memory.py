@@ -1,7 +1,7 @@
 """Memory and a deep queue: 100 connections, 1,000,000 queued deliveries, 50,000 that are being retried.
 
-    python -m bench.memory [--quick] [--only connections|backlog|retrying] [--queued 1000000] [--due]
-                           [--retrying 50000] [--wait 300]
+    python -m bench.memory [--quick] [--only connections|backlog|retrying] [--queued 1000000] [--spread 50000]
+                           [--due] [--retrying 50000] [--wait 300]
 
 Memory is PSS, the share of each page that a process accounts for, summed over all processes of the relay, so that
 what they share counts once. The queue is written straight into the shard files, with the relay's own rows, before
@@ -30,7 +30,7 @@ from bench import relaymta
 from bench.figures import Figure, Receiver, arguments, at_most, end_to_end, finish, show_reference, submit
 from bench.proc import cpu_seconds, pss_mb, tree
 from relay.model.ids import new_message_id
-from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, Message
+from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, Message, SendOptions
 from relay.runtime.clock import SteadyClock
 from relay.store.adoption import adopt
 from relay.store.database import open_writer
@@ -47,8 +47,21 @@ BODY = b"The quick brown fox jumps over the lazy dog.\r\n" * 8
 INSERTS = queries("write.sql")
 
 
-def fill(data_dir: Path, shard: int, count: int, *, account: str, domains: int, due_ms: range) -> None:
-    """Put `count` deliveries of one recipient each into a shard; their next attempts are spread over `due_ms`."""
+def fill(
+    data_dir: Path,
+    shard: int,
+    count: int,
+    *,
+    account: str,
+    domains: int,
+    due_ms: range,
+    accounts: int = 1,
+    attempts=2,
+) -> None:
+    """Put `count` deliveries of one recipient each into a shard; their next attempts are spread over `due_ms`.
+
+    With several `accounts` they are of made-up ones, by turns, and every second one is bulk.
+    """
     adopted = adopt(data_dir, shard, SteadyClock(), MemoryLog())
     first = adopted.next_key
     adopted.in_flight.close()
@@ -61,14 +74,18 @@ def fill(data_dir: Path, shard: int, count: int, *, account: str, domains: int, 
             messages, contents, deliveries = [], [], []
             for number in range(start, min(start + GROUP, count)):
                 key = first + number
+                of_many = {"account": f"{number % accounts:012d}", "options": SendOptions(bulk=number % 2 == 1)}
+                sender = {"account": account} if accounts == 1 else of_many
                 message = Message(
-                    key=key, message_id=new_message_id(shard, now_ms), account=account, sender="bench@example.com",
+                    key=key, message_id=new_message_id(shard, now_ms), **sender, sender="bench@example.com",
                     accepted_ms=now_ms, expires_ms=now_ms + 14 * HOUR_MS, size_bytes=len(HEAD) + len(BODY),
                     smtputf8=False, eight_bit=False, mail_json=MAIL,
                 )  # fmt: skip
                 recipient = f"user{number}@d{number % domains}.retry.example"
                 next_ms = due_ms[number * len(due_ms) // count]
-                delivery = Delivery(message, 0, recipient, attempts=2, next_ms=next_ms, last_reply="451 not now")
+                delivery = Delivery(
+                    message, 0, recipient, attempts=attempts, next_ms=next_ms, last_reply="451 not now"
+                )
                 messages.append(message_row(message))
                 contents.append((key, checksum, len(BODY), None, HEAD, BODY))
                 deliveries.append(delivery_row(delivery))
@@ -188,7 +205,14 @@ def backlog(directory: Path, receiver: Receiver, args: argparse.Namespace) -> li
     now_ms = int(time.time() * 1000)
     for shard in SHARDS:
         later = range(now_ms - HOUR_MS, now_ms) if args.due else range(now_ms + HOUR_MS, now_ms + 2 * HOUR_MS)
-        fill(data_dir(place, values), shard, args.queued // 2, account=made["account"], domains=1000, due_ms=later)
+        fill(
+            data_dir(place, values),
+            shard,
+            args.queued // 2,
+            account=made["account"],
+            domains=args.spread,
+            due_ms=later,
+        )
     size = sum(file.stat().st_size for file in place.rglob("spool.db")) / 1e9
     print(f"  {args.queued} deliveries written in {time.monotonic() - begin:.0f} s, {size:.1f} GB", flush=True)
     begin = time.monotonic()
@@ -279,6 +303,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--queued", type=int, default=1_000_000)
     parser.add_argument("--due", action="store_true", help="the million is due at the start, as after an outage")
+    parser.add_argument("--spread", type=int, default=50_000, help="domains of the million")
     parser.add_argument("--retrying", type=int, default=50_000)
     parser.add_argument("--domains", type=int, default=500, help="domains of the retrying deliveries, each shard")
     parser.add_argument("--wait", type=int, default=300, help="seconds between two attempts")

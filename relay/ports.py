@@ -112,12 +112,35 @@ class Spool(Protocol):
         """Write what scanners said of a message; when that fails nobody is told, and it is scanned again."""
         ...
 
+    def strands(self, after: int, limit: int) -> list[tuple[int, int]]:
+        """Return up to `limit` strands beyond one in which something is queued, each with its first `next_ms`.
+
+        A delivery waits in the strand of its flow (`relay.schedule.fair`), as a first attempt or as a retry. The cost
+        of a strand does not depend on how much waits in it.
+        """
+        ...
+
+    def set_strand(self, keys: Sequence[int], strand: int) -> None:
+        """Let queued deliveries wait in another strand, soon; when that fails they stay where they are."""
+        ...
+
+    def waiting(self, strand: int, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[tuple[int, int]]:
+        """Return (next_ms, key) of what is queued in a strand and due, beyond `after`, in order."""
+        ...
+
+    def queued(self, keys: Sequence[int]) -> list[Delivery]:
+        """Return those of some deliveries that are queued and whole, in the given order."""
+        ...
+
     def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
-        """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`."""
+        """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`.
+
+        Reads the whole index: for those who look at a queue, not for those who work it off.
+        """
         ...
 
     def next_due_ms(self) -> int | None:
-        """Return the earliest `next_ms` of the queued deliveries, None when there are none."""
+        """Return the earliest `next_ms` of the queued deliveries (of 1,000 strands), None when there are none."""
         ...
 
     def content(self, message_key: int) -> Content:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.model.message import WEIGHT_DEFAULT
+
 UNLIMITED = -1
 
 
@@ -18,6 +20,7 @@ class AccountState(StrEnum):
 class Account:
     """An account, 12 digits. `daily_quota` is recipients in 24 hours, `send_rate` recipients a second; -1: none.
 
+    `weight` is its share of the relay beside other accounts.
     With `recipient_check`, mail to a domain that certainly takes none is refused instead of bounced (DLV-003).
     """
 
@@ -28,6 +31,7 @@ class Account:
     send_rate: float
     contact: str = ""
     recipient_check: bool = False
+    weight: int = WEIGHT_DEFAULT
 
     @property
     def limited(self) -> bool:

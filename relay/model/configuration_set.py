@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.model.message import WEIGHT_DEFAULT
+
 MAX_DELIVERY_SECONDS = (300, 50_400)  # the range of MaxDeliverySeconds; 0 here means the relay's own lifetime
 
 
@@ -21,12 +23,21 @@ class HttpsPolicy(StrEnum):
     REQUIRE_OPEN_ONLY = "REQUIRE_OPEN_ONLY"
 
 
+class Priority(StrEnum):
+    """Whether mail of a set is bulk, which waits behind transactional mail; AUTO: as each message says."""
+
+    AUTO = "AUTO"
+    TRANSACTIONAL = "TRANSACTIONAL"
+    BULK = "BULK"
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigurationSet:
     """A configuration set of an account.
 
     `max_delivery_seconds` is 0 for the relay's own lifetime, `sending_pool` "" for the default pool.
     `suppressed_reasons` is None where the account's list counts as it is, else the reasons that count (maybe none).
+    `weight` is its share of the account's mail beside other sets.
     """
 
     account: str
@@ -40,3 +51,5 @@ class ConfigurationSet:
     redirect_domain: str = ""
     https_policy: HttpsPolicy = HttpsPolicy.OPTIONAL
     created_ms: int = 0
+    priority: Priority = Priority.AUTO
+    weight: int = WEIGHT_DEFAULT

@@ -11,6 +11,9 @@ from relay.model.notification import NO_WISHES, Wishes
 RECIPIENT_INDEX_BITS = 16
 RECIPIENTS_HARD_MAX = (1 << RECIPIENT_INDEX_BITS) - 1
 
+WEIGHT_DEFAULT = 10  # of an account, and of a configuration set within its account
+WEIGHT_MAX = 1000
+
 
 class Protocol(StrEnum):
     """The `with` keyword of a Received field (RFC 3848)."""
@@ -72,6 +75,8 @@ class SendOptions:
     `mail_from_domain` is the domain of its return paths (MFROM-011), `configuration_set` the set it was sent with,
     `tls_required` that it may leave over TLS only (TLS-004), `pool` the pool of source addresses it leaves from.
     `signing_account` is the account whose identity signs, where that is not the message's own (AUTHZ-019).
+    `bulk` says that it waits behind transactional mail; `weight` and `set_weight` are the shares of account and
+    configuration set (`relay.schedule.fair`).
     `ret` and `envelope_id` are those of the submission (RFC 3461). `release_ms` is when it may leave (RFC 4865);
     `deliver_by_ms` is the end of its time, and `deliver_by_mode` what follows then: R or N, and T (RFC 2852).
     `requiretls` and `tls_relaxed` are the sender's word on TLS: the MAIL parameter and `TLS-Required: No` (RFC 8689).
@@ -82,6 +87,9 @@ class SendOptions:
     tls_required: bool = False
     pool: str = ""
     signing_account: str = ""
+    bulk: bool = False
+    weight: int = WEIGHT_DEFAULT
+    set_weight: int = WEIGHT_DEFAULT
     ret: str = ""
     envelope_id: str = ""
     release_ms: int = 0

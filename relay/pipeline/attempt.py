@@ -11,7 +11,6 @@ disk and are not answered. NXDOMAIN is a temporary outcome with `nxdomain` set; 
 import asyncio
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.pipeline import domain_tls
 from relay.pipeline.attempt_settings import TICK_SECONDS, OutboundSettings
+from relay.pipeline.connections import Connections
 from relay.pipeline.departure import (
     Deferral,
     Gate,
@@ -59,6 +59,7 @@ from relay.ports import (
 )
 from relay.schedule import mx
 from relay.schedule.effects import NO_REACTION
+from relay.schedule.fair import Flow
 from relay.schedule.route import Route, RouteTable, TlsMode, literal_address, unroutable
 from relay.smtp.client_answer import Answer, local_failure, local_refusal
 
@@ -117,8 +118,7 @@ class OutboundDelivery:
         self._route_tls: dict[TlsMode, DomainTls] = {}
         self._lookups: dict[str, list[Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connections = 0
-        self._hungry: deque[Site] = deque()
+        self._connections = Connections(settings.connections_max)
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
         self.draining = False
@@ -129,6 +129,7 @@ class OutboundDelivery:
         self._judge = judge or self._judge
         self._resolver = resolver or self._resolver
         self.settings = settings
+        self._connections.most = settings.connections_max
         self.routes = RouteTable(settings.routes)
         self._sources = self._given_sources or PlainSources(settings.source_addresses)
         self._shapes = self._given_shapes or PlainShapes(settings.shape)
@@ -391,26 +392,26 @@ class OutboundDelivery:
     @property
     def crowded(self) -> bool:
         """True when sites wait for a connection."""
-        return bool(self._hungry)
+        return self._connections.crowded
 
     def context(self, site: Site) -> WalkContext:
         """Return what a walk needs; connections are timed from the first one on."""
         del site
         return self._context
 
-    def may_connect(self, site: Site) -> bool:
+    def may_connect(self, site: Site, flow: Flow) -> bool:
         """Count a connection more, or make room, or let the site wait for one."""
-        if self._connections >= self.settings.connections_max:
-            if site not in self._hungry:
-                self._hungry.append(site)
-            any(other.release_idle() for other in list(self._connected) if other is not site)
-            if self._connections >= self.settings.connections_max:
-                return False
+        connections = self._connections
+        if not connections.admits(site, flow):
+            if connections.line_up(site, flow):
+                any(other.release_idle() for other in list(self._connected) if other is not site)
+                asyncio.get_running_loop().call_soon(self._feed)
+            return False
         if not self._gate.connect(site.lane, site.shape, site.wake):
             return False
-        self._connections += 1
+        connections.opened(site, flow)
         self._connected.add(site)
-        self._metrics.gauge("relay_connections_out_open", self._connections)
+        self._metrics.gauge("relay_connections_out_open", connections.open)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_timer)
         return True
@@ -418,14 +419,14 @@ class OutboundDelivery:
     def connection_closed(self, site: Site) -> None:
         """Count a connection less; the next site in line may have it."""
         self._gate.disconnect(site.lane)
-        self._connections -= 1
-        self._metrics.gauge("relay_connections_out_open", self._connections)
-        if self._hungry and not self.draining:
+        self._connections.closed(site)
+        self._metrics.gauge("relay_connections_out_open", self._connections.open)
+        if self._connections.crowded and not self.draining:
             asyncio.get_running_loop().call_soon(self._feed)
 
     def _feed(self) -> None:
-        if self._hungry and self._connections < self.settings.connections_max:
-            self._hungry.popleft().pump()
+        if not self.draining:
+            self._connections.feed()
 
     def may_send(self, site: Site) -> bool:
         """Take the right to send a message more on a lane; when not, the site is woken when it may."""
@@ -562,7 +563,7 @@ class OutboundDelivery:
     def _on_timer(self) -> None:
         self._timer = None
         self.tick()
-        if self._connections:
+        if self._connections.open:
             self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_timer)
 
     def tick(self) -> None:

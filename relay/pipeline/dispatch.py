@@ -1,45 +1,70 @@
 """The ready window: which deliveries are in memory, on their way, and when the next ones come from the spool.
 
-Memory holds at most `window_max` deliveries and `domain_max` of one domain, so that one slow domain delays no other;
-everything else waits in the shard's index by time. A message just accepted goes straight into the window with its
-bytes; when there is no room it is found later by a scan. A scan walks the index from a cursor in small steps, because
-the loop has other work; what it skips (its domain has enough in the window) makes the next pass begin there again.
+Memory holds at most `window_max` deliveries; everything else waits in the shard's index. A message just accepted goes
+straight into the window with its bytes; when there is no room (`relay.pipeline.ready_window`) it is found later by a
+scan.
 
-Either of first attempts and retries may take three quarters of the window and of a domain's part of it, so that new
-mail finds room while a great many retries are due (`relay.schedule.lanes`). A window that has its part of retries is
-scanned on only while first attempts are known to be left in the index.
+The index is kept by strands: one for each flow, apart for first attempts and for retries. A scan deals visits to the
+strands in turn; a visit takes what is due from the head of one until the account has its share. What is due for a
+domain that has enough moves to a strand of its own beside the flow's, once, and is in nobody's way there. So the next
+delivery is found at the same cost however much is queued.
 
 A delivery is in the window from the moment it is handed to `Outbound` until its settlement is on disk.
 """
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-from relay.errors import CorruptionError
+from relay.errors import CorruptionError, TemporaryError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
-from relay.model.message import RECIPIENT_INDEX_BITS, Delivery, NewMessage
+from relay.model.message import RECIPIENT_INDEX_BITS, WEIGHT_DEFAULT, Delivery, NewMessage
+from relay.pipeline.ready_window import ReadyWindow, WindowLimits
 from relay.ports import Clock, Departures, Job, Log, Spool
-from relay.schedule.lanes import admits, share
+from relay.schedule.fair import NO_STRAND, Flow, flow_of, strand_beside, strand_of
 
-SCAN_ROWS = 500
+SCAN_ROWS = 250  # a step
+VISIT_ROWS = 10  # a turn of a strand whose account has the default weight
+STRANDS_A_STEP = 100
 SCAN_PAUSE_SECONDS = 0.02
-PASS_PAUSE_SECONDS = 1.0
+PASS_PAUSE_SECONDS = 0.25
 IDLE_SECONDS = 5.0
+HEADS = 500
+STRANDS_KNOWN_SECONDS = 5.0  # after that a strand is read from its head again: an oversight heals
 IN_FLIGHT_SLOTS = 4096
 
 CallLater = Callable[[float, Callable[[], None]], object]
 
 
-@dataclass(frozen=True, slots=True)
-class WindowLimits:
-    """Bounds of the window: deliveries in all, deliveries of one domain, octets of message bodies kept in memory."""
+@dataclass(slots=True)
+class _Strand:
+    """What is known of a strand of the index: how far it was read, and what found no room."""
 
-    window_max: int = 5_000
-    domain_max: int = 1_000
-    cache_bytes_max: int = 64 * 1024 * 1024
+    cursor: tuple[int, int] = (0, 0)
+    turn: int = VISIT_ROWS
+    taken: int = 0  # of its turn
+    more: bool = False  # its turn ended, and it has more
+    behind: bool = False  # something due was left in it
+    blocked: bool = False  # because there was no room for it
+    sample: Delivery | None = None  # one of it: there is the same room for all
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One walk over all strands, from behind `start` around to it: what it met so far."""
+
+    start: int = NO_STRAND
+    after: int = NO_STRAND  # the last strand that was looked at
+    wrapped: bool = False
+    ended: bool = False
+    visits: deque[int] = field(default_factory=deque)
+    served: int = NO_STRAND  # the last strand that had its turn: the next walk begins behind it
+    cut_short: bool = False  # a strand found no room in the middle of its turn: the next walk begins with it
+    soonest_ms: int | None = None
+    more: bool = False  # a turn ended and more is due in its strand
+    blocked: bool = False  # something that is due found no room
 
 
 class Dispatch:
@@ -63,19 +88,15 @@ class Dispatch:
         self._call_later = call_later
         self._log = log
         self._limits = limits or WindowLimits()
-        self._window: dict[int, Delivery] = {}
-        self._retries: Counter[str] = Counter()  # of each domain, in the window
-        self._firsts: Counter[str] = Counter()
-        self._retries_count = 0
+        self._window = ReadyWindow(self._limits)
         self._cache: dict[int, Content] = {}
         self._cached_bytes = 0
         self._corrupt: set[int] = set()
         self._slots = list(range(IN_FLIGHT_SLOTS))
         self._slot_of: dict[int, int] = {}
-        self._cursor = (0, 0)
-        self._first_skipped: tuple[int, int] | None = None
-        self._firsts_left = True  # as far as the last pass could tell
-        self._firsts_skipped = False  # in this pass
+        self._strands: dict[int, _Strand] = {}
+        self._strands_known_until = 0.0
+        self._pass = _Pass()
         self._scan_at_ms: int | None = None
         self._stopped = False
 
@@ -105,11 +126,11 @@ class Dispatch:
             if new.message.options.release_ms:  # RFC 4865: it may not leave yet
                 self._scan_by(delivery.next_ms)
                 continue
-            if self._stopped or not self._has_room(delivery):
-                self._firsts_left = self._firsts_skipped = True
-                self._look_again((delivery.next_ms, delivery.key - 1))
+            flow = flow_of(delivery.message)
+            if self._stopped or not self._may_pass(delivery, flow):
+                self._left_on_disk(delivery)
                 continue
-            self._enqueue(delivery, data)
+            self._enqueue(delivery, flow, data)
 
     def later(self, next_ms: int) -> None:
         """Note that a delivery was put off until `next_ms`."""
@@ -117,14 +138,15 @@ class Dispatch:
 
     def requeued(self) -> None:
         """Look at the whole index again: an operator changed states or times."""
-        self._look_again((0, 0))
+        self._strands.clear()
+        self._pass = _Pass()
+        self._scan_soon()
 
     # --- out -----------------------------------------------------------------------------------------------------
 
     def finished(self, key: int) -> None:
         """Forget a delivery whose settlement is on disk."""
-        delivery = self._window.pop(key, None)
-        if delivery is None:
+        if not self._window.remove(key):
             return
         self._take_cached(key)
         self._corrupt.discard(key)
@@ -132,11 +154,6 @@ class Dispatch:
         if slot is not None:
             self._spool.in_flight(slot, 0)
             self._slots.append(slot)
-        domain, domains = delivery.domain, self._counts(delivery)
-        self._retries_count -= domains is self._retries
-        domains[domain] -= 1
-        if not domains[domain]:
-            del domains[domain]
 
     def is_corrupt(self, key: int) -> bool:
         """Say whether the message of a delivery in the window could not be read back."""
@@ -153,25 +170,18 @@ class Dispatch:
 
     # --- the window ----------------------------------------------------------------------------------------------
 
-    def _counts(self, delivery: Delivery) -> Counter[str]:
-        return self._retries if delivery.attempts else self._firsts
+    def _may_pass(self, delivery: Delivery, flow: Flow) -> bool:
+        """Say whether a delivery from memory has room: half of it while older ones of its strand are left on disk."""
+        room = self._window.room(delivery, flow)
+        if self._strands:
+            strand = self._strands.get(strand_of(delivery))
+            if strand is not None and strand.behind:
+                room //= 2
+        return room > 0 and self._window.domain_takes(delivery, room)
 
-    def _has_room(self, delivery: Delivery) -> bool:
-        """Say whether the window, and the domain's part of it, take a delivery more of its kind."""
-        limits, domain = self._limits, delivery.domain
-        firsts, retries = self._firsts[domain], self._retries[domain]
-        all_retries = self._retries_count
-        all_firsts = len(self._window) - all_retries
-        if delivery.attempts:
-            firsts, retries, all_firsts, all_retries = retries, firsts, all_retries, all_firsts
-        return admits(all_firsts, all_retries, limits.window_max) and admits(firsts, retries, limits.domain_max)
-
-    def _enqueue(self, delivery: Delivery, content: Content | None) -> None:
+    def _enqueue(self, delivery: Delivery, flow: Flow, content: Content | None) -> None:
         key = delivery.key
-        self._window[key] = delivery
-        domains = self._counts(delivery)
-        domains[delivery.domain] += 1
-        self._retries_count += domains is self._retries
+        self._window.add(delivery, flow)
         if content is not None:
             self._cache[key] = content
             self._cached_bytes += content.size_bytes
@@ -197,10 +207,14 @@ class Dispatch:
 
     # --- the index -----------------------------------------------------------------------------------------------
 
-    def _look_again(self, position: tuple[int, int]) -> None:
-        """Make sure that a row at or after `position` is seen by a later scan."""
-        if position < self._cursor:
-            self._first_skipped = min(position, self._first_skipped or position)
+    def _left_on_disk(self, delivery: Delivery) -> None:
+        """Make sure that a delivery that found no room is seen by a later scan."""
+        strand = self._strands.setdefault(strand_of(delivery), _Strand())
+        strand.behind = True
+        strand.cursor = min(strand.cursor, (delivery.next_ms, delivery.key - 1))
+        self._scan_soon()
+
+    def _scan_soon(self) -> None:
         self._scan_by(self._clock.now_ms() + int(PASS_PAUSE_SECONDS * 1000))
 
     def _scan_by(self, at_ms: int) -> None:
@@ -215,45 +229,141 @@ class Dispatch:
             self._scan()
 
     def _scan(self) -> None:
-        """Walk on through the index by one step and plan the next one."""
+        """Go on with the walk over the strands by one step, and plan the next one."""
         self._scan_at_ms = None
         if self._stopped:
             return
-        now_ms = self._clock.now_ms()
-        if self._full():
-            self._scan_by(now_ms + int(PASS_PAUSE_SECONDS * 1000))
+        if self._window.full:
+            self._scan_soon()
             return
-        rows = self._spool.due(now_ms, SCAN_ROWS, self._cursor)
-        for delivery in rows:
-            self._consider(delivery)
-        if len(rows) == SCAN_ROWS:
+        try:
+            self._walk_on()
+        except TemporaryError as error:
+            self._log.error("the queue cannot be read, trying again", error=str(error))
+            self._scan_by(self._clock.now_ms() + int(IDLE_SECONDS * 1000))
+
+    def _walk_on(self) -> None:
+        now_ms, rows = self._clock.now_ms(), SCAN_ROWS
+        self._forget_strands()
+        if not self._pass.visits:
+            self._look_at_strands(now_ms)
+        visits, again = self._pass.visits, deque[int]()
+        while rows > 0 and (visits or again):
+            number = visits.popleft() if visits else again.popleft()
+            rows -= self._visit(number, now_ms, rows)
+            if self._strands[number].more:
+                again.append(number)
+        self._pass.more |= bool(again)
+        if visits or not self._pass.ended:
             self._scan_by(now_ms + int(SCAN_PAUSE_SECONDS * 1000))
             return
         self._end_pass(now_ms)
 
-    def _full(self) -> bool:
-        """Say whether nothing in the index could be taken, as far as is known."""
-        most = self._limits.window_max
-        return len(self._window) >= most or (self._retries_count >= share(most) and not self._firsts_left)
+    def _forget_strands(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._strands_known_until:
+            self._strands.clear()
+            self._strands_known_until = now + STRANDS_KNOWN_SECONDS
 
-    def _consider(self, delivery: Delivery) -> None:
-        position = (delivery.next_ms, delivery.key)
-        self._cursor = position
-        if delivery.key in self._window:
+    def _look_at_strands(self, now_ms: int) -> None:
+        """Find the next strands in which something is due."""
+        walk = self._pass
+        found = self._spool.strands(walk.after, STRANDS_A_STEP)
+        over = len(found) < STRANDS_A_STEP
+        if walk.wrapped and found and found[-1][0] > walk.start:
+            found, over = [one for one in found if one[0] <= walk.start], True
+        for strand, next_ms in found:
+            walk.after = strand
+            if next_ms <= now_ms:
+                walk.visits.append(strand)
+            else:
+                self._strands.pop(strand, None)  # all that was due of it is in the window or gone
+                walk.soonest_ms = min(next_ms, walk.soonest_ms or next_ms)
+        if over:
+            walk.ended = walk.wrapped or walk.start == NO_STRAND
+            walk.wrapped, walk.after = True, NO_STRAND
+
+    def _visit(self, number: int, now_ms: int, rows_max: int) -> int:
+        """Take what is due from the head of a strand, up to its turn; return how many deliveries were read."""
+        strand = self._strands.setdefault(number, _Strand())
+        room = VISIT_ROWS if strand.sample is None else self._strand_room(strand.sample, number)
+        strand.blocked = room <= 0
+        if strand.blocked:
+            self._pass.blocked, strand.more = True, False
+            self._end_visit(number, strand)
+            return 0
+        keys, more = self._unknown(number, now_ms, strand, min(rows_max, room, max(1, strand.turn - strand.taken)))
+        aside: dict[int, list[int]] = {}
+        for delivery in self._spool.queued(keys) if keys else ():
+            if not self._consider(delivery, number, strand, aside):
+                self._pass.blocked = True
+                break
+        for beside, moved in aside.items():
+            self._spool.set_strand(moved, beside)
+        strand.more = more and not strand.blocked
+        strand.behind = more or strand.blocked
+        self._end_visit(number, strand)
+        self._pass.more |= bool(aside)
+        return max(1, len(keys))
+
+    def _end_visit(self, number: int, strand: _Strand) -> None:
+        walk = self._pass
+        if strand.more and strand.taken < strand.turn:
+            return  # it is visited again in this step
+        if strand.blocked and 0 < strand.taken < strand.turn:
+            if not walk.cut_short:
+                walk.cut_short, walk.served = True, max(NO_STRAND, number - 1)
             return
-        if self._has_room(delivery):
-            self._enqueue(delivery, None)
-            return
-        self._firsts_skipped |= not delivery.attempts
-        before = (delivery.next_ms, delivery.key - 1)
-        self._first_skipped = min(before, self._first_skipped or before)
+        if strand.taken and not walk.cut_short:
+            walk.served = number
+        strand.taken = 0
+
+    def _strand_room(self, sample: Delivery, number: int) -> int:
+        """Return how many of a strand the window takes; in a strand for one domain, none when that has enough."""
+        room = self._window.room(sample, flow_of(sample.message))
+        return room if strand_beside(sample) != number or self._window.domain_takes(sample, room) else 0
+
+    def _unknown(self, number: int, now_ms: int, strand: _Strand, most: int) -> tuple[list[int], bool]:
+        """Return what is due in a strand and not in the window, up to `most`, and whether there may be more."""
+        keys: list[int] = []
+        position, page = strand.cursor, most
+        while True:
+            heads = self._spool.waiting(number, now_ms, page, position)
+            for position in heads:
+                if position[1] not in self._window:
+                    keys.append(position[1])
+                    if len(keys) == most:
+                        return keys, True
+                elif not keys:
+                    strand.cursor = position
+            if len(heads) < page:
+                return keys, False
+            page = HEADS
+
+    def _consider(self, delivery: Delivery, number: int, strand: _Strand, aside: dict[int, list[int]]) -> bool:
+        """Take a delivery into the window, or out of the way of others; False: it stays where it is."""
+        flow, strand.sample = flow_of(delivery.message), delivery
+        strand.turn = max(1, VISIT_ROWS * flow.weight // WEIGHT_DEFAULT)
+        room = self._window.room(delivery, flow)
+        if room > 0 and self._window.domain_takes(delivery, room):
+            self._enqueue(delivery, flow, None)
+            strand.taken += 1
+        elif room <= 0 or strand_beside(delivery) == number:
+            strand.blocked = True
+            return False
+        else:
+            aside.setdefault(strand_beside(delivery), []).append(delivery.key)
+        strand.cursor = (delivery.next_ms, delivery.key)
+        return True
 
     def _end_pass(self, now_ms: int) -> None:
-        self._firsts_left, self._firsts_skipped = self._firsts_skipped, False
-        if self._first_skipped is not None:
-            self._cursor, self._first_skipped = self._first_skipped, None
-            self._scan_by(now_ms + int(PASS_PAUSE_SECONDS * 1000))
+        ended = self._pass
+        self._pass = _Pass(start=ended.served, after=ended.served, served=ended.served)
+        if ended.more:
+            self._scan_by(now_ms + int(SCAN_PAUSE_SECONDS * 1000))
             return
-        next_ms = self._spool.next_due_ms()
+        if ended.blocked:
+            self._scan_soon()
+            return
         idle_ms = now_ms + int(IDLE_SECONDS * 1000)
-        self._scan_by(idle_ms if next_ms is None or next_ms <= now_ms else min(next_ms, idle_ms))
+        self._scan_by(idle_ms if ended.soonest_ms is None else min(ended.soonest_ms, idle_ms))

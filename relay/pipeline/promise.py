@@ -16,14 +16,24 @@ from relay.mail.headers import Field, join_head
 from relay.mail.tls_required import waived
 from relay.mail.trace import outgoing_field
 from relay.model.account import Account, Identity, SuppressionEntry
-from relay.model.configuration_set import ConfigurationSet, TlsPolicy
+from relay.model.configuration_set import ConfigurationSet, Priority, TlsPolicy
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
-from relay.model.message import DEFAULT_OPTIONS, Delivery, Message, NewEvent, NewMessage, SendOptions, Submission
+from relay.model.message import (
+    DEFAULT_OPTIONS,
+    WEIGHT_DEFAULT,
+    Delivery,
+    Message,
+    NewEvent,
+    NewMessage,
+    SendOptions,
+    Submission,
+)
 from relay.model.notification import NO_WISHES, Wishes
 from relay.model.refusal import Accepted, Refusal
 from relay.pipeline.pools import Shelf
 from relay.pipeline.senders import Caller, Sender
+from relay.policy.priority import is_bulk
 from relay.policy.simulator import Scenario, scenario_of
 from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
 from relay.ports import Directory, SigningKey
@@ -218,12 +228,15 @@ def _with_wishes(options: SendOptions, wishes: Wishes, now_ms: int) -> SendOptio
 
 def _own_options(request: Request) -> SendOptions:
     """Return how a message is sent: from which domain, signed by whom, and as its configuration set says."""
-    chosen, owner = request.configuration_set, request.sender.identity.account
-    signing_account = "" if owner == request.account.account_id else owner
+    chosen, owner, account = request.configuration_set, request.sender.identity.account, request.account
+    signing_account = "" if owner == account.account_id else owner
     requiretls = request.submission.wishes.requiretls
     tls_relaxed = waived(request.shaped.fields) and not requiretls  # RFC 8689 section 4.1
+    priority = Priority.AUTO if chosen is None else chosen.priority
+    bulk = is_bulk(priority, request.shaped.submitted, len(request.recipients))
     if chosen is None:
-        if not (request.mail_from_domain or signing_account or request.pool or requiretls or tls_relaxed):
+        usual = not (request.mail_from_domain or signing_account or request.pool or requiretls or tls_relaxed or bulk)
+        if usual and account.weight == WEIGHT_DEFAULT:
             return DEFAULT_OPTIONS
         return SendOptions(
             request.mail_from_domain,
@@ -231,6 +244,8 @@ def _own_options(request: Request) -> SendOptions:
             signing_account=signing_account,
             requiretls=requiretls,
             tls_relaxed=tls_relaxed,
+            bulk=bulk,
+            weight=account.weight,
         )
     return SendOptions(
         mail_from_domain=request.mail_from_domain,
@@ -240,6 +255,9 @@ def _own_options(request: Request) -> SendOptions:
         signing_account=signing_account,
         requiretls=requiretls,
         tls_relaxed=tls_relaxed,
+        bulk=bulk,
+        weight=account.weight,
+        set_weight=chosen.weight,
     )
 
 

@@ -9,12 +9,12 @@ hosts, so that no connection is ever shared with those that need less (TLS-004, 
 A connection is opened while deliveries wait and fewer than `limit` are open. `limit` starts low, rises by one with
 each delivery, and falls to what the hosts bear when they refuse a connection while others are open; then nothing is
 deferred or bounced. Only when the last connection that could be made fails do the waiting deliveries get its answer,
-and for a moment later ones get it too, so that a dead site empties quickly. First attempts go before retries, three
-to one (`relay.schedule.lanes`).
+and for a moment later ones get it too, so that a dead site empties quickly. Who goes
+next is dealt fairly between accounts, classes and configuration sets (`relay.schedule.fair`), and first attempts go
+before retries, three to one.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -22,13 +22,14 @@ from typing import Protocol
 from relay.model.lane import Source
 from relay.model.outcome import Verdict
 from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
+from relay.pipeline.connections import TURN_MESSAGES
 from relay.pipeline.destination import Destination, lane_of
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
 from relay.pipeline.site_session import Item, Session, Target
 from relay.pipeline.site_walk import Walk, WalkContext
 from relay.policy.tls_policy import SiteTls
 from relay.ports import Job, Json, MailHost
-from relay.schedule.lanes import Lanes
+from relay.schedule.fair import FairQueue, Flow
 from relay.schedule.route import Route, TlsMode
 from relay.schedule.shaping import Shape
 from relay.smtp.client_answer import Answer, Fault
@@ -58,8 +59,8 @@ class SiteOwner(Protocol):
         """What a walk needs."""
         ...
 
-    def may_connect(self, site: "Site") -> bool:
-        """Say whether a connection more may be opened; when not, `pump` is called when one may."""
+    def may_connect(self, site: "Site", flow: Flow) -> bool:
+        """Say whether a connection more may be opened for somebody's mail; when not, `pump` is called later."""
         ...
 
     def connection_closed(self, site: "Site") -> None:
@@ -122,7 +123,7 @@ class Site:
         self.lane = lane_of(destination, source)
         self.tls = tls
         self.domains: dict[str, None] = {}
-        self.queue: Lanes[Item] = Lanes()
+        self.queue: FairQueue[Item] = FairQueue()
         self.sessions: set[Session] = set()
         self._owner = owner
         self._idle: list[Session] = []
@@ -184,27 +185,24 @@ class Site:
                 self._owner.report_soon(item, self._dead_answer, None, self._dead_target)
                 return
             self._dead_answer = None
-        self._lane(item).append(item)
-        self.pump()
+        self.queue.add(item.flow, item, first=not item.job.delivery.attempts)
+        self.pump(item.flow)
 
-    def _lane(self, item: Item) -> deque[Item]:
-        return self.queue.lane(first=not item.job.delivery.attempts)
-
-    def pump(self) -> None:
-        """Bring waiting deliveries and connections together."""
+    def pump(self, flow: Flow | None = None) -> None:
+        """Bring waiting deliveries and connections together; `flow`: whose delivery came just now."""
         while self.queue and self._idle:
             session = self._idle.pop()
             if session.ready:
                 session.work()
             if self._idle and self._idle[-1] is session:  # the lane may not send now; it wakes us
                 return
-        while len(self.queue) > len(self._walks) and self._has_room():
+        while len(self.queue) > len(self._walks) and self._has_room(flow or self.queue.peek()):
             self._walk()
 
-    def _has_room(self) -> bool:
+    def _has_room(self, flow: Flow) -> bool:
         if self._owner.draining or len(self.sessions) + len(self._walks) >= self._limit:
             return False
-        return self._owner.may_connect(self)
+        return self._owner.may_connect(self, flow)
 
     def _walk(self) -> None:
         walk = Walk(self, self._owner.context(self))
@@ -264,7 +262,7 @@ class Site:
         if answer.fault is Fault.FAMILY:
             self._owner.elsewhere(self, self._all_items())
             return
-        self._limit = 1
+        self._limit, self._refused_until = 1, 0.0  # none is borne: from one up again, whatever it was before
         self._dead_answer = answer
         self._dead_target = walk.last_target
         self._dead_until = self._owner.now() + settings.pause_after_failure_seconds
@@ -296,6 +294,10 @@ class Site:
         self._recalls = min(self._recalls, len(self.sessions))
         self.pump()
 
+    def gives_way(self, messages: int) -> bool:
+        """Say whether a connection that carried so many messages makes room for another site that waits for one."""
+        return self._owner.crowded and messages % TURN_MESSAGES == 0
+
     def next_item(self) -> Item | None:
         """Give up the next delivery that was not withdrawn."""
         if self._owner.draining or self._recalls or not self.queue or not self._owner.may_send(self):
@@ -312,11 +314,7 @@ class Site:
 
     def first_waiting(self) -> Item | None:
         """Return a delivery that waits, and leave it where it is."""
-        for first in (True, False):
-            found = next((item for item in self.queue.lane(first=first) if item.waiting), None)
-            if found is not None:
-                return found
-        return None
+        return next((item for item in self.queue if item.waiting), None)
 
     def _all_items(self) -> list[Item]:
         """Take everybody who waits, without starting them."""
@@ -335,7 +333,7 @@ class Site:
         """Let go of waiting deliveries that shall not leave here now."""
         for item in self._all_items():
             if keep(item):
-                self._lane(item).append(item)
+                self.queue.add(item.flow, item, first=not item.job.delivery.attempts)
 
     def more_items(self, item: Item, limit: int) -> list[Item]:
         """Give up those right behind that carry the same message under the same sender (decision 17)."""
@@ -343,23 +341,26 @@ class Site:
         if self.route is None or not self.route.several_recipients:
             return found
         job = item.job
-        lane = self._lane(item)
         limit = min(limit, self.shape.recipients - 1)
-        while lane and len(found) < limit:
-            other = lane[0]
-            if other.waiting:
-                if other.job.delivery.message.key != job.delivery.message.key:
-                    break
-                self._owner.started(other)
-                found.append(other)
-            lane.popleft()
+
+        def joins(other: Item) -> bool:
+            if not other.waiting:
+                return True
+            same = other.job.delivery.message.key == job.delivery.message.key
+            if len(found) >= limit or not same:
+                return False
+            self._owner.started(other)
+            found.append(other)
+            return True
+
+        self.queue.take_while(item.flow, joins, first=not job.delivery.attempts)
         return found
 
     def put_back(self, items: list[Item]) -> None:
         """Take deliveries back to the front."""
         for item in reversed(items):
             self._owner.waits_again(item)
-            self._lane(item).appendleft(item)
+            self.queue.put_back(item.flow, item, first=not item.job.delivery.attempts)
 
     def settle(self, session: Session, item: Item, answer: Answer, *, stale: bool) -> None:
         """Report an answer, or try again at once when the connection was at fault and the message untouched."""
@@ -395,6 +396,7 @@ class Site:
     def _grow(self) -> None:
         if self._limit < self.shape.connections and self._owner.now() >= self._refused_until:
             self._limit += 1
+            self.pump()  # those who wait already are served by more connections, too
 
     # --- time and ends ---
 

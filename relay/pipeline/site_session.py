@@ -16,6 +16,7 @@ from relay.pipeline.destination import Destination
 from relay.policy.notification import next_hop_told
 from relay.policy.tls_policy import PLAIN, SiteTls
 from relay.ports import SOURCE_GONE, Clock, Connector, Job, Link, LinkOptions
+from relay.schedule.fair import flow_of
 from relay.smtp.client import Client, ClientOptions
 from relay.smtp.client_answer import Answer, Fault, local_failure
 from relay.smtp.client_envelope import Transaction
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 class Item:
     """A job on its way: `sessions` counts those that broke under it in this attempt."""
 
-    __slots__ = ("destination", "job", "sessions", "source", "started_ms", "tls", "waiting")
+    __slots__ = ("destination", "flow", "job", "sessions", "source", "started_ms", "tls", "waiting")
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.flow = flow_of(job.delivery.message)
         self.destination: Destination | None = None
         self.source: Source | None = None
         self.sessions = 0
@@ -69,6 +71,10 @@ class SessionOwner(Protocol):
 
     def session_over(self, session: "Session") -> None:
         """A session that was ready is closed."""
+        ...
+
+    def gives_way(self, messages: int) -> bool:
+        """Say whether a connection that carried so many messages makes room for others that wait."""
         ...
 
     def next_item(self) -> Item | None:
@@ -285,7 +291,8 @@ class Session:
         client = self.client
         if client is None or not client.idle:
             return
-        if client.transactions >= _lesser(self.messages_max, client.extensions.messages_max):  # RFC 9422 section 4.1
+        messages_max = _lesser(self.messages_max, client.extensions.messages_max)  # RFC 9422 section 4.1
+        if client.transactions >= messages_max or self._owner.gives_way(client.transactions):
             self.quit()
             return
         self.work()

@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 
 from relay.errors import RelayError
 from relay.model.content import Content
@@ -53,6 +54,7 @@ from relay.smtpd.tls import ContextHolder, server_context
 from relay.store.adoption import shards_on_disk
 from relay.store.authenticator import CatalogAuthenticator
 from relay.store.directory import CatalogDirectory
+from relay.store.reader import ACCOUNTS_TOLD
 from relay.store.spool import ShardSpool
 from relay.store.tls_book import TlsReader
 from relay.store.usage import by_account
@@ -362,6 +364,12 @@ class WorkerBody:
         depths = [spool.depth() for spool in spools]
         for state in OPEN_STATES:
             metrics.gauge("relay_queue_deliveries", sum(one.counts.get(state, 0) for one in depths), state.value)
+        metrics.gauge("relay_queue_class_deliveries", sum(one.transactional for one in depths), "transactional")
+        metrics.gauge("relay_queue_class_deliveries", sum(one.bulk for one in depths), "bulk")
+        metrics.forget("relay_queue_account_due_seconds")
+        overdue = sorted((pair for one in depths for pair in one.overdue_ms), key=itemgetter(1))
+        for account, waited_ms in overdue[-ACCOUNTS_TOLD:]:  # the longest of an account comes last
+            metrics.gauge("relay_queue_account_due_seconds", waited_ms / 1000, account or "-")
         oldest = min((one.oldest_accepted_ms for one in depths if one.oldest_accepted_ms), default=now_ms)
         metrics.gauge("relay_queue_oldest_seconds", (now_ms - oldest) / 1000)
         due = min((at for spool in spools if (at := spool.next_due_ms())), default=now_ms)

@@ -254,6 +254,9 @@ CREATE TABLE account_sending (
     shared_barred INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE identity ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+ALTER TABLE account ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
+ALTER TABLE configuration_set ADD COLUMN priority TEXT NOT NULL DEFAULT 'AUTO';
+ALTER TABLE configuration_set ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
@@ -286,11 +289,15 @@ VALUES (:id, 'enabled', :sandbox, :daily_quota, :send_rate, :contact, :created_m
 
 -- name: get_account
 -- One account.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check FROM account WHERE id = :id;
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight FROM account WHERE id = :id;
 
 -- name: list_accounts
 -- All accounts.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check FROM account ORDER BY id;
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight FROM account ORDER BY id;
+
+-- name: set_weight
+-- Change what share of the relay an account has beside others.
+UPDATE account SET weight = :weight WHERE id = :id;
 
 -- name: set_limits
 -- Change what is given of an account's limits.
@@ -460,20 +467,21 @@ UPDATE review SET state = :state, reason = :reason, decided_ms = :now_ms WHERE i
 -- name: create_configuration_set
 -- Add a configuration set.
 INSERT INTO configuration_set (account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool,
-    max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms)
+    max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight)
 VALUES (:account, :name, :sending_enabled, :reputation_metrics, :tls_policy, :sending_pool,
-    :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms) ON CONFLICT DO NOTHING;
+    :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms, :priority, :weight)
+ON CONFLICT DO NOTHING;
 
 -- name: get_configuration_set
 -- One configuration set.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
-    suppressed_reasons, redirect_domain, https_policy, created_ms
+    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight
 FROM configuration_set WHERE account = :account AND name = :name;
 
 -- name: list_configuration_sets
 -- One page of an account's configuration sets, by name.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
-    suppressed_reasons, redirect_domain, https_policy, created_ms
+    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight
 FROM configuration_set WHERE account = :account AND name > :after ORDER BY name LIMIT :limit;
 
 -- name: count_configuration_sets
@@ -484,7 +492,8 @@ SELECT count(*) FROM configuration_set WHERE account = :account;
 -- Change everything about a configuration set but its name.
 UPDATE configuration_set SET sending_enabled = :sending_enabled, reputation_metrics = :reputation_metrics,
     tls_policy = :tls_policy, sending_pool = :sending_pool, max_delivery_seconds = :max_delivery_seconds,
-    suppressed_reasons = :suppressed_reasons, redirect_domain = :redirect_domain, https_policy = :https_policy
+    suppressed_reasons = :suppressed_reasons, redirect_domain = :redirect_domain, https_policy = :https_policy,
+    priority = :priority, weight = :weight
 WHERE account = :account AND name = :name;
 
 -- name: delete_configuration_set

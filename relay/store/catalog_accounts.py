@@ -6,6 +6,7 @@ import re
 from relay.errors import UsageError
 from relay.mail.address import BadAddress, parse_mailbox
 from relay.model.account import UNLIMITED, Account, AccountState
+from relay.model.message import WEIGHT_DEFAULT, WEIGHT_MAX
 from relay.store.catalog_tables import Row, Tables
 
 DEFAULT_ACCOUNT = "000000000001"
@@ -95,6 +96,10 @@ class Accounts:
         """Refuse mail to domains that take none, or accept it and let it bounce (DLV-003)."""
         return self._change(account_id, "set_recipient_check", recipient_check=int(on))
 
+    def set_weight(self, account_id: str, weight: int) -> Account:
+        """Change what share of the relay an account has beside others; it holds for mail accepted from now on."""
+        return self._change(account_id, "set_weight", weight=checked_weight(weight))
+
     def _change(self, account_id: str, query: str, **values: object) -> Account:
         with self._tables.writing(account_id):
             if not self._tables.run(query, {"id": account_id, **values}):
@@ -104,9 +109,9 @@ class Accounts:
 
 def account_of(row: Row) -> Account:
     """Return the account of a row of `get_account`."""
-    account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check = row
+    account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight = row
     return Account(
-        account_id, AccountState(state), bool(sandbox), daily_quota, send_rate, contact, bool(recipient_check)
+        account_id, AccountState(state), bool(sandbox), daily_quota, send_rate, contact, bool(recipient_check), weight
     )
 
 
@@ -115,6 +120,13 @@ def checked_quota(quota: int) -> int:
     if quota != UNLIMITED and not 0 <= quota <= QUOTA_MAX:
         raise UsageError(f"A daily quota is -1 (unlimited) or 0 to {QUOTA_MAX}, not {quota}.")
     return quota
+
+
+def checked_weight(weight: int) -> int:
+    """Return a weight among accounts or among configuration sets. Raise UsageError when it cannot be one."""
+    if not 1 <= weight <= WEIGHT_MAX:
+        raise UsageError(f"A weight is 1 to {WEIGHT_MAX}, {WEIGHT_DEFAULT} where nothing is said, not {weight}.")
+    return weight
 
 
 def checked_rate(rate: float) -> float:

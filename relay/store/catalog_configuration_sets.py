@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from relay.errors import ConflictError, UsageError
 from relay.mail.address import BadAddress, normal_domain
-from relay.model.configuration_set import MAX_DELIVERY_SECONDS, ConfigurationSet, HttpsPolicy, TlsPolicy
+from relay.model.configuration_set import MAX_DELIVERY_SECONDS, ConfigurationSet, HttpsPolicy, Priority, TlsPolicy
 from relay.policy.suppression import SuppressionReason
+from relay.store.catalog_accounts import checked_weight
 from relay.store.catalog_pools import require_pool
 from relay.store.catalog_tables import Row, Tables
 
@@ -129,7 +130,7 @@ class ConfigurationSets:
 
 def configuration_set_of(row: Row) -> ConfigurationSet:
     """Return the set of a row of `get_configuration_set`."""
-    account, name, sending, metrics, tls, pool, seconds, reasons, redirect, https, created_ms = row
+    account, name, sending, metrics, tls, pool, seconds, reasons, redirect, https, created_ms, priority, weight = row
     return ConfigurationSet(
         account=account,
         name=name,
@@ -142,6 +143,8 @@ def configuration_set_of(row: Row) -> ConfigurationSet:
         redirect_domain=redirect,
         https_policy=HttpsPolicy(https),
         created_ms=created_ms,
+        priority=Priority(priority),
+        weight=weight,
     )
 
 
@@ -159,11 +162,14 @@ def _values(one: ConfigurationSet) -> dict[str, object]:
         "redirect_domain": one.redirect_domain,
         "https_policy": str(one.https_policy),
         "created_ms": one.created_ms,
+        "priority": str(one.priority),
+        "weight": one.weight,
     }
 
 
 def _checked(one: ConfigurationSet) -> ConfigurationSet:
     """Return a set in the form it is kept in. Raise UsageError for what cannot be."""
+    checked_weight(one.weight)
     low, high = MAX_DELIVERY_SECONDS
     if one.max_delivery_seconds and not low <= one.max_delivery_seconds <= high:
         raise UsageError(

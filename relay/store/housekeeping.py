@@ -162,7 +162,7 @@ class Housekeeper:
         started = time.monotonic()
         reader = ShardReader(self._spool_path)
         try:
-            self.depth = reader.depth()
+            self.depth = reader.depth(self._clock.now_ms())
         finally:
             reader.close()
         now = time.monotonic()

@@ -4,19 +4,25 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 from relay.errors import CorruptionError, TemporaryError
 from relay.model.delivery import OPEN_STATES, DeliveryState
 from relay.model.message import Delivery, Message, NewEvent
 from relay.model.scan import Scan
+from relay.schedule.fair import BULK_BIT, NO_STRAND
 from relay.store.database import open_reader
 from relay.store.records import CODES, STATES, Row, delivery_of, message_of, scan_of
 from relay.store.sql import queries
 
 PAGE_ROWS_MAX: Final = 1000
 PAGE_SCAN_MAX: Final = 20_000
+STRANDS_LOOKED_AT: Final = 1000
+ACCOUNTS_TOLD: Final = 10
 _READ: Final = queries("read.sql")
 _DELIVERY_COLUMNS: Final = 11
 
@@ -43,10 +49,16 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """Open deliveries by state (all three, zeros too), and when the oldest message among them was accepted."""
+    """Open deliveries by state (all three, zeros too), and when the oldest message among them was accepted.
+
+    `overdue_ms` has the accounts whose mail has been due longest, at most ten, and for how long that is.
+    """
 
     counts: Mapping[DeliveryState, int]
     oldest_accepted_ms: int | None
+    transactional: int = 0
+    bulk: int = 0
+    overdue_ms: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +87,25 @@ class ShardReader:
             self._connection.close()
             self._connection = None
 
+    def strands(self, after: int, limit: int) -> list[tuple[int, int]]:
+        """Return up to `limit` strands beyond one in which something is queued, each with its first `next_ms`."""
+        return [(strand, next_ms) for strand, next_ms in self._all("strands", (after, limit))]
+
+    def waiting(self, strand: int, now_ms: int, limit: int, after: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return (next_ms, key) of what is due in a strand, beyond `after`, in order."""
+        return self._all("waiting", (strand, now_ms, *after, limit))
+
+    def queued(self, keys: Sequence[int]) -> tuple[list[Delivery], list[Damaged]]:
+        """Return those of some deliveries that are queued, in the given order, and those that are damaged."""
+        return _sorted_out(self._all("queued_deliveries", (orjson.dumps(keys).decode(),)))
+
     def due(self, now_ms: int, limit: int, after: tuple[int, int]) -> tuple[list[Delivery], list[Damaged]]:
         """Return queued deliveries whose time has come, beyond `after`, in order, and those that are damaged."""
-        deliveries: list[Delivery] = []
-        damaged: list[Damaged] = []
-        messages: dict[int, Message] = {}
-        for row in self._all("due", (now_ms, *after, limit)):
-            item = _delivery(row, messages)
-            if isinstance(item, Delivery):
-                deliveries.append(item)
-            else:
-                damaged.append(item)
-        return deliveries, damaged
+        return _sorted_out(self._all("due", (now_ms, *after, limit)))
 
     def next_due_ms(self) -> int | None:
-        """Return the earliest time of a queued delivery."""
-        found: int | None = self._all("next_due")[0][0]
-        return found
+        """Return the earliest time of a queued delivery, as far as the first 1,000 strands tell."""
+        return min((next_ms for _, next_ms in self.strands(NO_STRAND, STRANDS_LOOKED_AT)), default=None)
 
     def content_row(self, message_key: int) -> Row | None:
         """Return checksum, size, file, head and body of a message's content. Raise CorruptionError."""
@@ -132,10 +146,20 @@ class ShardReader:
         """Return how many deliveries are held with a reason as their last reply."""
         return int(self._all("held_for", (reason,))[0][0])
 
-    def depth(self) -> "QueueDepth":
-        """Return how many deliveries are open, by state, and how old the oldest message is."""
-        counts = {STATES[code]: number for code, number in self._all("depth")}
-        return QueueDepth(counts, self.oldest_accepted_ms())
+    def depth(self, now_ms: int) -> "QueueDepth":
+        """Return how many deliveries are open, by state and class, how old the oldest is, and who waits longest."""
+        counts = {STATES[code]: number for code, number in self._all("set_aside")}
+        queued = dict(self._all("queued"))
+        counts[DeliveryState.QUEUED] = sum(queued.values())
+        overdue: dict[str, int] = {}
+        for strand, next_ms in sorted(self.strands(NO_STRAND, STRANDS_LOOKED_AT), key=itemgetter(1)):
+            if len(overdue) == ACCOUNTS_TOLD or next_ms >= now_ms:
+                break
+            for (account,) in self._all("account_of", (strand,)):
+                overdue.setdefault(account, now_ms - next_ms)
+        return QueueDepth(
+            counts, self.oldest_accepted_ms(), queued.get(0, 0), queued.get(BULK_BIT, 0), tuple(overdue.items())
+        )
 
     def oldest_accepted_ms(self) -> int | None:
         """Return when the oldest message with an open delivery was accepted."""
@@ -271,6 +295,19 @@ def pages_of_attempts(page: Callable[[int, int], list[tuple[int, str, str]]]) ->
     while rows := page(after, PAGE_ROWS_MAX):
         yield from ((recipient, log) for _, recipient, log in rows if log != "[]")
         after = rows[-1][0]
+
+
+def _sorted_out(rows: Sequence[Row]) -> tuple[list[Delivery], list[Damaged]]:
+    deliveries: list[Delivery] = []
+    damaged: list[Damaged] = []
+    messages: dict[int, Message] = {}
+    for row in rows:
+        item = _delivery(row, messages)
+        if isinstance(item, Delivery):
+            deliveries.append(item)
+        else:
+            damaged.append(item)
+    return deliveries, damaged
 
 
 def _delivery(row: Row, messages: dict[int, Message]) -> Delivery | Damaged:

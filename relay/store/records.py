@@ -18,6 +18,7 @@ from relay.model.message import (
     SendOptions,
 )
 from relay.model.scan import Scan, ScanVerdict
+from relay.schedule.fair import strand_of
 
 Row = Sequence[Any]
 
@@ -87,6 +88,7 @@ def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
         delivery.next_ms,
         delivery.crashes,
         delivery_checksum(key, delivery.recipient, delivery.wishes),
+        strand_of(delivery),
         delivery.recipient,
         delivery.last_reply,
         delivery.source,
@@ -126,7 +128,8 @@ def options_text(options: SendOptions) -> str:
     if options is DEFAULT_OPTIONS or options == DEFAULT_OPTIONS:
         return ""
     given = {name: getattr(options, name) for name in _OPTIONS}
-    return orjson.dumps({name: value for name, value in given.items() if value}).decode()
+    differing = {name: value for name, value in given.items() if value != getattr(DEFAULT_OPTIONS, name)}
+    return orjson.dumps(differing).decode()
 
 
 def options_of(text: str) -> SendOptions:

@@ -26,7 +26,7 @@ _NUMBERED_TABLES: Final = ("message", "content", "delivery", "event", "inbox", "
 _KEYED_TABLES: Final = ("meta", "usage", "dedupe")
 _PATCHED: Final = "patched.db"
 _FAR: Final = 1 << 62
-_WISHES_COLUMN: Final = 9
+_WISHES_COLUMN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +201,9 @@ def _intact(row: Sequence[Any]) -> bool:
 
 
 def _plausible(row: Sequence[Any]) -> bool:
-    key, state, attempts, next_ms, crashes, checksum, recipient = row[:7]
+    key, state, attempts, next_ms, crashes, checksum, strand, recipient = row[:8]
     wishes = row[_WISHES_COLUMN]
-    numbers = (key, state, attempts, next_ms, crashes, checksum)
+    numbers = (key, state, attempts, next_ms, crashes, checksum, strand)
     if not all(isinstance(number, int) for number in numbers) or not isinstance(recipient, str):
         return False
     if not isinstance(wishes, str):

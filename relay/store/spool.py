@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
+import orjson
+
 from relay.errors import CorruptionError, StorageError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState, Step
@@ -29,7 +31,7 @@ from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
 from relay.store.history import Trace, find_in_history
 from relay.store.housekeeping import Housekeeper, Retention
 from relay.store.jobs import Append, Call, Group, Settle
-from relay.store.reader import QueueDepth, QueueFilter, QueuePage, ShardReader
+from relay.store.reader import Damaged, QueueDepth, QueueFilter, QueuePage, ShardReader
 from relay.store.records import scan_row
 from relay.store.room import room_bytes
 from relay.store.sql import queries
@@ -175,12 +177,34 @@ class ShardSpool:
         row = scan_row(message_key, scan)
         self._writer.submit(Call(lambda _group, connection: _ran(connection, "put_scan", row), _ignore))
 
+    def strands(self, after: int, limit: int) -> list[tuple[int, int]]:
+        """Return up to `limit` strands beyond one in which something is queued, each with its first `next_ms`."""
+        return self._reader.strands(after, limit)
+
+    def set_strand(self, keys: Sequence[int], strand: int) -> None:
+        """Let queued deliveries wait in another strand, soon; when that fails they stay where they are."""
+        values = (orjson.dumps(keys).decode(), strand)
+        self._writer.submit(Call(lambda _group, connection: _ran(connection, "set_strand", values), _ignore))
+
+    def waiting(self, strand: int, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[tuple[int, int]]:
+        """Return (next_ms, key) of what is queued in a strand and due, beyond `after`, in order."""
+        return self._reader.waiting(strand, now_ms, limit, after)
+
+    def queued(self, keys: Sequence[int]) -> list[Delivery]:
+        """Return those of some deliveries that are queued and whole, in the given order.
+
+        The others of them are quarantined. Raise TemporaryError.
+        """
+        return self._whole(*self._reader.queued(keys))
+
     def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
         """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`.
 
-        Those that cannot be read back whole are quarantined and left out. Raise TemporaryError.
+        Reads the whole index. Those that cannot be read back whole are quarantined and left out.
         """
-        deliveries, damaged = self._reader.due(now_ms, limit, after)
+        return self._whole(*self._reader.due(now_ms, limit, after))
+
+    def _whole(self, deliveries: list[Delivery], damaged: list[Damaged]) -> list[Delivery]:
         for item in damaged:
             self._set_aside(item.delivery_key, item.problem)
         return deliveries
@@ -258,7 +282,7 @@ class ShardSpool:
 
     def depth(self) -> QueueDepth:
         """Return open deliveries by state and the oldest message's time, a few seconds old and without any wait."""
-        return self._housekeeper.depth or self._reader.depth()
+        return self._housekeeper.depth or self._reader.depth(self._clock.now_ms())
 
     def oldest_accepted_ms(self) -> int | None:
         """Return when the oldest message with an open delivery was accepted."""

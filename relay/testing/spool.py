@@ -14,6 +14,7 @@ from relay.model.delivery import OPEN_STATES, DeliveryState
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement
 from relay.model.scan import Scan
 from relay.ports import Done
+from relay.schedule.fair import RETRY_BIT, strand_of
 
 _MINUTE_MS = 60_000
 
@@ -32,6 +33,7 @@ class MemorySpool:
     noted: dict[int, int] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
     scans: dict[int, Scan] = field(default_factory=dict)
+    moved: dict[int, int] = field(default_factory=dict)  # delivery key to strand
     room: int = 1 << 40
     fail_next: int = 0
     _last_key: int = 0
@@ -75,6 +77,39 @@ class MemorySpool:
     def keep_scan(self, message_key: int, scan: Scan) -> None:
         """Keep what scanners said of a message."""
         self.scans[message_key] = scan
+
+    def strands(self, after: int, limit: int) -> list[tuple[int, int]]:
+        """Return up to `limit` strands beyond one in which something is queued, each with its first `next_ms`."""
+        found: dict[int, int] = {}
+        for delivery in self.deliveries.values():
+            strand = self._strand(delivery)
+            if delivery.state is DeliveryState.QUEUED and strand > after:
+                found[strand] = min(found.get(strand, delivery.next_ms), delivery.next_ms)
+        return sorted(found.items())[:limit]
+
+    def set_strand(self, keys: Sequence[int], strand: int) -> None:
+        """Let deliveries wait in another strand."""
+        self.moved.update(dict.fromkeys(keys, strand))
+
+    def _strand(self, delivery: Delivery) -> int:
+        strand = self.moved.get(delivery.key)
+        return strand_of(delivery) if strand is None else strand | (RETRY_BIT if delivery.attempts else 0)
+
+    def waiting(self, strand: int, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[tuple[int, int]]:
+        """Return (next_ms, key) of what is queued in a strand and due, beyond `after`, in order."""
+        found = [
+            (delivery.next_ms, delivery.key)
+            for delivery in self.deliveries.values()
+            if delivery.state is DeliveryState.QUEUED
+            and delivery.next_ms <= now_ms
+            and self._strand(delivery) == strand
+        ]
+        return sorted(position for position in found if position > after)[:limit]
+
+    def queued(self, keys: Sequence[int]) -> list[Delivery]:
+        """Return those of some deliveries that are queued and whole, in the given order."""
+        found = (self.deliveries.get(key) for key in keys)
+        return [delivery for delivery in found if delivery and delivery.state is DeliveryState.QUEUED]
 
     def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Delivery]:
         """Return queued deliveries with `next_ms <= now_ms`, ordered by (next_ms, key), beyond `after`."""

@@ -8,7 +8,9 @@ import pytest
 
 from relay.errors import CorruptionError
 from relay.model.delivery import DeliveryState
+from relay.model.message import SendOptions
 from relay.model.scan import Scan, ScanVerdict
+from relay.schedule.fair import RETRY_BIT, strand_beside, strand_of
 from relay.testing.spool import MemorySpool
 from tests.unit.store.shard import HEAD, NOW_MS, new_message, shard, verdict, written
 
@@ -70,6 +72,63 @@ def test_due_pages_by_time_then_key(run):
             found += [(d.next_ms, d.key) for d in page]
             after = found[-1]
         assert found == expected
+
+    run(case)
+
+
+def test_deliveries_wait_in_the_lanes_of_their_flows(run):
+    async def case(spool):
+        flows = [("000000000001", {}), ("000000000001", {"bulk": True}), ("000000000002", {}),
+                 ("000000000002", {"configuration_set": "news", "bulk": True, "weight": 50})]  # fmt: skip
+        news = [
+            new_message(spool, account=account, options=SendOptions(**options), now_ms=NOW_MS - age)
+            for account, options in flows
+            for age in (0, 9, 5)
+        ]
+        for new in news:
+            await written(spool.append, new)
+        strands = spool.strands(-1, 100)
+        assert strands == sorted({(strand_of(new.deliveries[0]), NOW_MS - 9) for new in news})
+        assert spool.strands(strands[1][0], 1) == [strands[2]]
+        strand = strand_of(news[3].deliveries[0])
+        mine = [news[4], news[5], news[3]]  # by time
+        positions = [(new.deliveries[0].next_ms, new.deliveries[0].key) for new in mine]
+        assert spool.waiting(strand, NOW_MS, 10) == positions
+        assert spool.waiting(strand, NOW_MS, 1, positions[0]) == positions[1:2]
+        assert spool.waiting(strand, NOW_MS - 5, 10) == positions[:2]
+        keys = [key for _, key in reversed(positions)]
+        assert spool.queued(keys) == [new.deliveries[0] for new in reversed(mine)]
+        assert spool.queued([]) == []
+
+    run(case)
+
+
+def test_a_delivery_that_failed_waits_among_the_retries_of_its_strand(run):
+    async def case(spool):
+        new = new_message(spool)
+        await written(spool.append, new)
+        strand = strand_of(new.deliveries[0])
+        await written(spool.settle, verdict(new.deliveries[0], DeliveryState.QUEUED, next_ms=NOW_MS + 60_000))
+        assert spool.strands(-1, 10) == [(strand | RETRY_BIT, NOW_MS + 60_000)]
+        assert spool.waiting(strand | RETRY_BIT, NOW_MS + 60_000, 10) == [(NOW_MS + 60_000, new.deliveries[0].key)]
+
+    run(case)
+
+
+def test_deliveries_move_to_another_strand_and_stay_there_as_retries(run):
+    async def case(spool):
+        news = [new_message(spool) for _ in range(3)]
+        for new in news:
+            await written(spool.append, new)
+        first, second, third = (new.deliveries[0] for new in news)
+        beside = strand_beside(first)
+        await written(spool.settle, verdict(third))
+        spool.set_strand([first.key, second.key, third.key], beside)
+        await written(spool.append, new_message(spool, now_ms=NOW_MS + 1))
+        assert [key for _, key in spool.waiting(beside, NOW_MS, 10)] == [first.key, second.key]
+        assert spool.waiting(strand_of(first), NOW_MS, 10) == []
+        await written(spool.settle, verdict(first, DeliveryState.QUEUED, next_ms=NOW_MS))
+        assert [key for _, key in spool.waiting(beside | RETRY_BIT, NOW_MS, 10)] == [first.key]
 
     run(case)
 

@@ -112,6 +112,7 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         "recipients in 24 hours": limit_text(found.daily_quota),
         "recipient check": "on" if found.recipient_check else "off",
         "recipients a second": limit_text(found.send_rate),
+        "weight": found.weight,
         "sent in the last 24 hours": use["sentLast24Hours"],
         "contacts": ", ".join(contacts) or "-",
     }
@@ -173,6 +174,25 @@ def details(
         note(f"Account {account} says nothing about its mail yet.")
     else:
         write_fields(detail_fields(kept))
+
+
+@app.command()
+def weight(
+    account: IdArgument,
+    share: Annotated[int, typer.Argument(metavar="N", help="1 to 1000; an account has 10 at first.")],
+    *,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what share of the relay an account has while others have mail waiting too; for mail from now on."""
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        changed = catalog.accounts.set_weight(account, share)
+    record(site.data_dir, "account.weight", account, {"weight": share})
+    _told(changed, f"The weight of account {account} is {share}.", as_json=as_json)
 
 
 @app.command("recipient-check")
@@ -277,4 +297,5 @@ def as_object(account: "Account") -> dict[str, Any]:
         "sendRate": account.send_rate,
         "contact": account.contact or None,
         "recipientCheck": account.recipient_check,
+        "weight": account.weight,
     }

@@ -60,6 +60,21 @@ HttpsOption = Annotated[
         "--https", metavar="POLICY", help="Of its links: OPTIONAL, REQUIRE or REQUIRE_OPEN_ONLY.", show_default=False
     ),
 ]
+PriorityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--priority",
+        metavar="CLASS",
+        help="TRANSACTIONAL, BULK (waits behind transactional mail of the account), or AUTO: as each message says.",
+        show_default=False,
+    ),
+]
+WeightOption = Annotated[
+    int | None,
+    typer.Option(
+        "--weight", metavar="N", help="Share beside other sets of the account: 1 to 1000, 10.", show_default=False
+    ),
+]
 
 
 @app.command()
@@ -74,6 +89,8 @@ def create(
     suppressed_reasons: ReasonsOption = None,
     redirect_domain: RedirectOption = None,
     https: HttpsOption = None,
+    priority: PriorityOption = None,
+    weight: WeightOption = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -93,6 +110,8 @@ def create(
         suppressed_reasons=suppressed_reasons,
         redirect_domain=redirect_domain,
         https_policy=https,
+        priority=priority,
+        weight=weight,
     )
     site = open_site(config)
     with site.catalog() as catalog:
@@ -113,6 +132,8 @@ def set_(
     suppressed_reasons: ReasonsOption = None,
     redirect_domain: RedirectOption = None,
     https: HttpsOption = None,
+    priority: PriorityOption = None,
+    weight: WeightOption = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -133,6 +154,8 @@ def set_(
             suppressed_reasons=suppressed_reasons,
             redirect_domain=redirect_domain,
             https_policy=https,
+            priority=priority,
+            weight=weight,
         )
         made = catalog.configuration_sets.update(wanted)
     record(site.data_dir, "configuration-set.set", account, as_object(made))
@@ -199,6 +222,8 @@ def show(
             "reputation metrics": "yes" if found.reputation_metrics else "no",
             "redirect domain": found.redirect_domain or "-",
             "HTTPS": found.https_policy,
+            "priority": found.priority,
+            "weight": found.weight,
             "default of": ", ".join(identities) or "-",
             "tags": ", ".join(f"{key}={value}" for key, value in tags.items()) or "-",
             "created": when(found.created_ms),
@@ -290,13 +315,15 @@ SHOWN_MAX = 5
 
 def _changed(one: "ConfigurationSet", **given: Any) -> "ConfigurationSet":
     """Return a set with the options that were given. Raise UsageError for words that are none."""
-    from relay.model.configuration_set import HttpsPolicy, TlsPolicy  # noqa: PLC0415
+    from relay.model.configuration_set import HttpsPolicy, Priority, TlsPolicy  # noqa: PLC0415
 
     changes = {name: value for name, value in given.items() if value is not None}
     if "tls_policy" in changes:
         changes["tls_policy"] = _word(TlsPolicy, changes["tls_policy"], "TLS policy")
     if "https_policy" in changes:
         changes["https_policy"] = _word(HttpsPolicy, changes["https_policy"], "HTTPS policy")
+    if "priority" in changes:
+        changes["priority"] = _word(Priority, changes["priority"], "priority")
     if "suppressed_reasons" in changes:
         changes["suppressed_reasons"] = _reasons(changes["suppressed_reasons"])
     return replace(one, **changes)
@@ -343,5 +370,7 @@ def as_object(one: "ConfigurationSet") -> dict[str, Any]:
         "reputationMetrics": one.reputation_metrics,
         "redirectDomain": one.redirect_domain or None,
         "httpsPolicy": str(one.https_policy),
+        "priority": str(one.priority),
+        "weight": one.weight,
         "created": iso(one.created_ms),
     }

@@ -60,6 +60,12 @@ class ProcessMetrics:
             series = self._admit(name, labels, Kind.GAUGE)
         self._gauges[series] = value
 
+    def forget(self, name: str) -> None:
+        """Drop every series of a gauge, before those that hold now are set."""
+        for series in [series for series in self._gauges if series[0] == name]:
+            del self._gauges[series]
+            self._series[name] -= 1
+
     def value(self, name: str, *labels: str) -> float:
         """Return a counter or gauge as it stands, 0 when nothing was counted."""
         series = (name, labels)

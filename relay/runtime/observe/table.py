@@ -100,6 +100,13 @@ FAMILIES: tuple[Family, ...] = (
     _histogram("relay_sync_seconds", "One sync to disk.", _FAST),
     _counter("relay_storage_failures_total", "Commits that failed and were rolled back."),
     _gauge("relay_queue_deliveries", "Deliveries on disk, by state.", "state"),
+    _gauge("relay_queue_class_deliveries", "Queued deliveries, by class: `transactional`, `bulk`.", "class"),
+    _gauge(
+        "relay_queue_account_due_seconds",
+        "How long the first due delivery of an account has waited, of the ten accounts that wait longest.",
+        "account",
+        combine=Combine.MAX,
+    ),
     _gauge("relay_queue_oldest_seconds", "Age of the oldest queued delivery, since acceptance.", combine=Combine.MAX),
     _gauge(
         "relay_queue_oldest_due_seconds",

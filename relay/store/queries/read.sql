@@ -1,7 +1,36 @@
 -- Statements of readers: the event loop, the office, the command line.
 
+-- name: strands
+-- The strands beyond one in which something is queued, in order, each with the time of its first delivery. Two looks
+-- into the index each, however much is queued, and none into the table.
+WITH RECURSIVE head (strand) AS (
+    SELECT (SELECT min(strand) FROM delivery WHERE state = 0 AND strand > ?1)
+    UNION ALL
+    SELECT (SELECT min(beyond.strand) FROM delivery AS beyond WHERE beyond.state = 0 AND beyond.strand > head.strand)
+    FROM head WHERE head.strand IS NOT NULL
+    LIMIT ?2
+)
+SELECT strand, (SELECT min(next_ms) FROM delivery WHERE state = 0 AND delivery.strand = head.strand)
+FROM head WHERE strand IS NOT NULL ORDER BY strand
+
+-- name: waiting
+-- Positions in a strand of what is due, beyond one, in order; from the index alone.
+SELECT next_ms, key FROM delivery
+WHERE state = 0 AND strand = ?1 AND (next_ms, key) > (?3, ?4) AND next_ms <= ?2 ORDER BY next_ms, key LIMIT ?5
+
+-- name: queued_deliveries
+-- Deliveries (a JSON list of keys) that are queued, in the order of the list, each with its message.
+SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
+       d.source, d.wishes, d.delay_told,
+       m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
+       m.options, m.mail_json
+FROM json_each(?1) AS wanted
+CROSS JOIN delivery AS d ON d.key = wanted.value
+LEFT JOIN message AS m ON m.key = d.key >> 16
+WHERE d.state = 0 ORDER BY wanted.key
+
 -- name: due
--- Queued deliveries whose time has come, beyond a position, in order, each with its message.
+-- Queued deliveries whose time has come, beyond a position, in order, each with its message; reads the whole index.
 SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
        d.source, d.wishes, d.delay_told,
        m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
@@ -9,10 +38,6 @@ SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient
 FROM delivery AS d LEFT JOIN message AS m ON m.key = d.key >> 16
 WHERE d.state = 0 AND (d.next_ms, d.key) > (?2, ?3) AND d.next_ms <= ?1
 ORDER BY d.next_ms, d.key LIMIT ?4
-
--- name: next_due
--- The earliest time of a queued delivery.
-SELECT min(next_ms) FROM delivery WHERE state = 0
 
 -- name: content
 -- What goes on the wire.
@@ -59,11 +84,20 @@ SELECT state, count(*) FROM delivery GROUP BY state
 -- How many deliveries are held for a reason.
 SELECT count(*) FROM delivery WHERE state = 1 AND last_reply = ?
 
--- name: depth
--- Open deliveries by state, from indexes alone.
-SELECT 0, count(*) FROM delivery WHERE state = 0
-UNION ALL SELECT 1, count(*) FROM delivery WHERE state = 1 AND state IN (1, 2)
+-- name: queued
+-- Queued deliveries by class (bit 1 of the strand), from an index alone.
+SELECT strand & 2, count(*) FROM delivery WHERE state = 0 GROUP BY strand & 2
+
+-- name: set_aside
+-- Held and quarantined deliveries, from an index alone.
+SELECT 1, count(*) FROM delivery WHERE state = 1 AND state IN (1, 2)
 UNION ALL SELECT 2, count(*) FROM delivery WHERE state = 2 AND state IN (1, 2)
+
+-- name: account_of
+-- The account of the first delivery of a strand.
+SELECT message.account FROM message WHERE message.key = (
+    SELECT delivery.key >> 16 FROM delivery WHERE state = 0 AND strand = ? ORDER BY next_ms, key LIMIT 1
+)
 
 -- name: oldest_queued
 -- When the oldest message with an open delivery was accepted. Keys grow with time, so the first content is it.

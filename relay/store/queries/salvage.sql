@@ -58,7 +58,7 @@ SELECT rowid, * FROM delivery NOT INDEXED WHERE rowid > ? ORDER BY rowid
 
 -- name: insert_delivery
 -- A row saved.
-INSERT OR IGNORE INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: read_event
 -- Rows in the order of the table.

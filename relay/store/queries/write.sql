@@ -15,8 +15,9 @@ VALUES /*row*/ (?, ?, ?, ?, ?, ?) /*row*/
 -- name: insert_delivery
 -- One recipient of a message.
 INSERT INTO delivery
-    (key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source, wishes, delay_told, attempts_log)
-VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
+    (key, state, attempts, next_ms, crashes, checksum, strand, recipient, last_reply, source, wishes, delay_told,
+     attempts_log)
+VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
 
 -- name: insert_event
 -- A fact for the event log.
@@ -39,6 +40,7 @@ UPDATE delivery SET
     attempts = verdict.attempts,
     next_ms = verdict.next_ms,
     crashes = 0,
+    strand = CASE WHEN verdict.attempts > 0 THEN delivery.strand | 1 ELSE delivery.strand END,
     last_reply = verdict.last_reply,
     source = CASE WHEN verdict.source = '' THEN delivery.source ELSE verdict.source END,
     delay_told = max(delivery.delay_told, verdict.delay_told),
@@ -47,6 +49,10 @@ UPDATE delivery SET
         ELSE delivery.attempts_log
     END
 FROM verdict WHERE delivery.key = verdict.key AND delivery.state < 3
+
+-- name: set_strand
+-- Let queued deliveries (a JSON list of keys) wait in another strand.
+UPDATE delivery SET strand = ?2 WHERE key IN (SELECT value FROM json_each(?1)) AND state = 0
 
 -- name: claim_dedupe
 -- Take a dedupe key; nothing changes when it was taken before.

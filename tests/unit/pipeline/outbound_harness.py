@@ -71,7 +71,7 @@ class Bench:
         message = Message(
             key=key,
             message_id=f"m{key}",
-            account="000000000001",
+            account=flags.get("account", "000000000001"),
             sender=sender,
             accepted_ms=0,
             expires_ms=1 << 50,
@@ -79,7 +79,7 @@ class Bench:
             smtputf8=flags.get("smtputf8", False),
             eight_bit=flags.get("eight_bit", False),
             mail_json=b"{}",
-            options=SendOptions(tls_required=flags.get("tls_required", False)),
+            options=SendOptions(tls_required=flags.get("tls_required", False), **flags.get("options", {})),
         )
         load = flags.get("load") or (lambda: content)
         return Job(Delivery(message, index, recipient, attempts=attempts), sender, load)

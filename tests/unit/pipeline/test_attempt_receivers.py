@@ -314,7 +314,7 @@ def test_odd_local_parts_arrive_as_they_are(recipient):
 def test_slow_site_does_not_delay_others():
     async def run():
         domains = {"tar.test": ["greet-hang"], **{f"d{n}.test": [""] for n in range(20)}}
-        async with bench(domains, resolver={"timeout_seconds": 5.0}) as b:
+        async with bench(domains, resolver={"timeout_seconds": 10}) as b:
             for number in range(500):
                 b.send(f"x{number}@tar.test")
             for number in range(20):
@@ -369,7 +369,7 @@ def test_connections_in_all_are_bounded_and_sites_take_turns():
                 b.send(f"x{number}@d{number % 12}.test")
             outcomes = await b.wait(60)
             assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
-            assert b.outbound._connections <= 3
+            assert b.outbound._connections.open <= 3
 
     asyncio.run(run())
 
@@ -421,7 +421,7 @@ def test_drain_finishes_what_is_in_flight():
             await until(lambda: host.commands(b"DATA"))
             await b.outbound.drain(5)
             assert [outcome.verdict for _, outcome in b.outcomes] == [Verdict.DELIVERED]
-            await until(lambda: b.outbound._connections == 0)  # a connection counts until the host has closed it too
+            await until(lambda: b.outbound._connections.open == 0)  # one counts until the host has closed it too
 
     asyncio.run(run())
 

@@ -1,5 +1,8 @@
 """When a delivery is tried again: FLOW-008 to FLOW-010 and decision 3, by table."""
 
+import random
+from collections import Counter
+
 import pytest
 
 from relay.model.delivery import Step
@@ -43,6 +46,21 @@ def test_waits_grow_and_the_last_one_repeats(attempts, minutes):
 def test_jitter_spreads_waits_by_a_tenth_each_way():
     assert wait_ms(POLICY, 1, 0.0) == 54_000
     assert 65_900 < wait_ms(POLICY, 1, 0.9999) < 66_000
+
+
+def test_what_failed_at_one_moment_comes_back_spread_out():
+    """An outage puts 5,000 deliveries off in the same millisecond: no second after it sees many of them."""
+    chance = random.Random(4)
+    due = [START] * 5000
+    for attempts, seconds_min in enumerate((11, 60, 190, 400)):
+        later = []
+        for now in due:
+            decision = decide(delivery(attempts), outcome(Verdict.TEMPORARY), now, POLICY, chance.random())
+            later.append(decision.next_ms)
+        due = later
+        seconds = Counter(next_ms // 1000 for next_ms in due)
+        assert len(seconds) >= seconds_min
+        assert max(seconds.values()) < 2 * len(due) / seconds_min
 
 
 @pytest.mark.req("FLOW-010")

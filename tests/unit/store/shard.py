@@ -10,7 +10,15 @@ from typing import Any
 from relay.model.content import BodyFile, Content
 from relay.model.delivery import DeliveryState
 from relay.model.ids import new_message_id
-from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement
+from relay.model.message import (
+    DEFAULT_OPTIONS,
+    Delivery,
+    Message,
+    NewEvent,
+    NewMessage,
+    SendOptions,
+    Settlement,
+)
 from relay.store.spool import ShardSpool, SpoolOptions
 from relay.testing.clock import ManualClock
 from relay.testing.log import MemoryLog
@@ -29,6 +37,7 @@ def new_message(
     now_ms: int = NOW_MS,
     state: DeliveryState = DeliveryState.QUEUED,
     domain: str = "example.org",
+    options: SendOptions = DEFAULT_OPTIONS,
 ) -> NewMessage:
     message_id = new_message_id(spool.shard, now_ms)
     size = len(body) if isinstance(body, bytes) else body.size_bytes
@@ -43,6 +52,7 @@ def new_message(
         smtputf8=True,
         eight_bit=False,
         mail_json=b'{"messageId":"x"}',
+        options=options,
     )
     deliveries = tuple(
         Delivery(

@@ -11,6 +11,7 @@ import pytest
 
 from relay.errors import ConfigurationError, CorruptionError, NewerVersionError
 from relay.model.delivery import DeliveryState
+from relay.schedule.fair import NO_STRAND
 from relay.store.adoption import adopt, shard_paths, shards_on_disk
 from relay.store.database import APPLICATION_ID
 from relay.store.inflight import SLOTS_MAX
@@ -256,7 +257,9 @@ def snapshot(tmp_path) -> tuple[Path, dict[int, bytes], set[int]]:
 
 def read_due(spool):
     found = {}
-    for delivery in spool.due(NOW_MS + 10, 1000):
+    strands = [strand for strand, _ in spool.strands(NO_STRAND, 1000)]
+    keys = [key for strand in strands for _, key in spool.waiting(strand, NOW_MS + 10, 1000)]
+    for delivery in spool.queued(keys):
         try:
             found[delivery.key] = (delivery.recipient, spool.content(delivery.message.key).body)
         except CorruptionError:

@@ -1,6 +1,7 @@
 """The spool on disk: what the contract does not say."""
 
 import asyncio
+import contextlib
 import sqlite3
 
 import orjson
@@ -9,11 +10,12 @@ import pytest
 from relay.errors import CorruptionError, NewerVersionError, StorageError, UsageError
 from relay.model.content import BodyFile, Content
 from relay.model.delivery import DeliveryState, Step
-from relay.model.message import NewMessage
+from relay.model.message import NewMessage, SendOptions
+from relay.schedule.fair import NO_STRAND
 from relay.store import operations
 from relay.store.database import APPLICATION_ID, open_writer
 from relay.store.inbox import ShardInbox
-from relay.store.reader import QueueFilter, ShardEvents
+from relay.store.reader import QueueFilter, ShardEvents, ShardReader
 from relay.store.spool import SpoolOptions
 from relay.testing.clock import ManualClock
 from relay.testing.log import MemoryLog
@@ -533,3 +535,39 @@ def test_content_and_head_limits_are_the_callers(tmp_path):
         assert spool.content(new.message.key) == Content(b"\r\n", b"")
 
     run(tmp_path, case)
+
+
+@pytest.mark.parametrize("strand", [-(1 << 63) + 1, -1, 0, (1 << 63) - 1])
+def test_a_delivery_with_a_damaged_strand_is_found_all_the_same(tmp_path, strand):
+    async def run():
+        async with shard(tmp_path) as spool:
+            new = new_message(spool)
+            await written(spool.append, new)
+        with contextlib.closing(sqlite3.connect(tmp_path / "spool" / "0001" / "spool.db")) as connection:
+            connection.execute("UPDATE delivery SET strand = ?", (strand,))
+            connection.commit()
+        async with shard(tmp_path) as spool:
+            assert spool.strands(NO_STRAND, 10) == [(strand, NOW_MS)]
+            ((_, key),) = spool.waiting(strand, NOW_MS, 10)
+            assert spool.queued([key]) == list(new.deliveries)
+            later = verdict(new.deliveries[0], DeliveryState.QUEUED, next_ms=NOW_MS + 1)
+            assert await written(spool.settle, later) is None
+            assert len(spool.strands(NO_STRAND, 10)) == 1
+
+    asyncio.run(run())
+
+
+def test_the_queue_tells_classes_and_who_waits_longest(tmp_path):
+    async def run():
+        async with shard(tmp_path) as spool:
+            for number in range(12):
+                account = f"{number:012d}"
+                late = new_message(spool, account=account, now_ms=NOW_MS - 1000 * number)
+                await written(spool.append, late)
+                bulk = new_message(spool, account=account, options=SendOptions(bulk=True))
+                await written(spool.append, bulk)
+            depth = ShardReader(spool.paths.database).depth(NOW_MS)
+            assert (depth.transactional, depth.bulk) == (12, 12)
+            assert depth.overdue_ms == tuple((f"{number:012d}", 1000 * number) for number in range(11, 1, -1))
+
+    asyncio.run(run())

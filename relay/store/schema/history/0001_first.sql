@@ -21,6 +21,7 @@ CREATE TABLE delivery (
     next_ms      INTEGER NOT NULL,
     crashes      INTEGER NOT NULL,
     checksum     INTEGER NOT NULL,
+    strand         INTEGER NOT NULL,
     recipient    TEXT NOT NULL,
     last_reply   TEXT NOT NULL,
     source       TEXT NOT NULL,

@@ -41,6 +41,7 @@ CREATE INDEX content_files ON content (key) WHERE file IS NOT NULL;
 -- state: 0 queued, 1 held, 2 quarantined (open); 3 delivered, 4 bounced, 5 suppressed, 6 deleted,
 -- 7 rejected (final).
 -- source: the address it left from last, empty before. wishes: NOTIFY and ORCPT of its RCPT command, empty without.
+-- strand: where it waits in the index, by whose mail it is (relay.schedule.fair); bit 0: a retry, bit 1: bulk.
 -- delay_told: 1 once a report of its delay was written. attempts_log: JSON objects, a comma before each.
 -- checksum: over key, recipient and wishes.
 CREATE TABLE delivery (
@@ -50,6 +51,7 @@ CREATE TABLE delivery (
     next_ms      INTEGER NOT NULL,
     crashes      INTEGER NOT NULL,
     checksum     INTEGER NOT NULL,
+    strand         INTEGER NOT NULL,
     recipient    TEXT NOT NULL,
     last_reply   TEXT NOT NULL,
     source       TEXT NOT NULL,
@@ -57,7 +59,7 @@ CREATE TABLE delivery (
     delay_told   INTEGER NOT NULL,
     attempts_log TEXT NOT NULL
 );
-CREATE INDEX delivery_due ON delivery (next_ms, key) WHERE state = 0;
+CREATE INDEX delivery_due ON delivery (strand, next_ms, key) WHERE state = 0;
 CREATE INDEX delivery_set_aside ON delivery (state) WHERE state IN (1, 2);
 
 -- The event log, pruned below the lowest cursor of all destinations. seq is never used twice.
