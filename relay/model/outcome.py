@@ -1,7 +1,10 @@
 """What one attempt came to: a value, never an exception (house rule: doubt means try again)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from relay.model.dialogue import Dialogue
 
 
 class Verdict(StrEnum):
@@ -30,6 +33,7 @@ class Stage(StrEnum):
     SCAN = "scan"
     SHAPING = "shaping"  # no attempt was made: our own limits put it off
     LOCAL = "local"
+    OPERATOR = "operator"  # no attempt was made: somebody ended it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Outcome:
     verdict is ours (DNS, policy, time-out) and not the remote's. Times are milliseconds since 1970.
     `not_before_ms` is when it may be tried again at the earliest, 0 where the schedule of retries decides alone; with
     stage `SHAPING` no attempt was made. `reports`: the host offers DSN and was told what the sender wants to know.
+    `dialogue` tells what was said, if asked before the connection goes on.
     """
 
     verdict: Verdict
@@ -59,6 +64,7 @@ class Outcome:
     not_before_ms: int = 0
     reports: bool = False
     tls_policy: str = ""  # `dane` or `sts` where one of them decided about TLS
+    dialogue: Callable[[], Dialogue] | None = field(default=None, compare=False, repr=False)
 
     @property
     def reply(self) -> str:

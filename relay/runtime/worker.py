@@ -12,6 +12,7 @@ from functools import partial
 from relay.errors import RelayError
 from relay.model.content import Content
 from relay.model.delivery import OPEN_STATES
+from relay.model.dialogue import Trace
 from relay.net.connection import TcpConnector
 from relay.net.guard import Guard
 from relay.net.resolver import DnsResolver
@@ -102,7 +103,9 @@ class WorkerBody:
         await self._join_permits(config)
         self._make_door(config)
         self._make_notices(config)
-        WorkerOps(self._lines).register(context.ops)
+        operations = WorkerOps(self._lines, config.data_dir, self._clock)
+        operations.register(context.ops)
+        operations.read_holds()
         self._tls_policies.start()
         for line in self._lines.values():
             line.start()
@@ -256,6 +259,7 @@ class WorkerBody:
             origin,
             int(config.delivery.delay_report_after * 1000),
             settings.scanners(config),
+            Trace(config.delivery.trace),
         )
 
     def _outbound_settings(self, config: Config) -> OutboundSettings:
