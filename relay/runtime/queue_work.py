@@ -198,7 +198,7 @@ def order_of(request: Json) -> tuple[Order, list[int]]:
     keys, names = request.get("keys"), request.get("states")
     if not isinstance(keys, list) or not all(type(key) is int and 0 < key < 1 << 63 for key in keys):
         raise UsageError("the argument 'keys' must be a list of delivery keys")
-    if not isinstance(names, list) or not all(name in set(DeliveryState) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) and name in set(DeliveryState) for name in names):
         raise UsageError("the argument 'states' must be a list of states")
     order = Order(
         text(request, "action"),

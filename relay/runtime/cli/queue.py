@@ -1,5 +1,6 @@
 """`relay queue`: what waits, and what an operator may do about it; while the relay runs and while it is stopped."""
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +39,7 @@ LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000_000
 GROUPS_SHOWN = 50
 CURSOR_MAX = 40
+POOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 DONE = {
     "retry": "to be attempted now",
     "hold": "held",
@@ -247,9 +249,11 @@ def _act(
         action, (states or selection.states) & ACTIONS[action], until_ms, rule, require_reason(reason), pool
     )
     with open_shards(chosen.config) as (site, shards):
-        order = replace(order, pool=_pool(site, pool)) if action == "move" else order
+        reading = Reading(site, shards, replace(selection, states=order.states))
         with working("reading the queue"):
-            keys = Reading(site, shards, replace(selection, states=order.states)).keys()
+            keys = reading.keys()
+        if action == "move":
+            order = replace(order, pool=_pool(pool))
         total = sum(map(len, keys.values()))
         if dry_run:
             _tell_dry_run(action, total, as_json=chosen.as_json)
@@ -265,13 +269,12 @@ def _act(
     _tell(order, done, chosen, total)
 
 
-def _pool(site: "Site", name: str) -> str:
+def _pool(name: str) -> str:
     """Return the name of a pool for SendOptions: "" is the default."""
     if name == "default":
         return ""
-    if not name or len(name) > 64 or not all(char.isalnum() or char in "_-" for char in name) or not name.isascii():  # noqa: PLR2004 (POOL-004)
+    if not POOL_NAME.fullmatch(name):
         raise UsageError(f"--to {name!r} is no name of a pool: letters, digits, _ and -, at most 64.")
-    del site
     return name
 
 
