@@ -80,7 +80,7 @@ def on_a_shard(tmp_path, case):
             window = Busy(keys[0])
             give_back = GiveBack(
                 spool=spool,
-                reports=lambda job, outcome, expired: (new_message(spool, recipients=1),),
+                reports=lambda cause, job, outcome: (new_message(spool, recipients=1),),
                 hostname=lambda: "relay.example",
                 clock=ManualClock(),
             )
