@@ -373,6 +373,7 @@ def test_trace_shows_every_attempt(site, queued):
             "remoteHost": "mx.x.test",
             "remoteAddress": "192.0.2.1",
             "tls": "none",
+            "tlsPolicy": None,
             "stage": "rcpt",
             "outcome": "temporary",
             "reply": "451 \x1b[2J no",

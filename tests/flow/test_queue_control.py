@@ -238,7 +238,8 @@ def test_a_trace_has_the_whole_dialogue_of_a_failed_attempt(queue):
     assert any(text.startswith("451") for text in server)
     assert only["tls"]["version"] == "TLSv1.3"
     assert only["tls"]["cipher"].startswith("TLS_")
-    assert only["tls"]["subject"] == only["tls"]["issuer"] == "CN=fake internet"
+    assert only["tls"]["subject"].startswith("CN=fake internet")
+    assert only["tls"]["issuer"].startswith("CN=fake internet")
     assert only["tls"]["verified"] is False
     shown = queue.run("trace", message_id).stdout
     assert "> RCPT TO:<who@crypt.test>" in shown
