@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from relay.model.account import Account, CoveringIdentity, Identity, PolicyTexts, Principal, SuppressionEntry
 from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import Content
+from relay.model.dialogue import TlsFacts
 from relay.model.message import Delivery, Message, NewEvent, NewMessage, Settlement, Submission
 from relay.model.outcome import Outcome
 from relay.model.pool import PoolSnapshot
@@ -602,6 +603,10 @@ class Link(Protocol):
     @property
     def source_address(self) -> str:
         """The address it was made from."""
+        ...
+
+    def tls_facts(self) -> TlsFacts | None:
+        """Return how it is encrypted, None while it is not; costs what reading a certificate costs."""
         ...
 
     def write(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from relay.model.content import BodyFacts, Content
 from relay.model.delivery import DeliveryState
+from relay.model.dialogue import Dialogue
 from relay.model.notification import NO_WISHES, Wishes
 
 RECIPIENT_INDEX_BITS = 16
@@ -187,7 +188,8 @@ class Settlement:
     `attempt` is the JSON record of the attempt, or None when none was made. `messages` are reports to be sent,
     accepted in the same transaction. With `dedupe_key`, a second settlement of the same key changes nothing.
     `source` is our address that the attempt came from; "" leaves what was noted before. `delay_told`: a report of the
-    delay is among `messages`, and no other will be written.
+    delay is among `messages`, and no other will be written. `dialogue` is what was said in the attempt, None where it
+    is not kept.
     """
 
     delivery: Delivery
@@ -201,3 +203,4 @@ class Settlement:
     dedupe_key: str = ""
     source: str = ""
     delay_told: bool = False
+    dialogue: Dialogue | None = None

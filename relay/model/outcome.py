@@ -1,7 +1,10 @@
 """What one attempt came to: a value, never an exception (house rule: doubt means try again)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from relay.model.dialogue import Dialogue
 
 
 class Verdict(StrEnum):
@@ -30,6 +33,7 @@ class Stage(StrEnum):
     SCAN = "scan"
     SHAPING = "shaping"  # no attempt was made: our own limits put it off
     LOCAL = "local"
+    OPERATOR = "operator"  # no attempt was made: somebody ended it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class Outcome:
     `not_before_ms` is when it may be tried again at the earliest, 0 where the schedule of retries decides alone; with
     stage `SHAPING` no attempt was made. `reports`: the host offers DSN and was told what the sender wants to know.
     `pool` is the pool of the source address, `rule` the shaping rule that decided about the reply, `effects` what it
-    did, in words, and `blocklist` the DNS block list that the reply names.
+    did, in words, and `blocklist` the DNS block list that the reply names. `dialogue` tells what was said, if
+    asked before the connection goes on.
     """
 
     verdict: Verdict
@@ -65,6 +70,7 @@ class Outcome:
     rule: str = ""
     effects: tuple[str, ...] = ()
     blocklist: str = ""
+    dialogue: Callable[[], Dialogue] | None = field(default=None, compare=False, repr=False)
 
     @property
     def reply(self) -> str:

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from relay.model.content import BodyFile, Content
+from relay.model.dialogue import TlsFacts
 from relay.net import client_tls
 from relay.ports import SOURCE_GONE, LinkOptions, LinkUser
+from relay.signing.certificate import names_of
 from relay.smtp.client_body import DotStuffer
 from relay.smtp.client_reply import printable
 
@@ -194,6 +196,16 @@ class TcpLink(asyncio.Protocol):
             self._plan()
 
     # --- Link ---
+
+    def tls_facts(self) -> TlsFacts | None:
+        """Return how the connection is encrypted, None while it is not."""
+        tls = self._tls
+        if tls is None or not self._encrypted:
+            return None
+        cipher = tls.cipher()
+        subject, issuer = names_of(tls.getpeercert(binary_form=True) or b"")
+        verified = self._context.verify_mode is ssl.CERT_REQUIRED
+        return TlsFacts(tls.version() or "TLS", cipher[0] if cipher else "", subject, issuer, verified)
 
     def write(self, data: bytes) -> None:
         """Send bytes."""

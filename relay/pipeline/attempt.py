@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from relay.model.dialogue import Dialogue
 from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
@@ -556,6 +557,7 @@ class OutboundDelivery:
             started_ms=item.started_ms or now_ms,
             finished_ms=now_ms,
             nxdomain=nxdomain,
+            dialogue=partial(Dialogue, item.tries, item.skipped) if item.tries or item.skipped else None,
         )
 
     # --- time and tasks ---

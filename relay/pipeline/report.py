@@ -15,8 +15,9 @@ from relay.events import payload
 from relay.mail.feedback import Cause
 from relay.mail.replies import Bounce, bounce_of, delay_type_of
 from relay.model.delivery import DeliveryState, Step, after
+from relay.model.dialogue import Dialogue, Trace
 from relay.model.message import Delivery, NewEvent, NewMessage, Settlement
-from relay.model.outcome import Outcome, Stage
+from relay.model.outcome import Outcome, Stage, Verdict
 from relay.policy.notification import delay_due_ms, failure_told, success_told
 from relay.ports import Clock, Job, Log, Metrics, Release, Spool
 from relay.schedule.retry import Decision, RetryPolicy, as_told, decide
@@ -47,6 +48,7 @@ class Report:
         window: Window,
         retry: RetryPolicy,
         late_after_ms: int,
+        trace: Trace = Trace.FAILURES,
         reports: MakeReport,
         hostname: str,
         clock: Clock,
@@ -57,6 +59,7 @@ class Report:
     ) -> None:
         self.retry = retry
         self.late_after_ms = late_after_ms  # from then on mail is late, for those who want to know
+        self.trace = trace
         self._spool = spool
         self._window = window
         self._reports = reports
@@ -81,7 +84,7 @@ class Report:
             messages = self._tell_success(job, outcome)
         elif state is DeliveryState.BOUNCED:
             expired = decision.step is Step.EXPIRED
-            events = self._bounced(delivery, outcome, bounce_of(outcome, expired=expired))
+            events = bounce_event(delivery, outcome, bounce_of(outcome, expired=expired), self._hostname)
             if failure_told(delivery):
                 messages = self._reports(Cause.EXPIRED if expired else Cause.FAILED, job, outcome)
         elif state is DeliveryState.QUEUED:
@@ -102,6 +105,7 @@ class Report:
             messages=messages,
             source=outcome.source_address,
             delay_told=late,
+            dialogue=self._dialogue(outcome) if decision.counts else None,
         )
         self._tell(delivery, outcome, decision, state)
         self._settle(settlement, release)
@@ -109,6 +113,14 @@ class Report:
     def _tell_success(self, job: Job, outcome: Outcome) -> Sequence[NewMessage]:
         cause = success_told(job.delivery, outcome)
         return self._reports(cause, job, outcome) if cause else ()
+
+    def _dialogue(self, outcome: Outcome) -> Dialogue | None:
+        """Return what was said, where it is to be kept; asked for while the connection still knows it."""
+        if outcome.dialogue is None or self.trace is Trace.NONE:
+            return None
+        if outcome.verdict is Verdict.DELIVERED and self.trace is Trace.FAILURES:
+            return None
+        return outcome.dialogue()
 
     def _decide(self, delivery: Delivery, outcome: Outcome) -> Decision:
         if self._window.is_corrupt(delivery.key):
@@ -156,23 +168,6 @@ class Report:
             delivery, "DeliveryDelay", body, again=outcome.finished_ms if outcome.stage is Stage.SHAPING else 0
         )
 
-    def _bounced(self, delivery: Delivery, outcome: Outcome, bounce: Bounce) -> tuple[NewEvent, ...]:
-        message = delivery.message
-        if not message.mail_json:
-            return ()
-        event = _event(delivery, "Bounce", b"")[0]
-        body = payload.bounce(
-            message.mail_json,
-            timestamp_ms=outcome.finished_ms,
-            bounce_type=bounce.bounce_type,
-            bounce_sub_type=bounce.bounce_sub_type,
-            recipients=(recipient_status(delivery, outcome),),
-            feedback_id=event.event_id,
-            reporting_mta=self._hostname,
-            outgoing_ip=outcome.source_address,
-        )
-        return (NewEvent(event.event_id, event.kind, event.message_id, body),)
-
     # --- log and metrics -----------------------------------------------------------------------------------------
 
     def _tell(self, delivery: Delivery, outcome: Outcome, decision: Decision, state: DeliveryState) -> None:
@@ -219,6 +214,25 @@ def delivered_event(delivery: Delivery, outcome: Outcome, hostname: str) -> tupl
         outgoing_ip=outcome.source_address,
     )
     return _event(delivery, "Delivery", body)
+
+
+def bounce_event(delivery: Delivery, outcome: Outcome, bounce: Bounce, hostname: str) -> tuple[NewEvent, ...]:
+    """Return the Bounce event of a recipient, nothing for mail of our own (EVT-017)."""
+    message = delivery.message
+    if not message.mail_json:
+        return ()
+    event = _event(delivery, "Bounce", b"")[0]
+    body = payload.bounce(
+        message.mail_json,
+        timestamp_ms=outcome.finished_ms,
+        bounce_type=bounce.bounce_type,
+        bounce_sub_type=bounce.bounce_sub_type,
+        recipients=(recipient_status(delivery, outcome),),
+        feedback_id=event.event_id,
+        reporting_mta=hostname,
+        outgoing_ip=outcome.source_address,
+    )
+    return (NewEvent(event.event_id, event.kind, event.message_id, body),)
 
 
 def _event(delivery: Delivery, kind: str, body: bytes, *, again: int = 0) -> tuple[NewEvent, ...]:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
+from relay.model.dialogue import Skipped, Try
 from relay.model.lane import Source
 from relay.model.outcome import Verdict
 from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
@@ -35,6 +36,7 @@ from relay.schedule.shaping import Shape
 from relay.smtp.client_answer import Answer, Fault
 
 DOMAINS_NOTED = 20
+TRIES_MAX = 8  # connections of one attempt that are told of
 
 
 class SiteOwner(Protocol):
@@ -134,6 +136,7 @@ class Site:
         self._dead_until = 0.0
         self._dead_answer: Answer | None = None
         self._dead_target: Target | None = None
+        self._dead_story: tuple[tuple[Try, ...], tuple[Skipped, ...]] = ((), ())
 
     @property
     def implicit(self) -> bool:
@@ -182,6 +185,7 @@ class Site:
         if self._dead_answer is not None:
             if self._owner.now() < self._dead_until:
                 self._owner.started(item)
+                item.tries, item.skipped = self._dead_story
                 self._owner.report_soon(item, self._dead_answer, None, self._dead_target)
                 return
             self._dead_answer = None
@@ -265,8 +269,10 @@ class Site:
         self._limit, self._refused_until = 1, 0.0  # none is borne: from one up again, whatever it was before
         self._dead_answer = answer
         self._dead_target = walk.last_target
+        self._dead_story = (walk.tries, walk.skipped)
         self._dead_until = self._owner.now() + settings.pause_after_failure_seconds
         while not self._owner.draining and (item := self._take()) is not None:
+            item.tries, item.skipped = self._dead_story
             self._owner.report_soon(item, answer, None, walk.last_target)
 
     # --- what a session tells (SessionOwner, without the setup that a walk looks after) ---
@@ -371,6 +377,7 @@ class Site:
         if answer.fault is Fault.NONE or not self._again(item, answer, stale=stale):
             self._owner.report(item, answer, session)
             return
+        item.tries = (*item.tries, session.tried(answer))[-TRIES_MAX:]
         self.put_back([item])
 
     def _learn(self, session: Session, answer: Answer, *, stale: bool) -> None:

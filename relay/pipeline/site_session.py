@@ -5,10 +5,12 @@ Takes its next delivery inside the callback that ended the last one. Nothing her
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from relay.errors import RelayError
 from relay.model.content import Content
+from relay.model.dialogue import Dialogue, Skipped, Try
 from relay.model.lane import Source
 from relay.model.outcome import Outcome, Stage
 from relay.pipeline.attempt_settings import RECIPIENTS_MAX
@@ -20,15 +22,27 @@ from relay.schedule.fair import flow_of
 from relay.smtp.client import Client, ClientOptions
 from relay.smtp.client_answer import Answer, Fault, local_failure
 from relay.smtp.client_envelope import Transaction
+from relay.smtp.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class Item:
-    """A job on its way: `sessions` counts those that broke under it in this attempt."""
+    """A job on its way: `sessions` counts those that broke under it in this attempt; `tries` tells of them."""
 
-    __slots__ = ("destination", "flow", "job", "sessions", "source", "started_ms", "tls", "waiting")
+    __slots__ = (
+        "destination",
+        "flow",
+        "job",
+        "sessions",
+        "skipped",
+        "source",
+        "started_ms",
+        "tls",
+        "tries",
+        "waiting",
+    )
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -36,6 +50,8 @@ class Item:
         self.destination: Destination | None = None
         self.source: Source | None = None
         self.sessions = 0
+        self.tries: tuple[Try, ...] = ()
+        self.skipped: tuple[Skipped, ...] = ()
         self.started_ms = 0
         self.waiting = True
         self.tls: SiteTls = PLAIN
@@ -116,9 +132,12 @@ class Session:
         "_setup",
         "_when_gone",
         "client",
+        "earlier",
         "idle_until",
         "link",
+        "log",
         "messages_max",
+        "skipped",
         "target",
         "tells",
         "tls_policy",
@@ -146,6 +165,9 @@ class Session:
         self._gone = False
         self._when_gone: list[Callable[[], None]] = []
         self.messages_max = messages_max
+        self.earlier: tuple[Try, ...] = ()  # what the walk to this connection met with
+        self.skipped: tuple[Skipped, ...] = ()
+        self.log = Transcript(clock.monotonic())
         self.target = target
         self.client: Client | None = None
         self.link: Link | None = None
@@ -222,7 +244,7 @@ class Session:
     def link_opened(self, link: Link) -> None:
         """Begin the dialogue."""
         self.link = link
-        self.client = Client(link, self, self._options, self._clock.monotonic())
+        self.client = Client(link, self, self._options, self._clock.monotonic(), self.log)
 
     def link_failed(self, text: str) -> None:
         """No connection."""
@@ -378,6 +400,18 @@ class Session:
 
     # --- outcome ---
 
+    def tried(self, answer: Answer) -> Try:
+        """Return what was said on this connection, up to an answer."""
+        link, target = self.link, self.target
+        facts = link.tls_facts() if link is not None else None
+        text = " ".join(filter(None, (str(answer.code or ""), answer.enhanced, answer.text)))
+        before = max(0, self.log.messages - 1)
+        return Try(target.host, target.address, target.port, text, facts, self.log.lines(), before)
+
+    def _dialogue(self, item: Item, answer: Answer) -> Dialogue:
+        tries = (*item.tries, *self.earlier, self.tried(answer))
+        return Dialogue(tries, (*item.skipped, *self.skipped))
+
     def outcome(self, item: Item, answer: Answer) -> Outcome:
         """Return the outcome of an attempt that this session made."""
         link = self.link
@@ -396,6 +430,8 @@ class Session:
             self._clock.now_ms(),
             reports=self.client is not None and self.client.extensions.dsn,
             tls_policy=self.tls_policy,
+            # What was refused before it was sent has no part in what this connection says.
+            dialogue=None if answer.stage is Stage.LOCAL else partial(self._dialogue, item, answer),
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from relay.model.dialogue import Skipped, Try
 from relay.model.outcome import Stage, Verdict
 from relay.model.tls import NO_TLSA, TlsaFound
 from relay.pipeline.attempt_settings import OutboundSettings
@@ -70,11 +71,25 @@ class Walk:
         self._failures: list[Answer] = []
         self._refused: set[str] = set()
         self._unresolved = 0
+        self._skipped: list[Skipped] = []
+        self._tries: list[Try] = []
         self._foreign = False  # a host has addresses of the family that ours is not of
         self._tls: dict[str, HostTls] = {}
         self._stopped = False
         self.session: Session | None = None
         self.last_target: Target | None = None
+
+    @property
+    def tries(self) -> tuple[Try, ...]:
+        """What the addresses that failed said."""
+        return tuple(self._tries)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was not tried, and why not."""
+        left = self._targets[self._tried :] if self._tried >= self._context.settings.addresses_per_attempt else []
+        limit = f"only {self._tried} addresses are tried in an attempt"
+        return (*self._skipped, *(Skipped(target.host, target.address, limit) for target in left))
 
     def start(self) -> None:
         """Begin."""
@@ -130,6 +145,7 @@ class Walk:
             return _literal(host.host) or await self._context.resolver.addresses(host.host)
         except ResolverError as error:
             self._failures.append(local_failure(Stage.DNS, "4.4.3", f"Cannot look up {host.host}: {error}"))
+            self._skipped.append(Skipped(host.host, "", f"its addresses cannot be looked up: {error}"))
             return error.found or None
 
     @property
@@ -149,21 +165,27 @@ class Walk:
             self._count_failure(tls, tls.result, Target(host.host, "", 0), "", tls.refusal)
         if tls.refusal:
             self._failures.append(_refusal(tls))
+            self._skipped.append(Skipped(host.host, "", tls.refusal))
             return
         settings = self._context.settings
         usable = mx.families(addresses, ipv6=settings.ipv6, prefer_ipv6=settings.prefer_ipv6)
         route = self._site.route
         if not usable:
             self._unresolved += 1
+            self._skipped.append(Skipped(host.host, "", "it has no address that we can use"))
         ours = self._site.source.address
         if ours:
             fitting = [address for address in usable if family(address) == family(ours)]
+            other = [address for address in usable if address not in fitting]
+            self._skipped += [Skipped(host.host, address, f"we leave from {ours}") for address in other]
             self._foreign |= len(fitting) < len(usable)
             usable = fitting
         for address in usable[:_ADDRESSES_OF_HOST_MAX]:
             refused = self._context.judge(address) if route is None else ""
             if refused:
                 self._refused.add(refused)
+                why = f"it is {refused}" if refused == "private" else "it is our own"
+                self._skipped.append(Skipped(host.host, address, f"{why}, which is not connected to"))
             else:
                 self._targets.append(Target(host.host, address, self._port))
 
@@ -246,6 +268,8 @@ class Walk:
     def session_ready(self, session: Session) -> None:
         """One host has a session for us."""
         self.session = None
+        session.earlier = self.tries
+        session.skipped = tuple(self._skipped)
         self._context.metrics.count("relay_connections_out_total", "ready")
         if self._context.tally.on and self._site.route is None:
             self._count_session(session)
@@ -262,6 +286,7 @@ class Walk:
         if answer.stage is Stage.TLS:
             answer = self._judged(session, answer)
         self._failures.append(answer)
+        self._tries.append(session.tried(answer))
         if self._stopped:
             self._fail(answer)
         elif answer.fault is Fault.LOOP:

@@ -1,4 +1,4 @@
-"""The audit log: what administrators and the relay itself changed about accounts (AUDIT-001).
+"""The audit log: what administrators and the relay itself changed, in the queue too (AUDIT-001).
 
 `audit.jsonl` in the data directory, one JSON object a line, written and synced after the change it tells about.
 Several commands may write at a time. Secrets never come here. Full files are renamed and the oldest are dropped.
@@ -18,6 +18,9 @@ from relay.errors import StorageError
 FILE_NAME = "audit.jsonl"
 SIZE_MAX_BYTES = 16 << 20
 KEPT = 10
+LOGIN_FILE = Path("/proc/self/loginuid")
+_NO_UID = 0xFFFFFFFF
+_STARTED_AS = os.getuid()  # commands import this before they become the user of the relay
 
 
 def record(
@@ -25,14 +28,15 @@ def record(
 ) -> None:
     """Write one line, without parameters that are None. Raise StorageError.
 
-    `caller` is who did it, by default the user of this process.
+    `caller` is what did it, by default the user who started this process.
     """
     line = json.dumps(
         {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "operation": operation,
             "account": account,
-            "caller": caller or _user(),
+            "caller": caller or current_caller(),
+            **({} if caller else {"uid": _uid()}),
             "parameters": {name: value for name, value in parameters.items() if value is not None},
         },
         default=str,
@@ -71,10 +75,21 @@ def _rotate(path: Path) -> None:
         path.replace(path.with_name(f"{path.name}.1"))
 
 
-def _user() -> str:
-    """Return who runs this: the user that logged in where sudo says so."""
-    uid = os.environ.get("SUDO_UID", "")
-    number = int(uid) if uid.isdigit() else os.getuid()
+def current_caller() -> str:
+    """Return the name of who runs this: of the user that logged in, whatever user was become since."""
+    number = _uid()
     with contextlib.suppress(KeyError):
         return pwd.getpwuid(number).pw_name
     return str(number)
+
+
+def _uid() -> int:
+    """Return the user that sudo names, else the one that logged in (the kernel knows), else that of the process."""
+    uid = os.environ.get("SUDO_UID", "")
+    if uid.isdigit() and int(uid) < _NO_UID:
+        return int(uid)
+    with contextlib.suppress(OSError, ValueError):
+        login = int(LOGIN_FILE.read_text(encoding="ascii"))
+        if login < _NO_UID:
+            return login
+    return _STARTED_AS

@@ -10,17 +10,24 @@ from dataclasses import dataclass
 from functools import partial
 
 from relay.mail.returnpath import make as make_return_path
+from relay.model.dialogue import Trace
 from relay.model.message import Delivery, NewMessage
 from relay.model.outcome import Outcome
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.dispatch import CallLater, Dispatch
+from relay.pipeline.give_back import GiveBack
 from relay.pipeline.internal import InternalMail, Origin
 from relay.pipeline.receive import Peers, Receive, ReceiveRules
 from relay.pipeline.report import Report, Window
 from relay.pipeline.screen import Scanning, Screen
 from relay.pipeline.simulator import Simulator
+from relay.pipeline.withhold import Held, Withhold
 from relay.ports import Clock, Job, Log, Metrics, Release
+from relay.runtime.hold_ends import HoldEnds
+from relay.runtime.queue_work import QueueWork
 from relay.schedule.retry import RetryPolicy
+from relay.schedule.standing import StandingHold
+from relay.store import operations
 from relay.store.inbox import ShardInbox
 from relay.store.spool import ShardSpool
 
@@ -36,6 +43,7 @@ class LineRules:
     origin: Origin
     late_after_ms: int
     scanners: Sequence[Scanning] = ()
+    trace: Trace = Trace.FAILURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +95,32 @@ class ShardLine:
             log=tools.log,
             metrics=tools.metrics,
         )
+        self.withhold = Withhold(
+            onward=self._screen,
+            write=self._write_hold,
+            finished=self._finished,
+            again=self._look_again,
+            ends=self._hold_ends,
+            clock=tools.clock,
+            call_later=tools.call_later,
+            log=tools.log,
+        )
         self.dispatch = Dispatch(
             spool=spool,
-            outbound=self._screen,
+            outbound=self.withhold,
             return_path=self._return_path,
             clock=tools.clock,
             call_later=tools.call_later,
             log=tools.log,
         )
+        give_back = GiveBack(
+            spool=spool,
+            reports=self.mail.report,
+            hostname=lambda: self._rules.origin.hostname,
+            clock=tools.clock,
+        )
+        self.work = QueueWork(spool, self.dispatch, give_back, tools.clock)
+        self.ends = HoldEnds(spool, tools.clock, tools.call_later, self.dispatch.requeued, tools.log)
         self._report = self._make_report(rules)
         outbound.on_outcome = self._on_outcome
         self.inbox = ShardInbox(spool, tools.clock)
@@ -119,6 +145,7 @@ class ShardLine:
             window=Window(dispatch.finished, dispatch.later, dispatch.accepted, dispatch.is_corrupt),
             retry=rules.retry,
             late_after_ms=rules.late_after_ms,
+            trace=rules.trace,
             reports=self.mail.report,
             hostname=rules.origin.hostname,
             clock=tools.clock,
@@ -132,6 +159,7 @@ class ShardLine:
         """Begin with what the shard holds."""
         self.dispatch.start()
         self.receive.start()
+        self.ends.look()
 
     def apply(self, rules: LineRules) -> None:
         """Take on new rules."""
@@ -140,6 +168,7 @@ class ShardLine:
         self.mail.origin = rules.origin
         self._report.retry = rules.retry
         self._report.late_after_ms = rules.late_after_ms
+        self._report.trace = rules.trace
         self._screen.scanners = rules.scanners
 
     def accepted(self, new: NewMessage) -> None:
@@ -149,6 +178,7 @@ class ShardLine:
     async def drain(self, timeout_seconds: float) -> None:
         """Start nothing new and settle what is in flight."""
         self.dispatch.stop()
+        self.ends.stop()
         await self._screen.stop()
         await self.outbound.drain(timeout_seconds)
 
@@ -167,6 +197,16 @@ class ShardLine:
 
     def _finished(self, key: int) -> None:
         self.dispatch.finished(key)
+
+    def _look_again(self) -> None:
+        self.dispatch.requeued()
+
+    def _hold_ends(self) -> None:
+        self.ends.look()
+
+    def _write_hold(self, keys: Sequence[int], hold: StandingHold, held: Held) -> None:
+        now_ms = self._tools.clock.now_ms()
+        self.spool.submit(operations.hold(keys, now_ms, until_ms=hold.until_ms, rule=hold.number), held)
 
     def _again(self, key: int) -> None:
         """Let go of a delivery that nothing was written about: it is still queued on disk."""

@@ -13,6 +13,7 @@ from operator import itemgetter
 from relay.errors import RelayError
 from relay.model.content import Content
 from relay.model.delivery import OPEN_STATES
+from relay.model.dialogue import Trace
 from relay.model.pool import SourceAddress
 from relay.net.connection import TcpConnector
 from relay.net.guard import Guard
@@ -123,7 +124,9 @@ class WorkerBody:
         await self._permits.start()
         self._make_door(config)
         self._make_notices(config)
-        WorkerOps(self._lines).register(context.ops)
+        operations = WorkerOps(self._lines, config.data_dir, self._clock)
+        operations.register(context.ops)
+        operations.read_holds()
         self._tls_policies.start()
         for line in self._lines.values():
             line.start()
@@ -281,6 +284,7 @@ class WorkerBody:
             origin,
             int(config.delivery.delay_report_after * 1000),
             settings.scanners(config),
+            Trace(config.delivery.trace),
         )
 
     def _outbound_settings(self, config: Config) -> OutboundSettings:

@@ -2,45 +2,58 @@
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 from relay.errors import UsageError
-from relay.model.delivery import DeliveryState
-from relay.ports import Json
+from relay.ports import Clock, Json
 from relay.runtime.peers import OPERATION
+from relay.runtime.queue_work import TRIES, order_of
 from relay.runtime.rpc import Ops, number, text
 from relay.runtime.shard_line import ShardLine
-from relay.store.reader import QueueFilter
-
-PAGE = 500
-CHANGES_MAX = 1_000_000
-TRIES = frozenset({"retry", "release"})  # what an operator asks for now is tried now
-ACTIONS = {"retry": "retry_now", "hold": "hold", "release": "release", "delete": "delete"}
+from relay.runtime.standing_file import read_holds
+from relay.schedule.standing import StandingHolds
 
 
 class WorkerOps:
     """The operations of one worker."""
 
-    def __init__(self, lines: Mapping[int, ShardLine]) -> None:
+    def __init__(self, lines: Mapping[int, ShardLine], data_dir: Path, clock: Clock) -> None:
         self._lines = lines
+        self._data_dir = data_dir
+        self._clock = clock
 
     def register(self, ops: Ops) -> None:
         """Make the operations known."""
         ops.add("queue.act", self.act)
+        ops.add("queue.holds", self.read_holds)
+        ops.add("queue.end_hold", self.end_hold)
         ops.add("stats", self.stats)
         ops.add("events.prune", self.prune)
         ops.add(OPERATION, self.take)
         ops.add("shaping.lanes", self.lanes)
 
     async def act(self, request: Json) -> Json:
-        """Do retry, hold, release or delete to the chosen deliveries; {"count": changed}."""
-        action, wanted = text(request, "action"), _filter(request)
-        if action not in ACTIONS:
-            raise UsageError(f"there is no action {action!r}")
-        if action in TRIES:
-            for line in self._lines.values():
-                line.outbound.forgive()
-        return {"count": sum([await _act_on(line, action, wanted) for line in self._lines.values()])}
+        """Do something to deliveries of one shard, given by key: how many changed, how many are under way."""
+        line = self._find(request)
+        order, keys = order_of(request)
+        if order.action in TRIES:
+            line.outbound.forgive()
+        done = await line.work.act(order, keys)
+        if order.action == "hold":
+            line.ends.look()
+        return {"changed": done.changed, "inFlight": done.in_flight, "also": done.also}
+
+    def read_holds(self, _request: Json | None = None) -> Json:
+        """Take on the standing holds as they are on disk; {"holds": how many are in force}."""
+        holds = read_holds(self._data_dir, self._clock.now_ms())
+        for line in self._lines.values():
+            line.withhold.holds = StandingHolds(holds)
+        return {"holds": len(holds)}
+
+    async def end_hold(self, request: Json) -> Json:
+        """Release some of what a standing hold holds in a shard; {"count": 0} when there is no more."""
+        return {"count": await self._find(request).work.end_rule(number(request, "rule", least=1))}
 
     def stats(self, _request: Json) -> Json:
         """Return the number of deliveries by state of each shard, and those in memory."""
@@ -77,30 +90,6 @@ class WorkerOps:
         return line
 
 
-async def _act_on(line: ShardLine, action: str, wanted: QueueFilter) -> int:
-    change: Callable[[int], Awaitable[list[int]]] = getattr(line.spool, ACTIONS[action])
-    count, after = 0, 0
-    while True:
-        page = line.spool.page(wanted, after, PAGE)
-        # What is in flight now is left alone; the ready window forgets the rest and looks again afterwards.
-        free = [delivery.key for delivery in page.deliveries if line.dispatch.withdraw(delivery.key)]
-        changed = await asyncio.gather(*(change(key) for key in free))
-        line.dispatch.requeued()
-        count += sum(len(one) for one in changed)
-        if page.next_after is None or count >= CHANGES_MAX:
-            return count
-        after = page.next_after
-
-
 def _stats(line: ShardLine) -> Json:
     counts = {state.value: count for state, count in line.spool.counts().items()}
     return {"shard": line.spool.shard, "deliveries": counts, "window": len(line.dispatch)}
-
-
-def _filter(request: Json) -> QueueFilter:
-    state = text(request, "state", "")
-    try:
-        states = frozenset({DeliveryState(state)}) if state else QueueFilter().states
-    except ValueError as error:
-        raise UsageError(f"there is no state {state!r}") from error
-    return QueueFilter(states, text(request, "domain", ""), text(request, "message_id", ""))

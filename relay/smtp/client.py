@@ -25,6 +25,7 @@ from relay.smtp.client_body import END, stuffed
 from relay.smtp.client_envelope import Downgrade, Transaction, Unfit, fit, mail_command, rcpt_commands
 from relay.smtp.client_extensions import Extensions, first_word, parse
 from relay.smtp.client_reply import Reply, ReplyError, ReplyReader
+from relay.smtp.transcript import Transcript
 
 NEVER = math.inf
 _OK, _MORE, _FAILED = 2, 3, 5
@@ -173,6 +174,7 @@ class Client:
         "_deadline_of",
         "_expected",
         "_held",
+        "_log",
         "_next_recipient",
         "_options",
         "_parked",
@@ -192,10 +194,13 @@ class Client:
         "transactions",
     )
 
-    def __init__(self, wire: Wire, user: ClientUser, options: ClientOptions, now: float) -> None:
+    def __init__(
+        self, wire: Wire, user: ClientUser, options: ClientOptions, now: float, log: Transcript | None = None
+    ) -> None:
         self._wire = wire
         self._user = user
         self._options = options
+        self._log = log or Transcript(now)
         self._reader = ReplyReader()
         self._deadline_of: tuple[float, ...] = tuple(getattr(options.timeouts, name) for _, name in _STEPS)
         self._expected: deque[Step] = deque((Step.GREETING,))
@@ -246,6 +251,7 @@ class Client:
         fitted = fit(transaction, self.extensions, self._options.downgrade)
         if isinstance(fitted, Unfit):
             return local_refusal(Stage.LOCAL, fitted.enhanced, fitted.text)
+        self._log.begin()
         self._transaction = fitted
         self._answers = [None] * len(fitted.recipients)
         self._next_recipient = 0
@@ -270,6 +276,7 @@ class Client:
         """
         if not self.open:
             return
+        self._log.note(now, "TLS is on")
         self._reader.clear()
         self._expected.clear()
         self._tls_active = True
@@ -324,6 +331,7 @@ class Client:
     # --- replies ---
 
     def _take(self, reply: Reply, now: float) -> None:
+        self._log.received(now, reply)
         if not self._expected:
             self._unasked(reply)
             return
@@ -359,6 +367,7 @@ class Client:
             return
         self._expected.append(step)
         self.deadline = now + self._deadline_of[step]
+        self._log.sent(now, line if step not in _SECRET else _HIDDEN_LINE[step])
         self._wire.write(line)
 
     def _out_of_step(self, reply: Reply, step: Step, fault: Fault = Fault.LINK) -> None:
@@ -444,11 +453,13 @@ class Client:
         if not options.username:
             self._become_ready()
             return
+        plain = base64.b64encode(f"\0{options.username}\0{options.password}".encode())
+        coded = [base64.b64encode(secret.encode()).decode() for secret in (options.username, options.password)]
+        self._log.hide(plain.decode(), *coded, options.password)
         if not (self._tls_active or options.clear_auth):
             self._close_with(local_failure(Stage.AUTH, "4.7.0", "Credentials are not sent without TLS"))
         elif "PLAIN" in self.extensions.auth:
-            token = base64.b64encode(f"\0{options.username}\0{options.password}".encode())
-            self._command(Step.AUTH_PASSWORD, b"AUTH PLAIN " + token + b"\r\n", now)
+            self._command(Step.AUTH_PASSWORD, b"AUTH PLAIN " + plain + b"\r\n", now)
         elif "LOGIN" in self.extensions.auth:
             self._command(Step.AUTH, b"AUTH LOGIN\r\n", now)
         else:
@@ -509,7 +520,9 @@ class Client:
         expected.extend([Step.RCPT] * len(recipients))
         expected.append(Step.DATA)
         self.deadline = now + self._options.timeouts.mail
-        self._wire.write(b"".join(parts))
+        data = b"".join(parts)
+        self._log.sent(now, data)
+        self._wire.write(data)
 
     def _next_command(self, now: float) -> None:
         if self._pipelined:
@@ -594,6 +607,7 @@ class Client:
             self._close_with(local_failure(Stage.DATA, "4.5.0", "Host answered the message before it was sent"))
             return
         content = transaction.content
+        self._log.content(now, content.size_bytes)
         self._expected.append(Step.FINAL_DOT)
         if isinstance(content.body, BodyFile):
             self._streaming = True
@@ -721,6 +735,12 @@ _HANDLERS: tuple[Callable[[Client, Reply, float], None], ...] = (
     Client._on_data,  # noqa: SLF001 - its own table
     Client._on_final_dot,  # noqa: SLF001 - its own table
 )
+
+_HIDDEN_LINE = {
+    Step.AUTH_USER: b"(user name hidden)",
+    Step.AUTH_PASSWORD: b"(credentials hidden)",
+}
+_SECRET = frozenset(_HIDDEN_LINE)
 
 _WHERE = {
     Step.GREETING: "while waiting for the greeting",

@@ -35,13 +35,15 @@ _READ: Final = queries("read.sql")
 class Trace:
     """A message and its deliveries; each with its attempts, a JSON list in the order they were made.
 
-    `scan` is what scanners said of it, None when none was asked.
+    `scan` is what scanners said of it, None when none was asked; `dialogues` what was said in attempts, each with the
+    key of the delivery and the number of the attempt (`relay.store.dialogues`).
     """
 
     message: Message
     deliveries: tuple[tuple[Delivery, str], ...]
     finished: bool
     scan: Scan | None = None
+    dialogues: tuple[tuple[int, int, bytes], ...] = ()
 
 
 class HistoryCopy:
@@ -65,6 +67,7 @@ class HistoryCopy:
                 self._connection.execute(_HISTORY["copy_messages"], (wanted, day))
                 self._connection.execute(_HISTORY["copy_deliveries"], (wanted, day))
                 self._connection.execute(_HISTORY["copy_scans"], (wanted, day))
+                self._connection.execute(_HISTORY["copy_dialogues"], (wanted, day))
                 self._connection.execute("COMMIT")
             except sqlite3.Error:
                 with contextlib.suppress(sqlite3.Error):
@@ -120,7 +123,9 @@ def find_in_history(directory: Path, message_id: str, accepted_ms: int) -> Trace
         message = message_of(rows[0])
         deliveries = connection.execute(_READ["deliveries_of"], (message.key,)).fetchall()
         scan = scan_of(connection.execute(_READ["scan"], (message.key,)).fetchall())
-        return Trace(message, tuple(deliveries_with_attempts(deliveries, message)), finished=True, scan=scan)
+        said = tuple(connection.execute(_READ["dialogues_of"], (message.key,)).fetchall())
+        found = tuple(deliveries_with_attempts(deliveries, message))
+        return Trace(message, found, finished=True, scan=scan, dialogues=said)
     finally:
         connection.close()
 

@@ -141,7 +141,8 @@ class Housekeeper:
         wanted = orjson.dumps(keys).decode()
 
         def forget(_group: Group, connection: sqlite3.Connection) -> None:
-            connection.execute(_WRITE["remove_deliveries"], (wanted,))
+            for name in ("remove_deliveries", "remove_dialogues", "remove_holds"):
+                connection.execute(_WRITE[name], (wanted,))
             connection.execute(_WRITE["remove_scans"], (wanted,))
             connection.execute(_WRITE["remove_messages"], (wanted,))
 

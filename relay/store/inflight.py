@@ -36,8 +36,7 @@ class InFlight:
 
     def keys(self) -> list[int]:
         """Return the keys that are noted, each once, in order."""
-        noted = {key for (key,) in _SLOT.iter_unpack(self._map[:]) if 0 < key < 1 << 63}
-        return sorted(noted)
+        return _noted(self._map[:])
 
     def clear(self) -> None:
         """Forget everything."""
@@ -46,3 +45,17 @@ class InFlight:
     def close(self) -> None:
         """Unmap the file."""
         self._map.close()
+
+
+def read_in_flight(path: Path) -> list[int]:
+    """Return the keys of deliveries that are being attempted, as a process beside the owner sees them."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(SLOT_BYTES * SLOTS_MAX)
+    except FileNotFoundError:
+        return []
+    return _noted(data[: len(data) // SLOT_BYTES * SLOT_BYTES])
+
+
+def _noted(data: bytes) -> list[int]:
+    return sorted({key for (key,) in _SLOT.iter_unpack(data) if 0 < key < 1 << 63})

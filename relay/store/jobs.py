@@ -11,6 +11,7 @@ import orjson
 from relay.model.delivery import OPEN_STATES
 from relay.model.message import NewEvent, NewMessage, Settlement
 from relay.ports import Done
+from relay.store.dialogues import packed
 from relay.store.records import CODES, FIRST_FINAL_CODE, delivery_row, event_row, message_row
 from relay.store.sql import queries, repeated
 
@@ -20,9 +21,10 @@ _ROW_COUNTS: Final = (32, 8, 1)
 _WRITE: Final = queries("write.sql")
 _INSERTS: Final = {
     name: tuple((rows, repeated(_WRITE[name], rows)) for rows in _ROW_COUNTS)
-    for name in ("insert_message", "insert_content", "insert_delivery", "insert_event", "settle")
+    for name in ("insert_message", "insert_content", "insert_delivery", "insert_event", "insert_dialogue", "settle")
 }
 _OVERHEAD_BYTES: Final = 1024
+DIALOGUES_KEPT: Final = 4  # of a delivery: that of the first attempt, and the newest
 MINUTE_MS: Final = 60_000
 
 
@@ -39,6 +41,7 @@ class Group:
         self._contents: list[tuple[Any, ...]] = []
         self._deliveries: list[tuple[Any, ...]] = []
         self._events: list[tuple[Any, ...]] = []
+        self._dialogues: list[tuple[int, int, bytes]] = []
         self._verdicts: dict[int, tuple[Any, ...]] = {}
         self._usage: dict[tuple[str, int], int] = {}
         self._closing: set[int] = set()
@@ -70,6 +73,8 @@ class Group:
         attempt = "," + settlement.attempt.decode("utf-8") if settlement.attempt else ""
         tries, next_ms, reply = settlement.attempts, settlement.next_ms, settlement.last_reply
         self._verdicts[key] = (key, code, tries, next_ms, reply, settlement.source, settlement.delay_told, attempt)
+        if settlement.dialogue is not None:
+            self._dialogues.append((key, tries, packed(settlement.dialogue)))
         if code >= FIRST_FINAL_CODE:
             self._closing.add(delivery.message.key)
         self.add_events(settlement.events)
@@ -95,8 +100,9 @@ class Group:
         for (account, minute), recipients in self._usage.items():
             self._connection.execute(_WRITE["add_usage"], (account, minute, recipients))
         self._insert("settle", list(self._verdicts.values()))
+        self._keep_dialogues()
         self._free_closed()
-        for rows in (self._messages, self._contents, self._deliveries, self._events):
+        for rows in (self._messages, self._contents, self._deliveries, self._events, self._dialogues):
             rows.clear()
         self._usage.clear()
         self._verdicts.clear()
@@ -108,6 +114,14 @@ class Group:
                 values = [value for row in rows[start : start + count] for value in row]
                 self._connection.execute(statement, values)
                 start += count
+
+    def _keep_dialogues(self) -> None:
+        if not self._dialogues:
+            return
+        self._insert("insert_dialogue", self._dialogues)
+        grown = [(key, tries - DIALOGUES_KEPT) for key, tries, _ in self._dialogues if tries > DIALOGUES_KEPT]
+        for values in grown:
+            self._connection.execute(_WRITE["drop_dialogues"], values)
 
     def _free_closed(self) -> None:
         if not self._closing:

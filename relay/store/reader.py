@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
@@ -12,39 +13,41 @@ import orjson
 
 from relay.errors import CorruptionError, TemporaryError
 from relay.model.delivery import OPEN_STATES, DeliveryState
-from relay.model.message import Delivery, Message, NewEvent
+from relay.model.message import (
+    RECIPIENT_INDEX_BITS,
+    RECIPIENTS_HARD_MAX,
+    Delivery,
+    Message,
+    NewEvent,
+    SendOptions,
+)
+from relay.model.queue_entry import QueueEntry
 from relay.model.scan import Scan
 from relay.schedule.fair import BULK_BIT, NO_STRAND
 from relay.store.database import open_reader
-from relay.store.records import CODES, STATES, Row, delivery_of, message_of, scan_of
+from relay.store.records import CODES, STATES, Row, delivery_of, message_of, options_of, scan_of
 from relay.store.sql import queries
 
-PAGE_ROWS_MAX: Final = 1000
-PAGE_SCAN_MAX: Final = 20_000
 STRANDS_LOOKED_AT: Final = 1000
 ACCOUNTS_TOLD: Final = 10
+SCAN_ROWS_MAX: Final = 5000
+PAGE_ROWS_MAX: Final = 1000
 _READ: Final = queries("read.sql")
 _DELIVERY_COLUMNS: Final = 11
+_LAST_KEY: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class QueueFilter:
-    """Which deliveries to list: in any of `states`, and where given, of one recipient domain or message."""
+class QueueScan:
+    """Which rows of the queue to look at: states, and where given, one account or the keys of some messages.
 
-    states: frozenset[DeliveryState] = OPEN_STATES
-    domain: str = ""
-    message_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePage:
-    """Some deliveries in key order; `next_after` continues the listing, None at its end.
-
-    A page may be empty and not the last: each scans a bounded number of deliveries.
+    `rows_max` bounds how many deliveries one look passes over.
     """
 
-    deliveries: tuple[Delivery, ...]
-    next_after: int | None
+    states: frozenset[DeliveryState] = OPEN_STATES
+    account: str = ""
+    message_id: str = ""
+    rows_max: int = SCAN_ROWS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,21 +169,33 @@ class ShardReader:
         rows = self._all("oldest_queued")
         return int(rows[0][0]) if rows else None
 
-    def page(self, wanted: QueueFilter, after: int, limit: int) -> QueuePage:
-        """Return a page of the queue beyond a delivery key."""
-        limit = max(1, min(limit, PAGE_ROWS_MAX))
-        bits = sum(1 << CODES[state] for state in wanted.states)
-        pattern = "%@" + _escaped(wanted.domain) if wanted.domain else None
-        if wanted.message_id:
-            return self._page_of_message(wanted, after, limit)
-        values = (after, bits, pattern, None, PAGE_SCAN_MAX, limit)
-        rows = self._all("page", values)
-        messages: dict[int, Message] = {}
-        found = tuple(item for row in rows if isinstance(item := _delivery(row, messages), Delivery))
-        if len(rows) == limit:
-            return QueuePage(found, rows[-1][0])
-        end, scanned = self._all("page_end", (after, PAGE_SCAN_MAX))[0]
-        return QueuePage(found, end if scanned == PAGE_SCAN_MAX else None)
+    def entries(self, scan: QueueScan, after: int = 0) -> tuple[list[QueueEntry], int | None]:
+        """Return what there is beyond a delivery key, and where to go on, None at the end.
+
+        There may be nothing and more all the same: each look passes over a bounded number. Rows that are damaged are
+        left out.
+        """
+        upto = _LAST_KEY
+        if scan.message_id:
+            rows = self._all("message_key", (scan.message_id,))
+            if not rows:
+                return [], None
+            first = rows[0][0] << RECIPIENT_INDEX_BITS
+            after, upto = max(after, first - 1), first | RECIPIENTS_HARD_MAX
+        bits = sum(1 << CODES[state] for state in scan.states)
+        rows = self._all("entries", (after, upto, bits, scan.account or None, scan.rows_max))
+        found = [entry for row in rows if (entry := _entry(row)) is not None]
+        end, seen = self._all("entries_end", (after, upto, scan.rows_max))[0]
+        return found, end if seen == scan.rows_max else None
+
+    def held_by_rule(self) -> list[tuple[int, int]]:
+        """Return (standing hold, deliveries that it holds now)."""
+        return [(rule, number) for rule, number in self._all("held_by_rule")]
+
+    def next_end_ms(self) -> int | None:
+        """Return when the next hold ends, None when none does."""
+        found: int | None = self._all("next_end")[0][0]
+        return found
 
     def attempts(self, after: int, limit: int) -> list[tuple[int, str, str]]:
         """Return (key, recipient, attempts as a JSON list) of deliveries beyond a key, in order."""
@@ -205,6 +220,10 @@ class ShardReader:
         """Return the deliveries of a message with their attempts, each as a JSON list."""
         return deliveries_with_attempts(self._all("deliveries_of", (message.key,)), message)
 
+    def dialogues_of(self, message_key: int) -> list[tuple[int, int, bytes]]:
+        """Return (delivery key, attempt, packed dialogue) of a message."""
+        return [(key, attempt, record) for key, attempt, record in self._all("dialogues_of", (message_key,))]
+
     def scan(self, message_key: int) -> Scan | None:
         """Return what scanners said of a message, None when none was asked."""
         return scan_of(self._all("scan", (message_key,)))
@@ -216,20 +235,6 @@ class ShardReader:
     def finished(self, after: int, limit: int) -> list[tuple[int, bool]]:
         """Return message keys beyond one, and whether each is finished."""
         return [(key, bool(done)) for key, done in self._all("finished", (after, limit))]
-
-    def _page_of_message(self, wanted: QueueFilter, after: int, limit: int) -> QueuePage:
-        message = self.message(wanted.message_id)
-        if message is None or message.message_id != wanted.message_id:
-            return QueuePage((), None)
-        found = [
-            delivery
-            for delivery, _ in self.deliveries_of(message)
-            if delivery.key > after
-            and delivery.state in wanted.states
-            and (not wanted.domain or delivery.domain == wanted.domain.lower())
-        ]
-        more = len(found) > limit
-        return QueuePage(tuple(found[:limit]), found[limit - 1].key if more else None)
 
     def _all(self, name: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._reading() as connection:
@@ -324,5 +329,37 @@ def _delivery(row: Row, messages: dict[int, Message]) -> Delivery | Damaged:
         return Damaged(key, str(error))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _entry(row: Row) -> QueueEntry | None:
+    """Return what an operator sees of a row; no checksum is looked at, because nothing is sent from it."""
+    try:
+        key, state, attempts, next_ms, recipient, last_reply, message_id, account, sender, *numbers = row
+        accepted_ms, expires_ms, size_bytes, options, until_ms, rule, source = numbers
+        return QueueEntry(
+            key,
+            STATES[state],
+            attempts,
+            next_ms,
+            _clean(recipient),
+            _clean(last_reply),
+            _clean(message_id),
+            _clean(account),
+            _clean(sender),
+            accepted_ms,
+            expires_ms,
+            size_bytes,
+            _options(options),
+            max(0, until_ms or 0),
+            rule or 0,
+            _clean(source),
+        )
+    except (TypeError, ValueError, AttributeError, KeyError):
+        return None
+
+
+def _clean(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+@lru_cache(maxsize=1024)
+def _options(text: str) -> SendOptions:
+    return options_of(text)

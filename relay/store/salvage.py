@@ -22,7 +22,7 @@ from relay.store.sql import migrations, queries
 COMPANIONS: Final = ("", "-wal", "-shm")
 _GAPS_MAX: Final = 2000
 _SALVAGE: Final = queries("salvage.sql")
-_NUMBERED_TABLES: Final = ("message", "content", "delivery", "event", "inbox", "scan")
+_NUMBERED_TABLES: Final = ("message", "content", "delivery", "event", "inbox", "scan", "hold", "dialogue")
 _KEYED_TABLES: Final = ("meta", "usage", "dedupe")
 _PATCHED: Final = "patched.db"
 _FAR: Final = 1 << 62

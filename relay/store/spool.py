@@ -21,9 +21,10 @@ import orjson
 
 from relay.errors import CorruptionError, StorageError
 from relay.model.content import Content
-from relay.model.delivery import DeliveryState, Step
+from relay.model.delivery import DeliveryState
 from relay.model.ids import accepted_ms_of
 from relay.model.message import Delivery, Message, NewMessage, Settlement
+from relay.model.queue_entry import QueueEntry
 from relay.model.scan import Scan
 from relay.ports import Clock, Done, Log, Metrics
 from relay.store import operations
@@ -31,7 +32,7 @@ from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
 from relay.store.history import Trace, find_in_history
 from relay.store.housekeeping import Housekeeper, Retention
 from relay.store.jobs import Append, Call, Group, Settle
-from relay.store.reader import Damaged, QueueDepth, QueueFilter, QueuePage, ShardReader
+from relay.store.reader import Damaged, QueueDepth, QueueScan, ShardReader
 from relay.store.records import scan_row
 from relay.store.room import room_bytes
 from relay.store.sql import queries
@@ -248,26 +249,18 @@ class ShardSpool:
 
     # --- for operators -----------------------------------------------------------------------------------------
 
-    async def hold(self, target: operations.Target) -> list[int]:
-        """Hold queued deliveries: one by its key, or a message's by its id. Return the keys that changed."""
-        return await self._step(target, Step.HOLD)
-
-    async def release(self, target: operations.Target) -> list[int]:
-        """Queue held and quarantined deliveries again, due now. Return the keys that changed."""
-        return await self._step(target, Step.RELEASE)
-
-    async def delete(self, target: operations.Target) -> list[int]:
-        """Delete open deliveries. Return the keys that changed."""
-        return await self._step(target, Step.DELETE)
-
-    async def retry_now(self, target: operations.Target) -> list[int]:
-        """Make queued deliveries due now. Return their keys."""
-        keys: list[int] = await self._call(operations.retry(target, self._clock.now_ms()))
+    async def act(self, operation: operations.Operation) -> list[int]:
+        """Do what an operator asked for in one transaction; return the keys that changed. Raise StorageError."""
+        keys: list[int] = await self._call(operation)
         return keys
 
-    def page(self, wanted: QueueFilter, after: int = 0, limit: int = 100) -> QueuePage:
-        """Return a page of the queue beyond a delivery key. Raise TemporaryError."""
-        return self._reader.page(wanted, after, limit)
+    def entries(self, scan: QueueScan, after: int = 0) -> tuple[list[QueueEntry], int | None]:
+        """Return what there is in the queue beyond a delivery key, and where to go on. Raise TemporaryError."""
+        return self._reader.entries(scan, after)
+
+    def next_end_ms(self) -> int | None:
+        """Return when the next hold ends by itself, None when none does. Raise TemporaryError."""
+        return self._reader.next_end_ms()
 
     def delivery(self, key: int) -> Delivery | None:
         """Return one delivery, None when it is not in the shard. Raise CorruptionError, TemporaryError."""
@@ -325,10 +318,6 @@ class ShardSpool:
         self._writer.submit(Call(run, answer))
 
     # --- inside ------------------------------------------------------------------------------------------------
-
-    async def _step(self, target: operations.Target, step: Step) -> list[int]:
-        keys: list[int] = await self._call(operations.step(target, step, self._clock.now_ms()))
-        return keys
 
     async def _call(self, run: Callable[[Group, sqlite3.Connection], Any]) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -417,7 +406,8 @@ def find_message(reader: ShardReader, history: Path, message_id: str) -> Trace |
     message = reader.message(message_id)
     if message is not None:
         found = tuple(reader.deliveries_of(message))
-        return Trace(message, found, finished=False, scan=reader.scan(message.key))
+        said = tuple(reader.dialogues_of(message.key))
+        return Trace(message, found, finished=False, scan=reader.scan(message.key), dialogues=said)
     try:
         return find_in_history(history, message_id, accepted_ms_of(message_id))
     except (sqlite3.Error, OverflowError, ValueError, OSError) as error:

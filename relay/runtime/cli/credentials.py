@@ -158,8 +158,10 @@ def import_(
         secret = typer.prompt("Secret access key", hide_input=True, err=True).strip()
     else:
         secret = sys.stdin.readline(SECRET_MAX_CHARACTERS).strip()
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         imported = catalog.credentials.import_access_key(account, key_id, secret, name)
+    site.audit("credentials.import", account, as_object(imported))
     if as_json:
         write_json(as_object(imported))
     else:

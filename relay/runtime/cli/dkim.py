@@ -111,6 +111,7 @@ def rotate(
             with working(f"asking for {key.name(kept)}"):
                 state = "published" if force else key_state(site.config, key.name(kept), key.public_txt)
             if state == "published" and catalog.dkim.rotate(account, kept, key.selector):
+                site.audit("dkim.rotate", account, {"domain": kept, "selector": key.selector, "force": force})
                 _answer(catalog, account, kept, f"{kept} signs with {key.selector} from now on.", as_json=as_json)
                 return
             states.append(f"{key.name(kept)} is {state}")
@@ -136,8 +137,10 @@ def import_(
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     text = _read_key(key_file)
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         made = catalog.dkim_setup.import_key(account, domain, selector, text)
+        site.audit("dkim.import", account, {"domain": made.name, "selector": selector})
         _answer(catalog, account, made.name, f"{selector} signs for {made.name} once it is found.", as_json=as_json)
 
 
@@ -153,8 +156,10 @@ def easy(
     """Sign with keys that the relay makes and rotates (Easy DKIM), as soon as their records are in DNS."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with working("making keys"), open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with working("making keys"), site.catalog() as catalog:
         made = catalog.dkim_setup.use_easy(account, domain, new_keys=new_keys)
+        site.audit("dkim.easy", account, {"domain": made.name, "newKeys": new_keys})
         _answer(catalog, account, made.name, f"{made.name} uses Easy DKIM once its keys are found.", as_json=as_json)
 
 
@@ -173,6 +178,7 @@ def add(
     with site.catalog() as catalog:
         key = catalog.dkim_setup.add_ed25519(account, domain)
         details = catalog.identities.require(account, domain)
+    site.audit("dkim.add", account, {"domain": details.identity.name, "selector": key.selector})
     record = key.record(details.identity.name, site.config.dkim.zone or "")
     if as_json:
         write_json(key_object(key, record))
@@ -192,8 +198,10 @@ def delete(
     """Delete a retired key or an Ed25519 key."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         left = catalog.dkim_setup.delete_key(account, domain, selector)
+    site.audit("dkim.delete", account, {"domain": left.name, "selector": selector})
     if as_json:
         write_json({"domain": left.name, "deleted": selector, "keys": len(left.keys)})
         return
@@ -237,8 +245,10 @@ def length(
     """Say how long the keys are that the relay makes next for a domain."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         made = catalog.dkim_setup.set_length(account, domain, key_length)
+        site.audit("dkim.length", account, {"domain": made.name, "length": str(made.next_length)})
         _answer(catalog, account, made.name, f"New keys of {made.name} are {made.next_length}.", as_json=as_json)
 
 
@@ -267,8 +277,10 @@ def zone(
 def _set_signing(config: Path | None, account: str, name: str, *, enabled: bool, as_json: bool) -> None:
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         made = catalog.dkim_setup.set_signing(account, name, enabled=enabled)
+        site.audit("dkim.signing", account, {"identity": made.name, "enabled": enabled})
         said = f"Mail of {printable(made.name)} is {'signed' if enabled else 'not signed'} from now on."
         _answer(catalog, account, made.name, said, as_json=as_json, records=False)
 

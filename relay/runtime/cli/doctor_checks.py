@@ -27,10 +27,12 @@ from relay.runtime.cli.check import findings_of, summary
 from relay.runtime.cli.identity import all_identities
 from relay.runtime.cli.options import endpoint
 from relay.runtime.cli.output import iso, size
+from relay.runtime.cli.queue_holds import describe
 from relay.runtime.cli.shards import Shard, shard_numbers
 from relay.runtime.cli.site import Site
 from relay.runtime.clock import SteadyClock
 from relay.runtime.own_look import LookedAt
+from relay.runtime.standing_file import read_holds
 from relay.schedule.retry import LATE_REPLY
 
 Result = Literal["ok", "warning", "error", "skipped"]
@@ -38,6 +40,7 @@ CONNECT_SECONDS = 5.0
 CLOCK_PAST_MS = 1_700_000_000_000  # older than this program: a clock that was never set
 CLOCK_STEP_SECONDS = 5.0
 IDENTITIES_LOOKED_AT_MAX = 50
+HOLD_OLD_MS = 86_400_000
 INTERNET_HOSTS = ("gmail.com", "outlook.com")
 SERVED_KINDS = ("submission", "mx", "http", "metrics")
 
@@ -263,6 +266,16 @@ def spool(site: Site) -> Iterator[Check]:
             detail = f"shard {number}: {late} held at a start, because they should have been given up a day before"
             step = "Is the clock right, is this an old copy? `relay queue list --state held`, then release or delete."
             yield Check("spool", "warning", detail, step)
+    yield from _standing_holds(site)
+
+
+def _standing_holds(site: Site) -> Iterator[Check]:
+    """A standing hold that nobody ends keeps mail back for ever."""
+    now_ms = SteadyClock().now_ms()
+    old = [hold for hold in read_holds(site.data_dir, now_ms) if hold.created_ms < now_ms - HOLD_OLD_MS]
+    for hold in old:
+        detail = f"standing hold {hold.number} ({describe(hold)}) has held mail since {iso(hold.created_ms)}"
+        yield Check("queue", "warning", detail, f"Is it still wanted? `relay queue holds remove {hold.number}`.")
 
 
 def outbound_port(site: Site) -> Iterator[Check]:

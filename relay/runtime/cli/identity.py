@@ -114,6 +114,7 @@ def create(
         if configuration_set:
             catalog.configuration_sets.set_default(account, made.identity.name, configuration_set)
             made = catalog.identities.require(account, made.identity.name)
+    site.audit("identity.create", account, details_object(made))
     if as_json:
         write_json(details_object(made))
         return
@@ -187,11 +188,13 @@ def set_(
 
     if not tag and not untag and configuration_set is None:
         raise UsageError("There is nothing to change; see `relay identity set --help`.")
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         kept = catalog.identities.require(account, name).identity.name
         if configuration_set is not None:
             catalog.configuration_sets.set_default(account, kept, configuration_set)
         changed = catalog.identities.change_tags(account, kept, read_tags(tag), untag or [])
+    site.audit("identity.set", account, {**details_object(changed), "configurationSet": configuration_set})
     if as_json:
         write_json(details_object(changed))
     else:
@@ -226,8 +229,10 @@ def delete(
 
     if not yes:
         typer.confirm(f"Delete {', '.join(names)} and all that belongs to it?", abort=True, err=True)
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         catalog.identities.delete(account, *names)
+    site.audit("identity.delete", account, {"identities": names})
     for name in names:
         typer.echo(f"{printable(name)} is deleted.")
 

@@ -166,7 +166,8 @@ def restart(
     """Begin to look for the records of an identity again, for 72 hours."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         details = catalog.identities.require(account, name)
         kept = details.identity.name
         aspects = [one for one in _aspects(details) if force or not _holds(details, one)]
@@ -175,6 +176,7 @@ def restart(
             raise UsageError(f"{kept} {text}.")
         catalog.checks.start(account, kept, aspects)
         started = catalog.identities.require(account, kept)
+    site.audit("identity.restart", account, {"identity": kept, "aspects": [str(one) for one in aspects]})
     if as_json:
         write_json(details_object(started))
     else:
@@ -241,6 +243,7 @@ def _vouch(config: "Path | None", account: str, name: str) -> _Seen:
         details = catalog.identities.set_verified(account, name)
         if details.identity.kind == "EMAIL_ADDRESS":
             catalog.verifications.settle(account, details.identity.name)
+        site.audit("identity.verify", account, {"identity": details.identity.name, "force": True})
         return _seen(site, details)
 
 

@@ -40,6 +40,8 @@ def set_(
             account, name, domain, fallback=fallback, own_names=settings.own_names(site.config)
         )
         details = catalog.identities.require(account, name)
+    change = {"identity": details.identity.name, "domain": details.mail_from_domain, "fallback": str(fallback)}
+    site.audit("identity.mail-from.set", account, change)
     if as_json:
         write_json({**details_object(details), "mailFromFallback": str(fallback), "warning": warning or None})
         return
@@ -72,6 +74,9 @@ def clear(
 def _cleared(config: "Path | None", account: str, name: str) -> "IdentityDetails":
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         catalog.mail_froms.clear(account, name)
-        return catalog.identities.require(account, name)
+        details = catalog.identities.require(account, name)
+    site.audit("identity.mail-from.clear", account, {"identity": details.identity.name})
+    return details

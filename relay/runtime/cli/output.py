@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_WIDTH = 1_000_000
+PROGRESS_LEAST = 100  # what takes a moment needs no bar
 _SHOWN_FORMATS = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
@@ -146,3 +147,17 @@ def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda: progress.advance(task)
+
+
+@contextlib.contextmanager
+def progressing(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a long work is, on a terminal only; the block tells how many more are done."""
+    if total <= PROGRESS_LEAST or not sys.stderr.isatty():
+        yield lambda _more: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda more: progress.advance(task, more)

@@ -1,41 +1,92 @@
-"""What an operator may do to deliveries: by the workers while the relay runs, here while it is stopped."""
+"""What an operator may do to deliveries: by the workers while the relay runs, here while it is stopped.
 
-from typing import TYPE_CHECKING, Any
+First the deliveries are chosen, by reading; then they are changed, some at a time, each only if it is still in a
+state that was chosen. Who owns a shard is asked, so nothing is written behind a worker's back.
+"""
+
+import contextlib
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from relay.errors import TemporaryError
-from relay.model.delivery import OPEN_STATES, DeliveryState
+from relay.runtime.peers import owner_of
+from relay.runtime.queue_work import Done, Order, done_of
 from relay.runtime.rpc import Client, NotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from relay.runtime.cli.shards import Choice, Shard
     from relay.runtime.cli.site import Site
 
 ACTION_SECONDS = 600.0
-APPLIES_TO = {
-    "retry": frozenset({DeliveryState.QUEUED}),
-    "hold": frozenset({DeliveryState.QUEUED}),
-    "release": frozenset({DeliveryState.HELD, DeliveryState.QUARANTINED}),
-    "delete": OPEN_STATES,
-}
+Keys = Mapping[int, "array[int]"]  # of each shard
 
 
-def act(site: "Site", shards: "Sequence[Shard]", action: str, choices: "Sequence[Choice]") -> int:
-    """Do `action` (retry, hold, release, delete) to the chosen deliveries; return how many it changed.
+class Owner(Protocol):
+    """Whoever may change the shards."""
 
-    TemporaryError when a part of a running relay does not answer: nothing of its shard was changed then.
-    """
+    def act(self, shard: int, order: Order, keys: list[int]) -> Done:
+        """Do something to some deliveries."""
+        ...
+
+    def end_hold(self, shard: int, number: int) -> int:
+        """Release some of what a standing hold holds; 0 when there is no more."""
+        ...
+
+    def holds_changed(self) -> None:
+        """The standing holds on disk are others."""
+        ...
+
+
+@contextlib.contextmanager
+def owner(site: "Site") -> Iterator[Owner]:
+    """Give whoever owns the shards. TemporaryError when a part of a running relay does not answer."""
     workers = _workers(site)
-    if workers:
-        return sum(_ask(worker, action, choice) for worker in workers for choice in choices)
-    from relay.runtime.cli.queue_offline import act_offline  # noqa: PLC0415
+    if not workers:
+        from relay.runtime.cli.queue_offline import stopped  # noqa: PLC0415
 
-    return act_offline(site, shards, action, choices)
+        with stopped(site) as shards:
+            yield shards
+        return
+    try:
+        yield _Workers(workers)
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def act(who: Owner, order: Order, keys: Keys, progress: Callable[[int], None]) -> Done:
+    """Do it to all chosen deliveries; `progress` is told how many were asked for."""
+    done = Done()
+    for shard, chosen in keys.items():
+        for start in range(0, len(chosen), order.batch):
+            some = chosen[start : start + order.batch].tolist()
+            done += who.act(shard, order, some)
+            progress(len(some))
+    return done
+
+
+class _Workers:
+    """The workers of a running relay."""
+
+    def __init__(self, workers: list[Client]) -> None:
+        self._workers = workers
+
+    def act(self, shard: int, order: Order, keys: list[int]) -> Done:
+        return done_of(self._of(shard).call("queue.act", shard=shard, keys=keys, **order.as_json()))
+
+    def end_hold(self, shard: int, number: int) -> int:
+        return int(self._of(shard).call("queue.end_hold", shard=shard, rule=number)["count"])
+
+    def holds_changed(self) -> None:
+        for worker in self._workers:
+            worker.call("queue.holds")
+
+    def _of(self, shard: int) -> Client:
+        return self._workers[owner_of(shard, len(self._workers)) - 1]
 
 
 def _workers(site: "Site") -> list[Client]:
-    """Return a connection to every worker, none when the relay is stopped."""
+    """Return a connection to every worker in order, none when the relay is stopped."""
     found: list[Client] = []
     silent = ""
     for path in sorted((site.data_dir / "run").glob("worker-*.sock")):
@@ -46,13 +97,3 @@ def _workers(site: "Site") -> list[Client]:
     if found and silent:
         raise TemporaryError(f"{silent} gives no answer, though the relay runs; try again in a moment.")
     return found
-
-
-def _ask(worker: Client, action: str, choice: "Choice") -> int:
-    states = sorted(choice.states & APPLIES_TO[action])
-    count = 0
-    for state in states:
-        named = {"state": str(state), "domain": choice.domain, "message_id": choice.message_id}
-        arguments: dict[str, Any] = {name: value for name, value in named.items() if value}
-        count += int(worker.call("queue.act", action=action, **arguments)["count"])
-    return count

@@ -1,59 +1,84 @@
 """Changes to the queue of a stopped relay: the data directory is locked, each shard adopted, changed, given up."""
 
 import asyncio
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from relay.pipeline.give_back import GiveBack
+from relay.pipeline.internal import InternalMail, Origin
 from relay.runtime import supervisor_start
-from relay.runtime.cli.queue_actions import APPLIES_TO
 from relay.runtime.clock import SteadyClock
 from relay.runtime.observe.log import open_log
+from relay.runtime.observe.metrics import ProcessMetrics
+from relay.runtime.queue_work import Done, NoWindow, Order, QueueWork
 from relay.store.spool import ShardSpool, SpoolOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
-
-    from relay.runtime.cli.shards import Choice, Shard
     from relay.runtime.cli.site import Site
 
-PAGE = 500
+T = TypeVar("T")
 
 
-def act_offline(site: "Site", shards: "Sequence[Shard]", action: str, choices: "Sequence[Choice]") -> int:
-    """Do `action` to the chosen deliveries of some shards; return how many it changed. TemporaryError when locked."""
+@contextlib.contextmanager
+def stopped(site: "Site") -> Iterator["StoppedShards"]:
+    """Give the shards of a stopped relay. TemporaryError when the relay runs, or another such command."""
     run_dir = supervisor_start.prepare_directories(site.data_dir, None)
     lock = supervisor_start.RunLock.take(run_dir)
+    shards = StoppedShards(site)
     try:
-        return sum(asyncio.run(_act_on(site, shard.number, action, choices)) for shard in shards)
+        yield shards
     finally:
+        shards.close()
         lock.release()
 
 
-async def _act_on(site: "Site", number: int, action: str, choices: "Sequence[Choice]") -> int:
-    log = open_log(site.config.logging.format, "error")
-    spool = ShardSpool.open(site.data_dir, number, SteadyClock(), log, SpoolOptions())
-    try:
+class StoppedShards:
+    """One shard after the other is opened, worked on, and given up when the next one is wanted."""
+
+    def __init__(self, site: "Site") -> None:
+        self._site = site
+        self._runner = asyncio.Runner()
+        self._number = 0
+        self._spool: ShardSpool | None = None
+        self._work: QueueWork | None = None
+
+    def act(self, shard: int, order: Order, keys: list[int]) -> Done:
+        """Do something to some deliveries of a shard."""
+        return self._in(shard, lambda work: work.act(order, keys))
+
+    def end_hold(self, shard: int, number: int) -> int:
+        """Release some of what a standing hold holds in a shard; 0 when there is no more."""
+        return self._in(shard, lambda work: work.end_rule(number))
+
+    def holds_changed(self) -> None:
+        """The next start reads them."""
+
+    def close(self) -> None:
+        """Give up what is open."""
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+        self._runner.close()
+
+    def _in(self, shard: int, call: Callable[[QueueWork], Coroutine[Any, Any, T]]) -> T:
+        async def work() -> T:
+            return await call(self._opened(shard))
+
+        return self._runner.run(work())
+
+    def _opened(self, shard: int) -> QueueWork:
+        if self._work is not None and self._number == shard:
+            return self._work
+        if self._spool is not None:
+            self._spool.close()
+        config, clock = self._site.config, SteadyClock()
+        log = open_log(config.logging.format, "error")
+        spool = self._spool = ShardSpool.open(self._site.data_dir, shard, clock, log, SpoolOptions())
         spool.start(asyncio.get_running_loop())
-        changes: dict[str, Callable[[int], Awaitable[list[int]]]] = {
-            "retry": spool.retry_now,
-            "hold": spool.hold,
-            "release": spool.release,
-            "delete": spool.delete,
-        }
-        count = 0
-        for choice in choices:
-            for keys in _pages(spool, replace(choice, states=choice.states & APPLIES_TO[action])):
-                changed = await asyncio.gather(*(changes[action](key) for key in keys))
-                count += sum(len(one) for one in changed)
-        return count
-    finally:
-        spool.close()
-
-
-def _pages(spool: ShardSpool, choice: "Choice") -> "Iterator[list[int]]":
-    """Yield the keys of the chosen deliveries, page by page; what a page changed is not met again."""
-    after: int | None = 0
-    while after is not None:
-        page = spool.page(choice.filter(), after, PAGE)
-        yield [delivery.key for delivery in page.deliveries]
-        after = page.next_after
+        origin = Origin(config.hostname, int(config.delivery.lifetime * 1000))
+        mail = InternalMail(origin=origin, spool=spool, clock=clock, log=log, metrics=ProcessMetrics(""))
+        give_back = GiveBack(spool=spool, reports=mail.report, hostname=lambda: config.hostname, clock=clock)
+        self._number = shard
+        self._work = QueueWork(spool, NoWindow(), give_back, clock)
+        return self._work

@@ -24,9 +24,9 @@ the result is one JSON object a line. When root runs a command, it becomes `run_
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 64 | the arguments cannot work; nothing was changed |
+| 64 | the arguments cannot work, or name what does not exist; nothing was changed |
 | 65 | data fails its checks, or an import had bad lines |
-| 69 | refused for good, or not known |
+| 69 | refused for good, or the relay does not run and is needed |
 | 75 | not now: try again |
 | 78 | the configuration or the environment cannot be used |
 | 130, 141 | ended by Ctrl-C; the reader of the output went away |

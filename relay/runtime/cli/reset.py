@@ -38,6 +38,7 @@ def reset(
         with working("wiping"):
             removed = _wipe(site.data_dir)
             made = first_credentials(site.data_dir, master_key, sandbox=False)
+            site.audit("reset", made.account, {"removed": removed})
     finally:
         lock.release()
     if as_json:

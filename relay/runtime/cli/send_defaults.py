@@ -72,6 +72,7 @@ def own_login(site: Site) -> tuple[str, str]:
         if known and credential is not None and credential.revoked_ms is None:
             return known
         made = catalog.credentials.create_smtp_user(DEFAULT_ACCOUNT, NAME)
+    site.audit("credentials.create", DEFAULT_ACCOUNT, {"username": made.credential.username, "name": NAME})
     login = (made.credential.username, made.secret)
     _write(file, login)
     return login

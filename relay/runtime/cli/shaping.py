@@ -29,6 +29,7 @@ app = typer.Typer(help="How much each receiver bears, and what its replies mean.
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A file with rules.")]
 REPLIES_SHOWN = 10
+LOOKS_MAX = 400  # two million deliveries
 RULES_SHOWN = 50
 
 
@@ -125,16 +126,14 @@ def explain(
 def _queued(shards: "list[Any]", domain: str) -> tuple[int, bool]:
     """Return how many deliveries of a domain wait, and whether there are more than were counted."""
     from relay.model.delivery import DeliveryState  # noqa: PLC0415
-    from relay.runtime.cli.shards import Choice  # noqa: PLC0415
+    from relay.store.reader import QueueScan  # noqa: PLC0415
 
     count, pages = 0, 0
     for shard in shards:
-        after: int | None = 0
-        while after is not None:
-            page, after = shard.page(Choice(frozenset({DeliveryState.QUEUED}), domain), after, 1000)
-            count += len(page)
+        for page, after in shard.entries(QueueScan(frozenset({DeliveryState.QUEUED}))):
+            count += sum(one.domain == domain for one in page)
             pages += 1
-            if pages >= 100:  # noqa: PLR2004 (two million deliveries were looked at)
+            if pages >= LOOKS_MAX:
                 return count, after is not None
     return count, False
 

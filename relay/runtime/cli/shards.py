@@ -5,38 +5,29 @@ stopped. A change goes to the shard's worker; when nobody runs, the shard's lock
 """
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from relay.mail.blocklists import advice, is_of_domains
-from relay.model.delivery import OPEN_STATES, DeliveryState
+from relay.model.delivery import DeliveryState
 from relay.runtime.cli.output import iso
 from relay.store.adoption import shard_paths, shards_on_disk
-from relay.store.reader import QueueFilter, ShardReader
+from relay.store.dialogues import unpacked
+from relay.store.reader import QueueScan, ShardReader
 from relay.store.spool import find_message
+
+SPEAKERS = {"C": "client", "S": "server", "-": "note"}
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from relay.model.message import Delivery, Message
+    from relay.model.message import Delivery
+    from relay.model.queue_entry import QueueEntry
     from relay.model.scan import Scan
     from relay.runtime.cli.site import Site
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which deliveries are meant; empty fields mean any."""
-
-    states: frozenset[DeliveryState] = OPEN_STATES
-    domain: str = ""
-    message_id: str = ""
-
-    def filter(self) -> QueueFilter:
-        """The same choice for the store."""
-        return QueueFilter(self.states, self.domain, self.message_id)
+    from relay.store.history import Trace
 
 
 class Shard:
@@ -47,15 +38,17 @@ class Shard:
         self.paths = shard_paths(site.data_dir, number)
         self.reader = ShardReader(self.paths.database)
 
-    def page(self, choice: Choice, after: int, limit: int) -> "tuple[list[Delivery], int | None]":
-        """Return deliveries beyond a key, and where to go on, None at the end."""
-        page = self.reader.page(choice.filter(), after, limit)
-        return list(page.deliveries), page.next_after
+    def entries(self, scan: QueueScan, after: int = 0) -> "Iterator[tuple[list[QueueEntry], int | None]]":
+        """Yield what there is beyond a key, some at a time, each with where to go on, None with the last."""
+        position: int | None = after
+        while position is not None:
+            found, position = self.reader.entries(scan, position)
+            yield found, position
 
     def trace(self, message_id: str) -> dict[str, Any] | None:
         """Return a message with its deliveries and attempts, as the outside contract has it."""
         found = find_message(self.reader, self.paths.history, message_id)
-        return trace_object(found.message, list(found.deliveries), found.scan) if found else None
+        return trace_object(found) if found else None
 
 
 @contextlib.contextmanager
@@ -78,28 +71,33 @@ def shard_numbers(site: "Site") -> list[int]:
     return [number for number in found if shard_paths(site.data_dir, number).database.is_file()]
 
 
-def delivery_object(delivery: "Delivery") -> dict[str, Any]:
+def entry_object(entry: "QueueEntry") -> dict[str, Any]:
     """Return a delivery as `relay queue list --json` prints it."""
     return {
-        "messageId": delivery.message.message_id,
-        "recipient": delivery.recipient,
-        "state": str(delivery.state),
-        "attempts": delivery.attempts,
-        "nextAttempt": iso(delivery.next_ms) if delivery.state is DeliveryState.QUEUED else None,
-        "lastReply": delivery.last_reply or None,
-        "account": delivery.message.account,
-        "sender": delivery.message.sender,
-        "accepted": iso(delivery.message.accepted_ms),
-        "release": iso(delivery.message.options.release_ms) if delivery.message.options.release_ms else None,
-        "expires": iso(delivery.message.expires_ms),
-        "size": delivery.message.size_bytes,
+        "messageId": entry.message_id,
+        "recipient": entry.recipient,
+        "state": str(entry.state),
+        "attempts": entry.attempts,
+        "nextAttempt": iso(entry.next_ms) if entry.state is DeliveryState.QUEUED else None,
+        "heldUntil": iso(entry.held_until_ms),
+        "standingHold": entry.rule or None,
+        "lastReply": entry.last_reply or None,
+        "account": entry.account,
+        "configurationSet": entry.options.configuration_set or None,
+        "pool": entry.options.pool or None,
+        "sourceAddress": entry.source or None,
+        "sender": entry.sender,
+        "accepted": iso(entry.accepted_ms),
+        "release": iso(entry.options.release_ms) if entry.options.release_ms else None,
+        "expires": iso(entry.expires_ms),
+        "size": entry.size_bytes,
     }
 
 
-def trace_object(
-    message: "Message", deliveries: "list[tuple[Delivery, str]]", scan: "Scan | None" = None
-) -> dict[str, Any]:
+def trace_object(found: "Trace") -> dict[str, Any]:
     """Return a message as `relay trace --json` prints it."""
+    message, scan = found.message, found.scan
+    said = {(key, attempt): record for key, attempt, record in found.dialogues}
     return {
         "messageId": message.message_id,
         "account": message.account,
@@ -110,7 +108,7 @@ def trace_object(
         "expires": iso(message.expires_ms),
         "size": message.size_bytes,
         "scan": _scan(scan) if scan else None,
-        "deliveries": [_traced(delivery, orjson.loads(attempts)) for delivery, attempts in deliveries],
+        "deliveries": [_traced(delivery, orjson.loads(attempts), said) for delivery, attempts in found.deliveries],
     }
 
 
@@ -124,17 +122,19 @@ def _scan(scan: "Scan") -> dict[str, Any]:
     }
 
 
-def _traced(delivery: "Delivery", attempts: list[dict[str, Any]]) -> dict[str, Any]:
+def _traced(
+    delivery: "Delivery", attempts: list[dict[str, Any]], said: dict[tuple[int, int], bytes]
+) -> dict[str, Any]:
     return {
         "recipient": delivery.recipient,
         "state": str(delivery.state),
         "nextAttempt": iso(delivery.next_ms) if delivery.state is DeliveryState.QUEUED else None,
         "lastReply": delivery.last_reply or None,
-        "attempts": [_attempt(one) for one in attempts],
+        "attempts": [_attempt(one, said.get((delivery.key, one.get("attempt", 0)))) for one in attempts],
     }
 
 
-def _attempt(record: dict[str, Any]) -> dict[str, Any]:
+def _attempt(record: dict[str, Any], said: bytes | None) -> dict[str, Any]:
     listed = record.get("blocklist")
     return {
         "time": iso(record.get("startedMs")),
@@ -153,6 +153,29 @@ def _attempt(record: dict[str, Any]) -> dict[str, Any]:
         "effects": record.get("effects") or [],
         "blocklist": listed,
         "advice": advice(listed, of_domains=is_of_domains(listed)) if listed else None,
+        "dialogue": _dialogue(unpacked(said)) if said else None,
+    }
+
+
+def _dialogue(said: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what was said in an attempt; None where the record is damaged."""
+    try:
+        return said and {"tries": [_try(one) for one in said["tries"]], "skipped": said["skipped"]}
+    except (KeyError, TypeError):
+        return None
+
+
+def _try(one: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "host": one["host"],
+        "address": one["address"],
+        "port": one["port"],
+        "outcome": one["outcome"],
+        "messagesBefore": one["messages_before"],
+        "tls": one["tls"],
+        "lines": [
+            {"ms": line["at_ms"], "from": SPEAKERS[line["who"]], "text": line["text"]} for line in one["lines"]
+        ],
     }
 
 

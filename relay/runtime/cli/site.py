@@ -6,7 +6,7 @@ it: what is opened below the data directory afterwards has the owner that the ru
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,12 @@ class Site:
         with open_existing_catalog(self.data_dir, self.master_key(), dkim_zone=zone) as catalog:
             yield catalog
 
+    def audit(self, operation: str, account: str, parameters: "Mapping[str, object]") -> None:
+        """Write what was changed into the audit log. Raise StorageError: the change is made all the same."""
+        from relay.runtime.audit import record  # noqa: PLC0415
+
+        record(self.data_dir, operation, account, parameters)
+
     def master_key(self) -> bytes:
         """Return the master key. ConfigurationError when there is none, or this user may not read it."""
         from relay.signing.secrets import decode_master_key  # noqa: PLC0415
@@ -89,8 +95,9 @@ def become_run_as(site: Site) -> None:
     run_as = site.config.run_as
     if run_as is None or os.geteuid() != 0:
         return
-    from relay.runtime import privileges  # noqa: PLC0415
+    from relay.runtime import audit, privileges  # noqa: PLC0415
 
+    del audit  # it notes who we are before we become somebody else
     user = privileges.find_user(run_as.user, run_as.group)
     with privileges.acting_as(user):
         _require_readable_program(run_as.user)

@@ -37,9 +37,11 @@ def add(
     """Put addresses on the list; nothing is sent to them from now on."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         catalog.accounts.require(account)
         entries = [catalog.suppression.add(account, address, reason) for address in addresses]
+    site.audit("suppression.add", account, {"addresses": addresses, "reason": reason})
     if as_json:
         write_json_lines(as_object(entry) for entry in entries)
     else:
@@ -56,9 +58,11 @@ def remove(
     """Take addresses off the list; mail to them flows again at once."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         for address in addresses:
             catalog.suppression.remove(account, address)
+    site.audit("suppression.remove", account, {"addresses": addresses})
     typer.echo(f"{_addresses(len(addresses))} taken off the list of account {account}.")
 
 
@@ -109,9 +113,13 @@ def import_(
     chosen = _form(form, file)
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with _reading(file) as stream, open_site(config).catalog() as catalog, working("importing"):
-        catalog.accounts.require(account)
-        report = catalog.suppression.import_lines(account, _lines(stream), chosen, delete=delete)
+    with _reading(file) as stream:
+        site = open_site(config)
+        with site.catalog() as catalog, working("importing"):
+            catalog.accounts.require(account)
+            report = catalog.suppression.import_lines(account, _lines(stream), chosen, delete=delete)
+    change = {"file": str(file), "delete": delete, "processed": report.processed, "failed": report.failed}
+    site.audit("suppression.import", account, change)
     _report(report, as_json=as_json)
     if report.failed:
         raise typer.Exit(EX_DATAERR)

@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from relay.errors import EX_UNAVAILABLE, UsageError
+from relay.errors import NotFoundError, UsageError
 from relay.runtime.cli.options import ConfigOption, JsonOption
-from relay.runtime.cli.output import note, paint, printable, size, write_fields, write_json
+from relay.runtime.cli.output import paint, printable, size, write_fields, write_json
 
 TLS_POLICIES = {"dane": "DANE", "sts": "MTA-STS"}
 POLL_SECONDS = 0.5
 POLL_SLOW_SECONDS = 2.0
 POLLS_QUICK = 60
+MARKS = {"client": (">", "cyan"), "server": ("<", "green"), "note": ("-", "dim")}
 STATE_COLOURS = {
     "delivered": "green",
     "bounced": "red",
@@ -28,15 +29,15 @@ STATE_COLOURS = {
 def trace(
     message: Annotated[str, typer.Argument(metavar="ID", help="The message id, from `250 Ok <id>`.")],
     *,
+    brief: Annotated[bool, typer.Option("--brief", help="Without what was said in each attempt.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until every delivery has ended.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a message, its deliveries and every attempt."""
+    """Show a message, its deliveries and every attempt, with what was said where it is kept (`delivery.trace`)."""
     found = find(config, message)
     if found is None:
-        note(f"No message {message} is known: never accepted here, or older than the history kept.")
-        raise typer.Exit(EX_UNAVAILABLE)
+        raise NotFoundError(f"No message {message} is known: never accepted here, or older than the history kept.")
     shown = ""
     polls = 0
     while True:
@@ -45,7 +46,7 @@ def trace(
             if as_json:
                 write_json(found)
             else:
-                write_trace(found)
+                write_trace(found, brief=brief)
         shown = text
         if not follow or found is None or not is_open(found):
             return
@@ -70,7 +71,7 @@ def is_open(found: dict[str, Any]) -> bool:
     return any(delivery["state"] == "queued" for delivery in found["deliveries"])
 
 
-def write_trace(found: dict[str, Any]) -> None:
+def write_trace(found: dict[str, Any], *, brief: bool = False) -> None:
     """Write a trace for people: what it is, then each recipient with its attempts."""
     write_fields(
         {
@@ -91,6 +92,8 @@ def write_trace(found: dict[str, Any]) -> None:
         typer.echo(f"{printable(delivery['recipient'])}  {state}{after}")
         for number, attempt in enumerate(delivery["attempts"], 1):
             _write_attempt(number, attempt)
+            if attempt["dialogue"] and not brief:
+                _write_dialogue(attempt["dialogue"])
 
 
 def _scanned(scan: dict[str, Any]) -> str:
@@ -116,6 +119,32 @@ def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
         typer.echo(printable(f"     rule {attempt['rule']}{effects}"))
     if attempt["advice"]:
         typer.echo(printable(f"     {attempt['advice']}"))
+
+
+def _write_dialogue(dialogue: dict[str, Any]) -> None:
+    """Write what was said, connection by connection; what we say is marked >, what the remote says <."""
+    for one in dialogue["tries"]:
+        where = f"{one['host']} [{one['address']}]:{one['port']}"
+        typer.echo("")
+        typer.echo(f"     {paint(printable(where), 'bold')}  {printable(one['outcome'])}")
+        if one["messagesBefore"]:
+            typer.echo(f"       the connection had carried {one['messagesBefore']} before this one")
+        if one["tls"]:
+            typer.echo(f"       {printable(_tls(one['tls']))}")
+        for line in one["lines"]:
+            mark, colour = MARKS[line["from"]]
+            typer.echo(paint(f"       {line['ms'] / 1000:8.3f} {mark} {printable(line['text'])}", colour))
+    for skipped in dialogue["skipped"]:
+        address = f" [{skipped['address']}]" if skipped["address"] else ""
+        typer.echo(f"     not tried: {printable(skipped['host'])}{printable(address)}: {printable(skipped['why'])}")
+    typer.echo("")
+
+
+def _tls(facts: dict[str, Any]) -> str:
+    """Return how a connection was encrypted as one line."""
+    shown = f", certificate of {facts['subject'] or 'nobody'} by {facts['issuer'] or 'nobody'}"
+    checked = "verified" if facts["verified"] else "not verified"
+    return f"{facts['version']} {facts['cipher']}{shown if facts['subject'] or facts['issuer'] else ''}, {checked}"
 
 
 def local(text: str | None) -> str:

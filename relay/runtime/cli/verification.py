@@ -53,6 +53,7 @@ def create_address(
         if configuration_set:
             catalog.configuration_sets.set_default(account, name, configuration_set)
         made = catalog.identities.change_tags(account, name, tags)
+    site.audit("identity.create", account, {"identity": name, "configurationSet": configuration_set or None})
     _told(site, f"{printable(name)} is created, not verified yet; a link is mailed there.", made, as_json=as_json)
 
 
@@ -61,6 +62,7 @@ def resend_link(site: "Site", account: str, address: str, *, as_json: bool) -> N
     with site.catalog() as catalog:
         name = catalog.verifications.resend(account, address, _Request(site, account))
         made = catalog.identities.require(account, name)
+    site.audit("identity.resend", account, {"identity": name})
     _told(site, f"A new link is mailed to {printable(name)}; older ones have ended.", made, as_json=as_json)
 
 
@@ -72,6 +74,7 @@ def mail_custom(site: "Site", account: str, address: str, template: str, *, as_j
         ready = catalog.verification_templates.ready_to_send(account, template)
         request = _Request(site, account, ready)
         name = catalog.verifications.send_custom(account, address, ready, request, own_names=own_names(site.config))
+    site.audit("verification.send", account, {"identity": name, "template": ready.name})
     if as_json:
         write_json({"address": name, "template": ready.name})
     _told(site, "" if as_json else f"A link is mailed to {printable(name)}, in the words of {template}.")

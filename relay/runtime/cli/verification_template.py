@@ -41,8 +41,10 @@ def create(
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     template = VerificationTemplate(name, sender, subject, _read(content), success_url, failure_url)
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         made = catalog.verification_templates.create(account, template)
+    site.audit("verification-template.create", account, as_object(made))
     _told(made, f"Template {name} is created.", as_json=as_json)
 
 
@@ -70,8 +72,10 @@ def update(
         "failure_url": failure_url,
     }
     changes = {key: value for key, value in given.items() if value}
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         made = catalog.verification_templates.update(account, name, **changes)
+    site.audit("verification-template.update", account, as_object(made))
     _told(made, f"Template {name} is changed.", as_json=as_json)
 
 
@@ -133,8 +137,10 @@ def delete(
     """Delete a template; links that were mailed with it go on working."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         catalog.verification_templates.delete(account, name)
+    site.audit("verification-template.delete", account, {"name": name})
     typer.echo(f"Template {name} is deleted.")
 
 

@@ -246,6 +246,10 @@ class Delivery(Section):
     ipv6: Flag = setting(True, "Uses IPv6 addresses of mail exchangers.")
     prefer_ipv6: Flag = setting(False, "Tries IPv6 before IPv4 where a host has both.")
     timeouts: DeliveryTimeouts = setting({}, "How long to wait for a remote server, stage by stage.")
+    trace: Literal["failures", "all", "none"] = setting(
+        "failures",
+        "The attempts of which `relay trace` shows what was said, host by host; secrets and content are left out.",
+    )
 
 
 class Route(Section):

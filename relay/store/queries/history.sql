@@ -38,3 +38,11 @@ SELECT scan.* FROM json_each(?1) AS wanted
 CROSS JOIN main.message ON message.key = wanted.value
 CROSS JOIN main.scan ON scan.key = message.key
 WHERE message.accepted_ms / 86400000 = ?2
+
+-- name: copy_dialogues
+-- Copy what was said in their attempts.
+INSERT OR IGNORE INTO history.dialogue
+SELECT dialogue.* FROM json_each(?1) AS wanted
+CROSS JOIN main.message ON message.key = wanted.value
+CROSS JOIN main.dialogue ON dialogue.key >= message.key << 16 AND dialogue.key < (message.key + 1) << 16
+WHERE message.accepted_ms / 86400000 = ?2

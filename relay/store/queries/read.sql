@@ -103,21 +103,37 @@ SELECT message.account FROM message WHERE message.key = (
 -- When the oldest message with an open delivery was accepted. Keys grow with time, so the first content is it.
 SELECT message.accepted_ms FROM content JOIN message ON message.key = content.key ORDER BY content.key LIMIT 1
 
--- name: page
--- A page of the queue: scans at most ?5 deliveries beyond a key. ?2: the states, one bit each; ?3: a pattern
--- for the recipient; ?4: a message id.
-SELECT d.key, d.state, d.attempts, d.next_ms, d.crashes, d.checksum, d.recipient, d.last_reply,
-       d.source, d.wishes, d.delay_told,
-       m.key, m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.flags, m.checksum,
-       m.options, m.mail_json
-FROM (SELECT * FROM delivery WHERE key > ?1 ORDER BY key LIMIT ?5) AS d
+-- name: entries
+-- The queue as an operator looks at it: at most ?5 deliveries beyond key ?1 and up to ?2, without those that are in
+-- none of the states ?3 (one bit each) or, where ?4 is given, of another account.
+SELECT d.key, d.state, d.attempts, d.next_ms, d.recipient, d.last_reply,
+       m.message_id, m.account, m.sender, m.accepted_ms, m.expires_ms, m.size_bytes, m.options,
+       h.until_ms, h.rule, d.source
+FROM (
+    SELECT key, state, attempts, next_ms, recipient, last_reply, source FROM delivery
+    WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?5
+) AS d
 LEFT JOIN message AS m ON m.key = d.key >> 16
-WHERE (?2 >> d.state) & 1 AND (?3 IS NULL OR d.recipient LIKE ?3 ESCAPE '\') AND (?4 IS NULL OR m.message_id = ?4)
-ORDER BY d.key LIMIT ?6
+LEFT JOIN hold AS h ON h.key = d.key AND d.state = 1
+WHERE (?3 >> d.state) & 1 AND (?4 IS NULL OR m.account = ?4)
+ORDER BY d.key
 
--- name: page_end
--- The last key that a scan of a page reaches, and how many deliveries it saw.
-SELECT max(key), count(*) FROM (SELECT key FROM delivery WHERE key > ? ORDER BY key LIMIT ?)
+-- name: entries_end
+-- The last key that such a look reaches, and how many deliveries it saw.
+SELECT max(key), count(*) FROM (SELECT key FROM delivery WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3)
+
+-- name: message_key
+-- The key of a message id.
+SELECT key FROM message WHERE message_id = ?
+
+-- name: held_by_rule
+-- How many deliveries each standing hold holds now.
+SELECT hold.rule, count(*) FROM hold JOIN delivery ON delivery.key = hold.key AND delivery.state = 1
+WHERE hold.rule > 0 AND hold.until_ms >= 0 GROUP BY hold.rule
+
+-- name: next_end
+-- When the next hold ends.
+SELECT min(until_ms) FROM hold WHERE until_ms > 0
 
 -- name: attempts
 -- The attempts of deliveries beyond a key.
@@ -142,6 +158,10 @@ FROM message WHERE message_id >= ?1 AND message_id < ?2 ORDER BY message_id LIMI
 SELECT key, state, attempts, next_ms, crashes, checksum, recipient, last_reply, source, wishes, delay_told,
        attempts_log
 FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key
+
+-- name: dialogues_of
+-- What was said in attempts at a message.
+SELECT key, attempt, record FROM dialogue WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key, attempt
 
 -- name: scan
 -- What scanners said of a message.

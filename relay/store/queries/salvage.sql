@@ -107,3 +107,27 @@ SELECT rowid, * FROM scan NOT INDEXED WHERE rowid > ? ORDER BY rowid
 -- name: insert_scan
 -- A row saved.
 INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: columns_hold
+-- As above.
+SELECT name FROM pragma_table_info('hold')
+
+-- name: read_hold
+-- Rows in the order of the table.
+SELECT rowid, * FROM hold NOT INDEXED WHERE rowid > ? ORDER BY rowid
+
+-- name: insert_hold
+-- A row saved.
+INSERT OR IGNORE INTO hold VALUES (?, ?, ?)
+
+-- name: columns_dialogue
+-- As above.
+SELECT name FROM pragma_table_info('dialogue')
+
+-- name: read_dialogue
+-- Rows in the order of the table.
+SELECT rowid, * FROM dialogue NOT INDEXED WHERE rowid > ? ORDER BY rowid
+
+-- name: insert_dialogue
+-- A row saved.
+INSERT OR IGNORE INTO dialogue VALUES (?, ?, ?)

@@ -24,6 +24,15 @@ VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
 INSERT INTO event (seq, event_id, kind, message_id, payload)
 VALUES /*row*/ (?, ?, ?, ?, ?) /*row*/
 
+-- name: insert_dialogue
+-- What was said in an attempt.
+INSERT OR REPLACE INTO dialogue (key, attempt, record)
+VALUES /*row*/ (?, ?, ?) /*row*/
+
+-- name: drop_dialogues
+-- Of a delivery, forget what was said between its first attempt and one of the last.
+DELETE FROM dialogue WHERE key = ?1 AND attempt > 1 AND attempt <= ?2
+
 -- name: add_usage
 -- Recipients accepted for an account in a minute.
 INSERT INTO usage (account, minute, recipients) VALUES (?, ?, ?)
@@ -77,6 +86,20 @@ DELETE FROM content WHERE key IN (SELECT value FROM json_each(?))
 DELETE FROM delivery WHERE key IN (
     SELECT delivery.key FROM json_each(?) AS wanted
     CROSS JOIN delivery ON delivery.key >= wanted.value << 16 AND delivery.key < (wanted.value + 1) << 16
+)
+
+-- name: remove_dialogues
+-- Drop what was said in attempts at messages (a JSON list of keys) that history has.
+DELETE FROM dialogue WHERE rowid IN (
+    SELECT dialogue.rowid FROM json_each(?) AS wanted
+    CROSS JOIN dialogue ON dialogue.key >= wanted.value << 16 AND dialogue.key < (wanted.value + 1) << 16
+)
+
+-- name: remove_holds
+-- Drop the holds of messages (a JSON list of keys) that history has.
+DELETE FROM hold WHERE key IN (
+    SELECT hold.key FROM json_each(?) AS wanted
+    CROSS JOIN hold ON hold.key >= wanted.value << 16 AND hold.key < (wanted.value + 1) << 16
 )
 
 -- name: remove_messages
@@ -140,21 +163,56 @@ UPDATE delivery SET state = 1, last_reply = ?2
 WHERE state = 0 AND next_ms < ?1
     AND EXISTS (SELECT 1 FROM message WHERE message.key = delivery.key >> 16 AND message.expires_ms < ?1)
 
--- name: delivery_state
--- The state of one delivery.
-SELECT state FROM delivery WHERE key = ?
-
 -- name: delivery_keys
 -- The deliveries of a message.
 SELECT key, state FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key
 
--- name: set_state
--- An operator's step; next_ms is kept when NULL is given.
-UPDATE delivery SET state = ?2, next_ms = coalesce(?3, next_ms), crashes = 0 WHERE key = ?1
+-- name: step
+-- An operator's step from state ?2 to ?3 for some deliveries (a JSON list of keys); next_ms is kept for NULL.
+UPDATE delivery SET state = ?3, next_ms = coalesce(?4, next_ms), crashes = 0
+WHERE key IN (SELECT value FROM json_each(?1)) AND state = ?2 RETURNING key
 
--- name: message_key
--- The key of a message id.
-SELECT key FROM message WHERE message_id = ?
+-- name: except_let_go
+-- Of some deliveries (a JSON list of keys), those that no operator has let go of a rule: ?2.
+SELECT json_group_array(value) FROM json_each(?1)
+WHERE value NOT IN (SELECT key FROM hold WHERE until_ms = -1 AND rule = ?2)
+
+-- name: put_holds
+-- Give the holds of some deliveries (a JSON list of keys) an end, and say which rule made them.
+INSERT OR REPLACE INTO hold (key, until_ms, rule) SELECT value, ?2, ?3 FROM json_each(?1) WHERE true
+
+-- name: drop_holds
+-- Forget how some deliveries (a JSON list of keys) were held.
+DELETE FROM hold WHERE key IN (SELECT value FROM json_each(?))
+
+-- name: let_go
+-- An operator lets go of some deliveries (a JSON list of keys): their rules shall leave them alone.
+UPDATE hold SET until_ms = -1 WHERE key IN (SELECT value FROM json_each(?)) AND rule > 0
+
+-- name: holds_ended
+-- Deliveries whose hold has ended.
+SELECT json_group_array(key) FROM (SELECT key FROM hold WHERE until_ms > 0 AND until_ms <= ? ORDER BY until_ms LIMIT ?)
+
+-- name: held_by_rule
+-- Some deliveries that a rule holds.
+SELECT json_group_array(key) FROM (SELECT key FROM hold WHERE rule = ? AND until_ms >= 0 LIMIT ?)
+
+-- name: messages_of
+-- The messages of those of some deliveries (a JSON list of keys) that are in one of some states (one bit each).
+SELECT key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, options, mail_json
+FROM message WHERE key IN (
+    SELECT delivery.key >> 16 FROM json_each(?1) AS wanted
+    CROSS JOIN delivery ON delivery.key = wanted.value
+    WHERE (?2 >> delivery.state) & 1
+)
+
+-- name: forget_source
+-- Let some deliveries (a JSON list of keys) choose the address anew that they leave from.
+UPDATE delivery SET source = '' WHERE key IN (SELECT value FROM json_each(?)) AND source <> ''
+
+-- name: set_options
+-- Send a message in another way from now on.
+UPDATE message SET options = ?2, checksum = ?3 WHERE key = ?1
 
 -- name: count_crash
 -- A delivery was in flight at a crash; at three it is set aside.

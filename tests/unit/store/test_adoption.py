@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from relay.errors import ConfigurationError, CorruptionError, NewerVersionError
-from relay.model.delivery import DeliveryState
+from relay.model.delivery import DeliveryState, Step
 from relay.schedule.fair import NO_STRAND
+from relay.store import operations
 from relay.store.adoption import adopt, shard_paths, shards_on_disk
 from relay.store.database import APPLICATION_ID
 from relay.store.inflight import SLOTS_MAX
@@ -123,7 +124,7 @@ def test_in_flight_at_three_crashes_is_quarantined(tmp_path):
     async def case(spool):
         assert spool.report.quarantined == [keys[0]]
         assert [delivery.key for delivery in spool.due(NOW_MS, 10)] == [keys[1]]
-        assert await spool.release(keys[0]) == [keys[0]]
+        assert await spool.act(operations.step(keys[:1], Step.RELEASE, spool._clock.now_ms())) == keys[:1]
         assert spool.delivery(keys[0]).crashes == 0
 
     run(tmp_path, case, log=log)
@@ -190,7 +191,7 @@ def test_what_an_operator_released_or_made_due_is_not_held_again(tmp_path):
 
     async def release(spool):
         assert spool.report.held_late == 3
-        assert await spool.release(keys[0]) == [keys[0]]
+        assert await spool.act(operations.step(keys[:1], Step.RELEASE, spool._clock.now_ms())) == keys[:1]
 
     async def again(spool):
         assert spool.report.held_late == 0
@@ -212,7 +213,7 @@ def test_a_clock_set_right_again_lets_released_mail_go_on(tmp_path):
         assert spool.due(wrong.now_ms(), 10) == []
 
     async def released(spool):
-        await spool.release(delivery.key)
+        await spool.act(operations.step([delivery.key], Step.RELEASE, NOW_MS))
         (found,) = spool.due(NOW_MS, 10)
         assert (found.key, found.message.expires_ms, found.attempts) == (delivery.key, NOW_MS + 50_400_000, 0)
 

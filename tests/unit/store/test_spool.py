@@ -15,11 +15,14 @@ from relay.schedule.fair import NO_STRAND
 from relay.store import operations
 from relay.store.database import APPLICATION_ID, open_writer
 from relay.store.inbox import ShardInbox
-from relay.store.reader import QueueFilter, ShardEvents, ShardReader
+from relay.store.reader import QueueScan, ShardEvents, ShardReader
 from relay.store.spool import SpoolOptions
 from relay.testing.clock import ManualClock
 from relay.testing.log import MemoryLog
 from tests.unit.store.shard import NOW_MS, event, new_message, shard, until, verdict, written
+
+QUEUED = frozenset({DeliveryState.QUEUED})
+HELD = frozenset({DeliveryState.HELD})
 
 
 def run(tmp_path, case, **parts):
@@ -275,18 +278,18 @@ def test_operators_hold_release_retry_and_delete(tmp_path):
         new = new_message(spool, recipients=3)
         await written(spool.append, new)
         keys = [delivery.key for delivery in new.deliveries]
-        assert await spool.hold(new.message.message_id) == keys
+        assert await spool.act(operations.hold(keys, NOW_MS)) == keys
         assert spool.due(NOW_MS, 10) == []
-        assert await spool.hold(keys[0]) == []
-        assert await spool.release(keys[0]) == [keys[0]]
+        assert await spool.act(operations.hold(keys[:1], NOW_MS, QUEUED)) == []
+        assert await spool.act(operations.step(keys[:1], Step.RELEASE, NOW_MS)) == keys[:1]
         await written(spool.settle, verdict(new.deliveries[0], DeliveryState.QUEUED, next_ms=NOW_MS + 9_000_000))
-        assert await spool.retry_now(new.message.message_id) == [keys[0]]
-        assert [delivery.key for delivery in spool.due(NOW_MS, 10)] == [keys[0]]
-        assert await spool.delete(new.message.message_id) == keys
+        assert await spool.act(operations.retry(keys, NOW_MS)) == keys[:1]
+        assert [delivery.key for delivery in spool.due(NOW_MS, 10)] == keys[:1]
+        assert sorted(await spool.act(operations.step(keys, Step.DELETE, NOW_MS))) == keys
         with pytest.raises(CorruptionError):
             spool.content(new.message.key)
-        assert await spool.delete(new.message.message_id) == []
-        assert await spool.delete("no such message") == []
+        assert await spool.act(operations.step(keys, Step.DELETE, NOW_MS)) == []
+        assert await spool.act(operations.step([987], Step.DELETE, NOW_MS)) == []
 
     run(tmp_path, case)
 
@@ -295,9 +298,10 @@ def test_a_hold_outlives_a_temporary_failure_and_yields_to_a_final_verdict(tmp_p
     async def case(spool):
         new = new_message(spool)
         await written(spool.append, new)
-        await spool.hold(new.deliveries[0].key)
+        key = new.deliveries[0].key
+        await spool.act(operations.hold([key], NOW_MS))
         await written(spool.settle, verdict(new.deliveries[0], DeliveryState.QUEUED, next_ms=NOW_MS))
-        held = spool.delivery(new.deliveries[0].key)
+        held = spool.delivery(key)
         assert (held.state, held.attempts) == (DeliveryState.HELD, 1)
         await written(spool.settle, verdict(new.deliveries[0]))
         assert spool.counts() in ({DeliveryState.DELIVERED: 1}, {})
@@ -305,31 +309,94 @@ def test_a_hold_outlives_a_temporary_failure_and_yields_to_a_final_verdict(tmp_p
     run(tmp_path, case)
 
 
+def test_holds_end_when_they_should_and_only_those_that_still_stand(tmp_path):
+    async def case(spool):
+        new = new_message(spool, recipients=4)
+        await written(spool.append, new)
+        one, two, three, four = (delivery.key for delivery in new.deliveries)
+        await spool.act(operations.hold([one, two, three], NOW_MS, until_ms=NOW_MS + 1000))
+        await spool.act(operations.hold([four], NOW_MS))
+        await spool.act(operations.step([two], Step.RELEASE, NOW_MS))
+        await spool.act(operations.hold([two], NOW_MS))  # now without an end
+        await spool.act(operations.hold([three], NOW_MS, HELD, until_ms=NOW_MS + 2000))
+        assert spool.next_end_ms() == NOW_MS + 1000
+        assert await spool.act(operations.end_holds(NOW_MS + 999, 10)) == []
+        assert await spool.act(operations.end_holds(NOW_MS + 1000, 10)) == [one]
+        assert [delivery.key for delivery in spool.due(NOW_MS + 1000, 10)] == [one]
+        entries, end = spool.entries(QueueScan(HELD))
+        assert [(entry.key, entry.held_until_ms) for entry in entries] == [
+            (two, 0),
+            (three, NOW_MS + 2000),
+            (four, 0),
+        ]
+        assert end is None
+        assert await spool.act(operations.end_holds(NOW_MS + 2000, 10)) == [three]
+        assert spool.next_end_ms() is None
+
+    run(tmp_path, case)
+
+
+def test_what_an_operator_let_go_of_a_standing_hold_is_not_held_by_it_again(tmp_path):
+    async def case(spool):
+        new = new_message(spool, recipients=2)
+        await written(spool.append, new)
+        one, two = (delivery.key for delivery in new.deliveries)
+        assert await spool.act(operations.hold([one, two], NOW_MS, rule=7)) == [one, two]
+        assert spool._reader.held_by_rule() == [(7, 2)]
+        await spool.act(operations.step([one], Step.RELEASE, NOW_MS))
+        assert await spool.act(operations.hold([one], NOW_MS, rule=7)) == []
+        assert await spool.act(operations.hold([one], NOW_MS, rule=8)) == [one]
+        assert await spool.act(operations.end_rule(7, NOW_MS, 10)) == [two]
+        assert await spool.act(operations.end_rule(7, NOW_MS, 10)) == []
+
+    run(tmp_path, case)
+
+
+def test_moving_takes_all_open_deliveries_of_a_message_along_and_forgets_their_addresses(tmp_path):
+    async def case(spool):
+        new = new_message(spool, recipients=3)
+        await written(spool.append, new)
+        keys = [delivery.key for delivery in new.deliveries]
+        later = verdict(new.deliveries[1], DeliveryState.QUEUED, next_ms=NOW_MS, source="192.0.2.9")
+        await written(spool.settle, later)
+        await written(spool.settle, verdict(new.deliveries[2]))
+        assert spool.delivery(keys[1]).source == "192.0.2.9"
+        assert await spool.act(operations.move(keys[:1], "marketing")) == keys[:2]
+        for key in keys[:2]:
+            moved = spool.delivery(key)
+            assert (moved.message.options.pool, moved.source) == ("marketing", "")
+        assert await spool.act(operations.move(keys[2:], "other", QUEUED)) == []
+        assert await spool.act(operations.move(keys[1:], "")) == keys[:2]
+        assert spool.delivery(keys[0]).message.options == SendOptions()
+
+    run(tmp_path, case)
+
+
 def test_only_operator_steps_can_be_asked_for():
     with pytest.raises(UsageError):
-        operations.step(1, Step.ACCEPTED_BY_REMOTE, NOW_MS)
+        operations.step([1], Step.ACCEPTED_BY_REMOTE, NOW_MS)
 
 
-def test_the_queue_is_listed_in_pages(tmp_path):
+def test_the_queue_is_looked_at_in_steps(tmp_path):
     async def case(spool):
         news = [new_message(spool, recipients=2, domain=name) for name in ("a.example", "b.example", "a.example")]
         for new in news:
             await written(spool.append, new)
-        await spool.hold(news[2].message.message_id)
-        found, after = [], 0
+        await spool.act(operations.hold([delivery.key for delivery in news[2].deliveries], NOW_MS))
+        found, after, looks = [], 0, 0
         while after is not None:
-            page = spool.page(QueueFilter(), after, 4)
-            found += page.deliveries
-            after = page.next_after
-        assert [d.key for d in found] == [d.key for new in news for d in new.deliveries]
-        held = spool.page(QueueFilter(states=frozenset({DeliveryState.HELD})))
-        assert {d.message.message_id for d in held.deliveries} == {news[2].message.message_id}
-        assert len(spool.page(QueueFilter(domain="a.example")).deliveries) == 4
-        assert len(spool.page(QueueFilter(domain="%.example")).deliveries) == 0
-        mine = QueueFilter(message_id=news[1].message.message_id)
-        first = spool.page(mine, 0, 1)
-        assert [d.index for d in first.deliveries] == [0]
-        assert [d.index for d in spool.page(mine, first.next_after, 1).deliveries] == [1]
+            entries, after = spool.entries(QueueScan(rows_max=4), after)
+            found += entries
+            looks += 1
+        assert [entry.key for entry in found] == [d.key for new in news for d in new.deliveries]
+        assert looks == 2
+        assert {entry.message_id for entry in spool.entries(QueueScan(HELD))[0]} == {news[2].message.message_id}
+        assert spool.entries(QueueScan(account="000000000002"))[0] == []
+        mine = QueueScan(message_id=news[1].message.message_id, rows_max=1)
+        first, after = spool.entries(mine)
+        second, after = spool.entries(mine, after)
+        assert [entry.recipient for entry in first + second] == ["r0@b.example", "r1@b.example"]
+        assert spool.entries(QueueScan(message_id="no such message")) == ([], None)
         assert spool.oldest_accepted_ms() == NOW_MS
 
     run(tmp_path, case)
@@ -340,7 +407,7 @@ def test_the_depth_of_the_queue_is_counted_in_the_background(tmp_path):
         assert spool.depth().oldest_accepted_ms is None
         new = new_message(spool, recipients=3)
         await written(spool.append, new)
-        await spool.hold(new.deliveries[0].key)
+        await spool.act(operations.hold([new.deliveries[0].key], NOW_MS))
         states = (DeliveryState.QUEUED, DeliveryState.HELD, DeliveryState.QUARANTINED)
         await until(lambda: spool.depth().oldest_accepted_ms == NOW_MS)
         assert [spool.depth().counts[state] for state in states] == [2, 1, 0]

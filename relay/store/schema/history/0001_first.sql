@@ -38,3 +38,10 @@ CREATE TABLE scan (
     spam_score REAL,
     scanned_ms INTEGER NOT NULL
 );
+
+CREATE TABLE dialogue (
+    key     INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    record  BLOB NOT NULL
+);
+CREATE UNIQUE INDEX dialogue_by_key ON dialogue (key, attempt);

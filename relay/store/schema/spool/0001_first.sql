@@ -103,3 +103,20 @@ CREATE TABLE scan (
     spam_score REAL,
     scanned_ms INTEGER NOT NULL
 );
+
+-- Holds that end by themselves or were made by a standing rule; a row without its delivery being held means nothing.
+-- until_ms: 0 without an end, -1 let go by an operator, so that the rule leaves the delivery alone. rule: 0 for none.
+CREATE TABLE hold (
+    key      INTEGER PRIMARY KEY,
+    until_ms INTEGER NOT NULL,
+    rule     INTEGER NOT NULL
+);
+CREATE INDEX hold_by_end ON hold (until_ms) WHERE until_ms > 0;
+
+-- What was said in an attempt, compressed JSON (relay/model/dialogue.py); moves to history with its message.
+CREATE TABLE dialogue (
+    key     INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    record  BLOB NOT NULL
+);
+CREATE UNIQUE INDEX dialogue_by_key ON dialogue (key, attempt);
