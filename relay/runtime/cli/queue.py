@@ -1,6 +1,7 @@
 """`relay queue`: what waits, and what an operator may do about it; while the relay runs and while it is stopped."""
 
 import re
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
