@@ -66,7 +66,7 @@ class Sink:
         self.taken = Counter()
 
     def connect(self, address, port, options, user):
-        link = SinkLink(self, user)
+        link = SinkLink(self, user, options)
         asyncio.get_running_loop().call_soon(user.link_opened, link)
         asyncio.get_running_loop().call_soon(user.link_data, b"220 mx.hub.test\r\n")
         return lambda: None
@@ -75,9 +75,10 @@ class Sink:
 class SinkLink:
     source_address = "192.0.2.1"
 
-    def __init__(self, sink, user):
+    def __init__(self, sink, user, options):
         self.sink = sink
         self.user = user
+        self.on_gone = options.on_gone
         self.recipient = ""
 
     def write(self, data):
@@ -97,7 +98,9 @@ class SinkLink:
         return False
 
     def close(self):
-        pass
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:  # a connection counts until both sides have closed it
+            asyncio.get_running_loop().call_soon(on_gone)
 
     abort = close
 
@@ -176,8 +179,9 @@ class Relay:
 
     async def quiet(self):
         """Wait until nothing is under way."""
-        while len(self.window):  # noqa: ASYNC110 - nobody announces it
-            await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            while len(self.window):  # noqa: ASYNC110 - nobody announces it
+                await asyncio.sleep(0)
 
 
 @pytest.mark.req("FLOW-009", "FLOW-010")
