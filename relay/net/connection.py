@@ -93,6 +93,7 @@ class TcpLink(asyncio.Protocol):
     """Implements relay.ports.Link."""
 
     __slots__ = (
+        "_agreed",
         "_context",
         "_encrypted",
         "_file",
@@ -134,6 +135,7 @@ class TcpLink(asyncio.Protocol):
         self._tls: ssl.SSLObject | None = None
         self._handshaking = False
         self._encrypted = False
+        self._agreed: tuple[str, str, bytes] | None = None  # version, cipher, the host's certificate
         self._silent = False
         self._paused = False
         self._planned = False
@@ -199,13 +201,11 @@ class TcpLink(asyncio.Protocol):
 
     def tls_facts(self) -> TlsFacts | None:
         """Return how the connection is encrypted, None while it is not."""
-        tls = self._tls
-        if tls is None or not self._encrypted:
+        if self._agreed is None:
             return None
-        cipher = tls.cipher()
-        subject, issuer = names_of(tls.getpeercert(binary_form=True) or b"")
-        verified = self._context.verify_mode is ssl.CERT_REQUIRED
-        return TlsFacts(tls.version() or "TLS", cipher[0] if cipher else "", subject, issuer, verified)
+        version, cipher, certificate = self._agreed
+        subject, issuer = names_of(certificate)
+        return TlsFacts(version, cipher, subject, issuer, self._context.verify_mode is ssl.CERT_REQUIRED)
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -361,6 +361,9 @@ class TcpLink(asyncio.Protocol):
             return False
         self._handshaking = False
         self._encrypted = True
+        cipher = tls.cipher()  # kept: a connection that was closed does not know any more
+        certificate = tls.getpeercert(binary_form=True) or b""
+        self._agreed = (tls.version() or "TLS", cipher[0] if cipher else "", certificate)
         if rest := self._outgoing.read():
             transport.write(rest)
         if self._judge_chain is not None and (refused := self._judge_chain(client_tls.chain(tls))):

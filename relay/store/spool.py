@@ -407,7 +407,9 @@ def find_message(reader: ShardReader, history: Path, message_id: str) -> Trace |
     if message is not None:
         found = tuple(reader.deliveries_of(message))
         said = tuple(reader.dialogues_of(message.key))
-        return Trace(message, found, finished=False, scan=reader.scan(message.key), dialogues=said)
+        scan = reader.scan(message.key)
+        if reader.message(message_id) is not None:  # else it moved to history between these reads
+            return Trace(message, found, finished=False, scan=scan, dialogues=said)
     try:
         return find_in_history(history, message_id, accepted_ms_of(message_id))
     except (sqlite3.Error, OverflowError, ValueError, OSError) as error:
