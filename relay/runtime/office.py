@@ -57,9 +57,19 @@ def default_services() -> tuple[ServiceFactory, ...]:
     from relay.runtime.office_events import EventService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
     from relay.runtime.office_own import OwnService  # noqa: PLC0415
+    from relay.runtime.office_pools import ManagedPoolService  # noqa: PLC0415
     from relay.runtime.office_tls import TlsService  # noqa: PLC0415
 
-    return (EventService, NoticeService, CheckService, DkimService, AddressService, OwnService, TlsService)
+    return (
+        EventService,
+        NoticeService,
+        CheckService,
+        DkimService,
+        AddressService,
+        ManagedPoolService,
+        OwnService,
+        TlsService,
+    )
 
 
 class OfficeBody:

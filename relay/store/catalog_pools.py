@@ -23,7 +23,7 @@ from relay.model.pool import (
     ScalingMode,
 )
 from relay.policy.tags import require_tags
-from relay.store.catalog_addresses import CHANGED, SourceAddresses, addresses_of, allocate
+from relay.store.catalog_addresses import CHANGED, SourceAddresses, addresses_of, allocate, place
 from relay.store.catalog_tables import Row, Tables
 
 STANDARD_MAX = 50  # standard pools of an account
@@ -117,6 +117,18 @@ class Pools:
         self.convert(account, name, ScalingMode.MANAGED)
         with self._tables.writing(CHANGED):
             return self._allocate(account, name, addresses)
+
+    def shrink(self, account: str, name: str) -> str:
+        """Return the newest address of a managed pool to the reserve, and which that was; the last one stays."""
+        self.convert(account, name, ScalingMode.MANAGED)
+        addresses = SourceAddresses(self._tables)
+        held = [one for one in addresses.list() if (one.account, one.pool) == (account, name)]
+        if len(held) < 2:  # noqa: PLR2004 (a pool without an address sends nothing)
+            raise UsageError(f"Pool {name} has no address to spare.")
+        newest = max(held, key=lambda one: (one.created_ms, one.address))
+        with self._tables.writing(CHANGED):
+            place(self._tables, newest, RELAY, "", reserve=True)
+        return newest.address
 
     def delete(self, account: str, name: str) -> Sequence[str]:
         """Remove a pool; return its addresses, which are in the default pool then, or in the reserve (POOL-017)."""

@@ -64,7 +64,7 @@ def product(receiver, six, names):
         {"domain": "six.example", "smarthost": f"[::1]:{six.port}"},
         {"domain": "*", "smarthost": f"127.0.0.1:{receiver.port}"},
     ]
-    delivery = {"source_addresses": source_addresses, **RETRY}
+    delivery = {"source_addresses": source_addresses, "managed_address_a_day": 10, **RETRY}
     dns = {"nameservers": [names.address], "timeout": "2s"}
     with Product(workers=2, routes=routes, delivery=delivery, dns=dns) as made:
         yield made
@@ -509,6 +509,31 @@ def test_managed_pools(product):
         assert address(product, told["addresses"][0])["reserve"]
     for last in range(1, 6):
         product.run("address", "remove", f"127.0.48.{last}", "--yes")
+
+
+@pytest.mark.req("POOL-013")
+def test_a_managed_pool_grows_with_its_volume(product, receiver):
+    """One address carries ten messages a day here; eight of them are 80 %, so twenty need three."""
+    for last in range(1, 5):
+        add(product, f"127.0.49.{last}", "--reserve")
+    product.run("pool", "create", "growing", "--managed")
+    try:
+        product.run("configuration-set", "create", "growing", "--pool", "growing")
+        for number in range(20):
+            product.send(f"m{number}@growing.example", headers="X-SES-CONFIGURATION-SET: growing\r\n")
+
+        def held():
+            return len(product.json("pool", "show", "growing")["addresses"])
+
+        eventually(lambda: held() == 3, 60, "a pool of three addresses")
+        audit = (product.data_dir / "audit.jsonl").read_text()
+        assert '"pool.grow"' in audit
+    finally:
+        product.run("configuration-set", "delete", "growing", check=False)
+        freed = product.json("pool", "delete", "growing")["addresses"]
+        assert len(freed) == 3
+        for last in range(1, 5):
+            product.run("address", "remove", f"127.0.49.{last}", "--yes", check=False)
 
 
 def reloaded(product, values):

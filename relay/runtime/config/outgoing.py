@@ -221,6 +221,12 @@ class Delivery(Section):
     connection_idle: Duration = setting(
         "5s", "How long a connection without work is kept for the next message.", ge=0.0, le=300.0
     )
+    managed_address_a_day: Number = setting(
+        50_000,
+        "Messages a day that one address of a managed pool should carry; the pool grows and shrinks by it.",
+        ge=1,
+        le=100_000_000,
+    )
     hosts_per_attempt: Number = setting(5, "Mail exchangers tried in one attempt.", ge=1, le=100)
     starttls: Literal["opportunistic", "require", "none"] = setting(
         "opportunistic",
