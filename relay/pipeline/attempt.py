@@ -59,7 +59,7 @@ from relay.ports import (
     StsPolicies,
 )
 from relay.schedule import mx
-from relay.schedule.effects import NO_REACTION
+from relay.schedule.effects import NO_REACTION, EffectKind
 from relay.schedule.fair import Flow
 from relay.schedule.route import Route, RouteTable, TlsMode, literal_address, unroutable
 from relay.smtp.client_answer import Answer, local_failure, local_refusal
@@ -280,7 +280,16 @@ class OutboundDelivery:
         """Put off what waits for a destination and shall not go there now."""
         for site in list(self._sites.values()):
             if site.lane.destination == destination:
-                site.sift(partial(self._free, lane=site.lane))
+                site.sift(partial(self._stays, lane=site.lane))
+
+    def _stays(self, item: Item, lane: Lane) -> bool:
+        """Say whether a delivery goes on waiting in its lane; else put it off, or let another address be chosen."""
+        standing = self._gate.standing(lane, item.job.delivery)
+        if standing is None or standing.kind is not EffectKind.SWITCH or item.destination is None:
+            return self._free(item, lane)
+        self._unused(item)
+        self._depart(item.destination, item)  # the same address again is put off there
+        return False
 
     def _unused(self, item: Item) -> None:
         """Give back the choice of an address that was not used."""

@@ -199,6 +199,59 @@ def test_an_effect_puts_off_what_comes_and_what_waits_without_an_attempt():
     asyncio.run(run())
 
 
+BLOCKED = Standing(EffectKind.SWITCH, 1 << 50, "blocked", "550 5.7.1 your address is blocked")
+
+
+class Choosy(Scripted):
+    """Passes over the first address while the gate says so."""
+
+    def __init__(self, gate, *choices):
+        super().__init__(*choices)
+        self.gate = gate
+
+    def choose(self, delivery, site, provider, families, then):
+        then(self.choices[-1 if self.gate.effects else 0])
+
+
+def test_what_waits_for_an_address_that_is_passed_over_now_takes_another():
+    async def run():
+        gate = Effective()
+        gate.standing = lambda lane, _: gate.effects.get((lane.source, lane.destination))
+        sources = Choosy(gate, Source("127.0.99.1"), Source("127.0.99.2"))
+        shapes = PlainShapes(Shape(provider="big", connections=1, connections_start=1))
+        async with bench(
+            {"a.test": ["slow-dot.0.3"]}, lanes={"gate": gate, "sources": sources, "shapes": shapes}
+        ) as b:
+            for number in range(4):
+                b.send(f"x{number}@a.test")
+            await until(lambda: b.net.hosts["mx1.a.test"].commands(b"DATA"))
+            gate.effects["127.0.99.1", "big"] = BLOCKED
+            gate.changed[0]("big")
+            assert all(one.verdict is Verdict.DELIVERED for one in await b.wait(4))
+            assert sorted(mail.peer for mail in b.net.received) == ["127.0.99.1"] + 3 * ["127.0.99.2"]
+            assert sorted(end[1] or "unused" for end in sources.ends) == 4 * ["delivered"] + 3 * ["unused"]
+
+    asyncio.run(run())
+
+
+def test_what_is_passed_over_and_has_no_other_address_waits():
+    async def run():
+        gate, sources = Effective(), Scripted(Source("127.0.99.1"))
+        shapes = PlainShapes(Shape(provider="big", connections=1, connections_start=1))
+        async with bench(
+            {"a.test": ["slow-dot.0.3"]}, lanes={"gate": gate, "sources": sources, "shapes": shapes}
+        ) as b:
+            for number in range(3):
+                b.send(f"x{number}@a.test")
+            await until(lambda: b.net.hosts["mx1.a.test"].commands(b"DATA"))
+            gate.effects["big"] = BLOCKED
+            gate.changed[0]("big")
+            outcomes = await b.wait(3)
+            assert sorted(one.stage is Stage.SHAPING for one in outcomes) == [False, True, True]
+
+    asyncio.run(run())
+
+
 def test_a_connection_counts_until_the_host_has_closed_it():
     """The host answers QUIT late: the next connection waits for the end of the one before."""
 
