@@ -272,6 +272,13 @@ def test_standing_holds_of_a_stopped_relay(site, queued):
     assert site.json("queue", "holds", "list")[0]["hold"] == 2, "numbers do not come again"
 
 
+def test_a_standing_hold_of_nothing_yet_is_told_all_the_same(site, queued):
+    out, error = site.call("queue", "hold", "--domain", "quiet.test", "--new")
+    assert "0 deliveries held" in out
+    assert "Mail that comes later is held, too" in error
+    assert "relay queue holds remove 1" in error
+
+
 def test_a_standing_hold_that_is_forgotten_is_told_by_the_doctor(site, queued, monkeypatch):
     site.call("queue", "hold", "--domain", "one.test", "--new")
 

@@ -47,7 +47,7 @@ def list_(
         for one in found
     ]
     nothing = "No address is on a list, as far as the last look knows."
-    write_table(("ADDRESS", "LIST", "SINCE", "UNTIL", "WHAT IT SAYS"), rows, empty=nothing)
+    write_table(("Address", "List", "Since", "Until", "What it says"), rows, empty=nothing)
 
 
 def _kept(site: "Site") -> "list[Listing]":
@@ -95,7 +95,7 @@ def check(
         nothing = (
             "There is nothing to ask: name addresses, or set delivery.source_addresses and own_checks.block_lists."
         )
-        write_table(("ADDRESS", "LIST", "RESULT", "WHAT IT SAYS"), rows, empty=nothing)
+        write_table(("Address", "List", "Result", "What it says"), rows, empty=nothing)
     if any(one.listed for one in found.listings.values()):
         raise typer.Exit(EX_UNAVAILABLE)
 

@@ -188,6 +188,23 @@ def host_name(site: Site) -> Iterator[Check]:
         yield Check("host name", "ok", f"{name} is {', '.join(addresses)}")
 
 
+def source_addresses(site: Site) -> Iterator[Check]:
+    """The addresses that mail is to leave from are this host's, and nobody took them out of use."""
+    with site.catalog() as catalog:
+        known = catalog.addresses.list()
+    for one in known:
+        if one.absent_ms:
+            step = f"Give it to the host again, or forget it: `relay address remove {one.address}`."
+            detail = f"{one.address} is no address of this host since {iso(one.absent_ms)}; nothing leaves from it"
+            yield Check("source addresses", "error", detail, step)
+        elif one.suspended:
+            step = f"`relay address resume {one.address}` brings it back."
+            yield Check("source addresses", "warning", f"{one.address} is suspended: {one.suspended}", step)
+    usable = sum(not one.absent_ms and not one.suspended for one in known)
+    if usable:
+        yield Check("source addresses", "ok", f"{usable} of {len(known)} can be used")
+
+
 def as_receivers_see_it(site: Site) -> Iterator[Check]:
     """Source addresses: reverse names, EHLO names, SPF, block lists; certificate; the clock's source."""
     found = asyncio.run(_look(site))
@@ -316,6 +333,7 @@ LOOKS: tuple[Look, ...] = (
     resolver,
     clock,
     host_name,
+    source_addresses,
     as_receivers_see_it,
     signing_keys,
     spool,

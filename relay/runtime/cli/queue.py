@@ -180,6 +180,8 @@ def hold(
     if new:
         rule = queue_holds.make(chosen, until_ms, reason, now_ms, dry_run=dry_run)
     _act("hold", chosen, dry_run=dry_run, states=states, until_ms=until_ms, rule=rule)
+    if rule and not chosen.as_json:
+        note(f"Mail that comes later is held, too: `relay queue holds remove {rule}` ends that and releases it.")
 
 
 @app.command()

@@ -61,7 +61,7 @@ def list_(
         (one.name, ", ".join((*one.hosts, *one.domains)) or "everybody", _limits(one), len(one.responses))
         for one in found
     ]
-    write_table(("provider", "hosts and domains", "limits", "replies"), rows, empty="There are no rules.")
+    write_table(("Provider", "Hosts and domains", "Limits", "Replies"), rows, empty="There are no rules.")
 
 
 @app.command()
@@ -185,7 +185,7 @@ def _write_explained(found: "dict[str, Any]") -> None:
     )
     typer.echo("")
     rows = [(one["name"], one["value"] or "no limit", one["from"]) for one in found["limits"]]
-    write_table(("limit", "value", "from"), rows, empty="")
+    write_table(("Limit", "Value", "From"), rows, empty="")
     typer.echo("")
     for sentence in found["reasons"]:
         typer.echo(f"slow: {printable(sentence)}")
@@ -295,7 +295,7 @@ def _write_tried(rows: "list[dict[str, Any]]", totals: "dict[str, Any]", lanes: 
     typer.echo("")
     paused = [(one["source"] or "default", one["destination"], change(one["now"], one["then"])) for one in lanes]
     if paused:
-        write_table(("source", "destination", "minutes paused"), paused[:RULES_SHOWN], empty="")
+        write_table(("Source", "Destination", "Minutes paused"), paused[:RULES_SHOWN], empty="")
         if len(paused) > RULES_SHOWN:
             note(f"There are {len(paused) - RULES_SHOWN} more lanes: --json lists all.")
         typer.echo("")
@@ -369,7 +369,7 @@ def _show(one: "ProviderRules", *, as_json: bool) -> None:
     )
     typer.echo("")
     rows = [(each.name, each.about, _doing(each)) for each in one.responses]
-    write_table(("rule", "means", "does"), rows, empty="It has no rules about replies of its own.")
+    write_table(("Rule", "Means", "Does"), rows, empty="It has no rules about replies of its own.")
 
 
 def _doing(one: "Response") -> str:

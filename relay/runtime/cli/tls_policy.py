@@ -55,7 +55,7 @@ def show(
     )
     rows = ((one["host"], POLICIES[one["policy"]], "; ".join(one["gets"])) for one in found["hosts"])
     typer.echo("")
-    write_table(("HOST", "POLICY", "WHAT IT GETS"), rows, empty=found["failure"] or "No mail exchanger is known.")
+    write_table(("Host", "Policy", "What it gets"), rows, empty=found["failure"] or "No mail exchanger is known.")
 
 
 def _policy_fields(policy: dict[str, Any] | None) -> dict[str, object]:

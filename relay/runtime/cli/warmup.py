@@ -225,6 +225,7 @@ def _write(view: _View, known: "SourceAddress", *, as_json: bool) -> None:
     fields["today"] = "no limit" if row["volume"] is None else f"{row['used']} of {row['volume']}"
     fields["held"] = f"{row['heldDays']} days: {row['heldBecause']}" if row["heldDays"] else "-"
     write_fields({key: "-" if value is None else value for key, value in fields.items()})
+    typer.echo()
     write_table(
         ("Provider", "Today", "Used", "Attempts", "Bounces", "Blocks"),
         (
