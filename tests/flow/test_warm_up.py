@@ -117,12 +117,13 @@ def test_what_has_no_room_anywhere_waits_and_says_so(receiver):
     with Product(receiver.port, delivery={"retry": ["1s"]}) as product:
         product.run("address", "add", COLD)
         product.run("warmup", "reset", COLD)
-        product.send("waits@remote.example")
+        message_id = product.send("waits@remote.example")
         waits = eventually(
             lambda: [one for one in product.rows("queue", "list") if "warm" in (one["lastReply"] or "")],
             what="a delivery that waits",
         )
         assert waits[0]["attempts"] == 0
+        assert f"  waits: {waits[0]['lastReply']}" in product.run("trace", message_id).stdout
         assert "more mail waits for a warm-up than can leave in its lifetime" in product.log_text()
         product.run("warmup", "complete", COLD)
         product.run("queue", "retry", "--all")

@@ -79,10 +79,15 @@ async def _verdicts(site: "Site", from_domain: str, path: str, content: bytes) -
 
     config = site.config
     resolver = DnsResolver(settings.resolver_settings(config), SteadyClock(), None)
+    missing: dict[str, str] = {}
 
     def text(name: bytes | str, timeout: int = 5) -> bytes | None:
         del timeout
-        found = lookup.texts(config, name.decode() if isinstance(name, bytes) else name)
+        asked = name.decode() if isinstance(name, bytes) else name
+        found = lookup.texts(config, asked)
+        if not found:
+            why = "DNS gives no answer about the record" if found is None else "there is no such record in DNS"
+            missing[asked.rstrip(".").lower()] = why
         return found[0].encode() if found else None
 
     signatures = await asyncio.to_thread(dkim_results, content, text)
@@ -113,7 +118,15 @@ async def _verdicts(site: "Site", from_domain: str, path: str, content: bytes) -
         "spf": [_spf_object(address, one) for address, one in spf.items()],
         "spfAligned": aligned("spf", path),
         "dkim": [
-            {"result": result, "domain": domain, "selector": selector, "aligned": aligned("dkim", domain)}
+            {
+                "result": result,
+                "domain": domain,
+                "selector": selector,
+                "aligned": aligned("dkim", domain),
+                "reason": None
+                if result == GOOD
+                else missing.get(f"{selector}._domainkey.{domain}".lower(), "the signature does not fit the record"),
+            }
             for result, domain, selector in signatures
         ],
         "dmarc": {
@@ -156,7 +169,8 @@ def _tell(result: dict[str, Any]) -> None:
         line("SPF", "none", "no source address is known; set delivery.source_addresses")
     for one in result["dkim"]:
         way = "aligned" if one["aligned"] else f"not aligned with {result['from']}"
-        line("DKIM", one["result"], f"{one['selector']}._domainkey.{one['domain']} ({way})")
+        why = f": {one['reason']}" if one["reason"] else ""
+        line("DKIM", one["result"], f"{one['selector']}._domainkey.{one['domain']}{why} ({way})")
     if not result["dkim"]:
         line("DKIM", "none", "the message is not signed")
     dmarc = result["dmarc"]

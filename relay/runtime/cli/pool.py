@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
-from relay.runtime.cli.output import iso, when, write_fields, write_json, write_json_lines, write_table
+from relay.runtime.cli.output import iso, note, when, write_fields, write_json, write_json_lines, write_table
 from relay.runtime.cli.pool_rule import app as rule
 
 if TYPE_CHECKING:
@@ -225,6 +225,7 @@ def assign(
             catalog.pools.assign_identity(account, identity, name)
         else:
             catalog.pools.assign_account(account, pool=name)
+        empty = bool(name) and _carries_nothing(catalog, account, name)
     told = {
         "account": account,
         "pool": name or None,
@@ -234,6 +235,8 @@ def assign(
     record(site.data_dir, "pool.assign", account, told)
     what = configuration_set or identity or f"account {account}"
     _tell(told, f"Mail of {what} leaves from pool {name}." if name else f"{what} names no pool now.", as_json=as_json)
+    if empty:
+        note(f"Pool {name} has no address yet: this mail waits until it has one (`relay address move`).")
 
 
 @app.command()
@@ -291,6 +294,17 @@ def tag(
 
 def _overflow(word: str) -> str:
     return "" if word == AUTO else word
+
+
+def _carries_nothing(catalog: "Catalog", account: str, name: str) -> bool:
+    """Say whether a pool has no address, and no other pool that takes over."""
+    from relay.model.pool import BUILT_IN, RELAY  # noqa: PLC0415
+
+    owners = {account, RELAY}
+    pools = [one for one in catalog.pools.list() if one.name == name and one.account in owners]
+    if name in BUILT_IN or any(one.overflow not in {AUTO, NONE, ""} for one in pools):
+        return False
+    return not any(one.pool == name and one.account in owners for one in catalog.addresses.list())
 
 
 def _tell(told: dict[str, Any], sentence: str, *, as_json: bool) -> None:

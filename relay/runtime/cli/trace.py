@@ -94,6 +94,9 @@ def write_trace(found: dict[str, Any], *, brief: bool = False) -> None:
             _write_attempt(number, attempt)
             if attempt["dialogue"] and not brief:
                 _write_dialogue(attempt["dialogue"])
+        said = delivery["lastReply"]  # without an attempt: what it waits for, such as room or an end of a pause
+        if delivery["nextAttempt"] and said and said not in {one["reply"] for one in delivery["attempts"][-1:]}:
+            typer.echo(printable(f"  waits: {said}"))
 
 
 def _scanned(scan: dict[str, Any]) -> str:
