@@ -308,8 +308,8 @@ class SourceAddresses:
             return
         row = self._tables.row("get_pool", {"account": account, "name": pool})
         if row is None:
-            whose = f"Account {account}" if account else "The relay"
-            raise NotFoundError(f"{whose} has no pool {pool}.")
+            whose = f"Account {account} has" if account else "Without --account it is one for all accounts; there is"
+            raise NotFoundError(f"{whose} no pool {pool}.")
         if row[2] == ScalingMode.MANAGED:
             raise UsageError(f"Pool {pool} is managed: it takes its addresses from the reserve by itself (POOL-013).")
 

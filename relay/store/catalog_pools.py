@@ -88,7 +88,7 @@ class Pools:
         """Return a pool that must exist."""
         row = self._tables.row("get_pool", {"account": account, "name": name})
         if row is None:
-            raise NotFoundError(f"{_whose(account)} has no pool {name}.")
+            raise _unknown(account, name)
         return pool_of(row)
 
     def list(self) -> list[Pool]:
@@ -109,7 +109,7 @@ class Pools:
         with self._tables.writing(CHANGED):
             self._require_overflow(account, name, overflow)
             if not self._tables.run("set_overflow", {"account": account, "name": name, "overflow": overflow}):
-                raise NotFoundError(f"{_whose(account)} has no pool {name}.")
+                raise _unknown(account, name)
         return self.require(account, name)
 
     def grow(self, account: str, name: str, addresses: int) -> Sequence[str]:
@@ -304,6 +304,12 @@ def snapshot_of(*rows: Sequence[Row]) -> PoolSnapshot:
         tuple(PoolRule(*row) for row in rules),
         tuple(sending_of(row) for row in accounts),
     )
+
+
+def _unknown(account: str, name: str) -> NotFoundError | UsageError:
+    if name in BUILT_IN:
+        return UsageError(f"Pool {name} is built in: it cannot be changed or deleted.")
+    return NotFoundError(f"{_whose(account)} has no pool {name}.")
 
 
 def _whose(account: str) -> str:

@@ -38,3 +38,12 @@ def test_what_comes_after_a_warm_up_is_advised(site):
     _, error = site.call("warmup", "show", GOOD)
     assert "about 1,000 messages a day to each provider" in error
     assert "a sudden jump gets mail blocked" in error
+
+
+def test_a_pool_that_cannot_be_meant_is_refused_with_the_reason(site):
+    site.call("address", "add", GOOD)
+    site.call("pool", "create", "news")
+    for command in (["pool", "delete", "ses-shared-pool"], ["pool", "overflow", "ses-shared-pool", "none"]):
+        assert "is built in" in site.call(*command, code=64)[1]
+    _, error = site.call("address", "move", GOOD, "--pool", "news", code=64)
+    assert "Without --account" in error
