@@ -222,6 +222,13 @@ def test_check_and_list(product, tmp_path):
     assert "bad.yaml:2: limit: there is no such setting; did you mean `limits`?" in done.stdout
     done = product.run("shaping", "check", str(bad), "--json", check=False)
     assert json.loads(done.stdout)["findings"][0]["line"] == 2
+    inside = product.directory / "shaping" / "bad.yaml"  # read twice, as one in force and as the one that is named
+    inside.write_text("name: mine\nlimit: {}\n")
+    try:
+        done = product.run("shaping", "check", str(inside), check=False)
+    finally:
+        inside.unlink()
+    assert done.stdout.count("there is no such setting") == 1
     names = {row["name"] for row in product.rows("shaping", "list")}
     assert {"bigmail", "gmail", "outlook", "yahoo", "default"} <= names
     shown = product.json("shaping", "list", "bigmail")

@@ -76,12 +76,13 @@ def check(file: FileArgument, *, config: ConfigOption = None, as_json: JsonOptio
     try:
         load_rules(read_site(config).config.shaping, [file])
     except InvalidRulesError as error:
+        findings = list({str(one): one for one in error.findings}.values())  # the file may be in force itself
         if as_json:
-            write_json({"ok": False, "findings": [_finding(one) for one in error.findings]})
+            write_json({"ok": False, "findings": [_finding(one) for one in findings]})
         else:
-            for one in error.findings:
+            for one in findings:
                 typer.echo(f"error  {printable(one)}")
-            typer.echo(f"{len(error.findings)} {'fault' if len(error.findings) == 1 else 'faults'}.")
+            typer.echo(f"{len(findings)} {'fault' if len(findings) == 1 else 'faults'}.")
         raise typer.Exit(EX_CONFIG) from None
     made = read_file(file).rules
     assert made is not None
