@@ -168,6 +168,14 @@ def live(run_dir: Path, destination: str) -> dict[str, Any]:
     return found
 
 
+def lifted(run_dir: Path, destination: str, source: str) -> list[dict[str, Any]]:
+    """End the effects at a destination, those from one source address when it is given; return what was ended."""
+    with Client(run_dir / "permits.sock", ASK_SECONDS) as client:
+        effects = [one for one in client.pages("lanes.effects") if one["destination"] == destination]
+        wanted = [one for one in effects if not source or one["source"] == source]
+        return [one for one in wanted if client.call("lanes.lift", **one)["ended"]]
+
+
 def summed(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the notes of all workers together, one object a source address, its last refusals in order of time."""
     together: dict[str, dict[str, Any]] = {}

@@ -73,3 +73,13 @@ def test_a_blocked_address_is_passed_over_at_its_provider_alone(product, net):
     assert sources(small, elsewhere) == {BLOCKED, OTHER}
     assert product.log_text().count("is blocked") == refused
     assert product.events("Bounce") == []
+
+    big.replies_from = {}
+    assert f"switch from {BLOCKED} to bigmail is over" in product.run("shaping", "lift", "big.test").stdout
+    again = [f"again{n}@big.test" for n in range(40)]
+    for person in again:
+        product.send(person)
+    assert sources(big, again) == {BLOCKED, OTHER}
+    assert product.json("shaping", "explain", "big.test")["effects"] == []
+    assert product.json("shaping", "lift", "big.test")["ended"] == []
+    assert '"operation": "shaping.lift"' in (product.data_dir / "audit.jsonl").read_text()

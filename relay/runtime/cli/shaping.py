@@ -124,6 +124,49 @@ def explain(
         _write_explained(found)
 
 
+@app.command()
+def lift(
+    target: Annotated[str, typer.Argument(metavar="ADDRESS|DOMAIN", help="A recipient, or its domain.")],
+    *,
+    source: Annotated[str, typer.Option("--from", metavar="IP", help="From this source address only.")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End at once what a provider's replies made us do: a pause, a slower lane, an address passed over.
+
+    For when the cause is gone, such as a block that was removed. The next reply of the kind begins it anew. Mail that
+    was put off meanwhile keeps its time; `relay queue retry` attempts it now.
+    """
+    from relay.model.lane import Source  # noqa: PLC0415
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+    from relay.runtime.config.values import parse_address, parse_domain  # noqa: PLC0415
+    from relay.runtime.shaping_explain import lifted, resolve  # noqa: PLC0415
+
+    domain = target.rpartition("@")[2].strip()
+    try:
+        domain = domain if domain.startswith("[") else parse_domain(domain)
+        address = parse_address(source) if source else ""
+    except ValueError as error:
+        raise UsageError(f"{target if not source else f'{target} or {source}'} {error}.") from None
+    site = open_site(config)
+    destination = resolve(site.config, domain, Source(address)).destination
+    ended = lifted(site.data_dir / "run", destination, address)
+    record(
+        site.data_dir,
+        "shaping.lift",
+        "",
+        {"destination": destination, "source": address or None, "ended": len(ended)},
+    )
+    if as_json:
+        write_json({"destination": destination, "ended": ended})
+        return
+    for one in ended:
+        typer.echo(printable(f"{one['kind']} from {one['source'] or 'every address'} to {destination} is over."))
+    if not ended:
+        note(f"Nothing was in force at {destination}.")
+
+
 def _queued(shards: "list[Any]", domain: str) -> tuple[int, bool]:
     """Return how many deliveries of a domain wait, and whether there are more than were counted."""
     from relay.model.delivery import DeliveryState  # noqa: PLC0415

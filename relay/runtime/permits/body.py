@@ -60,6 +60,7 @@ class PermitsBody:
         context.ops.add("warmup.release", self._warmup.release)
         context.ops.add("lanes.list", self._desk.listing)
         context.ops.add("lanes.effects", self._desk.effects)
+        context.ops.add("lanes.lift", self._desk.lift)
         with short_address(context.run_dir / LEASES_SOCKET) as address:
             listener = listen(address)
         serving = serve_permits(

@@ -235,6 +235,10 @@ class LaneDesk:
         items = [dict(zip(_EFFECT_FIELDS, (*scope, *standing), strict=True)) for scope, standing in rows[:most]]
         return {"items": items, "next": rows[most - 1][0] if len(rows) > most else None}
 
+    def lift(self, request: Json) -> Json:
+        """Answer `lanes.lift`: end an effect, given by its scope as `lanes.effects` has it."""
+        return {"ended": self.end(values.scope(*(request[name] for name in _EFFECT_FIELDS[:5])))}
+
     def totals(self) -> dict[str, int]:
         """Return numbers for metrics: lanes, connections in use, waiting for one, slowed lanes."""
         figures = list(self._book.figures())
