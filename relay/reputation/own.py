@@ -9,6 +9,8 @@ from relay.model.tls import StsMode, StsPolicy
 from relay.policy.mta_sts import names_host, policy_host, record_id, record_name
 from relay.policy.records import Answer
 from relay.policy.spf_evaluation import SpfResult, SpfVerdict
+from relay.policy.tls_report import record_name as tls_report_record
+from relay.policy.tls_report import report_addresses
 
 CERTIFICATE_WARNING_DAYS = 14
 CERTIFICATE_ERROR_DAYS = 3
@@ -120,6 +122,19 @@ def mta_sts(domain: str, policy: StsPolicy | str, exchangers: Answer) -> OwnChec
         grade = Grade.ERROR if policy.mode is StsMode.ENFORCE else Grade.WARNING
         return OwnCheck("MTA-STS", domain, grade, detail, step)
     return OwnCheck("MTA-STS", domain, Grade.OK, f"has a policy of mode {policy.mode.value} that names its hosts")
+
+
+def tls_reports(domain: str, record: Answer) -> OwnCheck:
+    """Judge the TLS-RPT record of a domain, which nobody must have (RFC 8460 section 3)."""
+    if record.failure:
+        return OwnCheck("TLS-RPT", domain, Grade.UNKNOWN, record.failure)
+    wanted = report_addresses([text.encode() for text in record.values])
+    if wanted:
+        return OwnCheck("TLS-RPT", domain, Grade.OK, f"wants reports at {', '.join(wanted[:3])}")
+    if not any(text.startswith("v=TLSRPTv1") for text in record.values):
+        return OwnCheck("TLS-RPT", domain, Grade.OK, "wants no reports, and needs none")
+    step = f'Publish one TXT record at {tls_report_record(domain)}: "v=TLSRPTv1; rua=mailto:..."'
+    return OwnCheck("TLS-RPT", domain, Grade.WARNING, "has a record that is not valid, or several", step)
 
 
 def signing(states: Mapping[CheckState, int], lost: Sequence[str]) -> OwnCheck:

@@ -27,7 +27,7 @@ from relay.store.own_checks import OwnChecks
 FIRST_SECONDS = 2.0  # a relay that has just started has other things to do
 CALLER = "relay"
 OWNER = "000000000001"
-KINDS = ("reverse name", "EHLO name", "SPF", "MTA-STS", "DKIM", "certificate", "clock")
+KINDS = ("reverse name", "EHLO name", "SPF", "MTA-STS", "TLS-RPT", "DKIM", "certificate", "clock")
 
 
 class OwnService:

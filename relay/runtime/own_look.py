@@ -23,6 +23,7 @@ from relay.net.mta_sts import NoPolicy, fetch_policy
 from relay.policy.mta_sts import record_name
 from relay.policy.records import Answer
 from relay.policy.spf_evaluation import SpfResult, SpfVerdict, evaluate
+from relay.policy.tls_report import record_name as tls_report_record
 from relay.ports import Resolver
 from relay.reputation import own
 from relay.reputation.blocklist import Action, BlockList, Verdict, judge, question
@@ -116,6 +117,7 @@ async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask, fetch:
         ]
         domains = dict.fromkeys((config.bounce_domain, config.hostname))
         policies = [group.create_task(_mta_sts(asker, one, fetch)) for one in domains]
+        policies += [group.create_task(_tls_reports(asker, one)) for one in domains]
     checks += [task.result() for task in policies]
     for task in about:
         checks += task.result()
@@ -190,6 +192,10 @@ async def _mta_sts(asker: _Asker, domain: str, fetch: FetchPolicy) -> OwnCheck:
         return judged
     policy, exchangers = await asyncio.gather(fetch(domain), asker.answer(domain, "MX"))
     return own.mta_sts(domain, policy.text if isinstance(policy, NoPolicy) else policy, exchangers)
+
+
+async def _tls_reports(asker: _Asker, domain: str) -> OwnCheck:
+    return own.tls_reports(domain, await asker.answer(tls_report_record(domain), "TXT"))
 
 
 async def _forward(asker: _Asker, host: str) -> tuple[Answer, Answer]:

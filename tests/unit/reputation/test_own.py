@@ -16,6 +16,7 @@ from relay.reputation.own import (
     reverse,
     signing,
     spf,
+    tls_reports,
     turned,
 )
 
@@ -93,6 +94,19 @@ def test_mta_sts_policies(policy, exchangers, grade, words):
     assert found.grade is grade
     assert words in found.detail
     assert bool(found.next_step) is (grade in (Grade.WARNING, Grade.ERROR))
+
+
+@pytest.mark.parametrize(
+    ("record", "grade"),
+    [
+        (Answer(("v=TLSRPTv1; rua=mailto:tls@b.example",)), Grade.OK),
+        (Answer(), Grade.OK),
+        (Answer(("v=TLSRPTv1; rua=ftp://b.example",)), Grade.WARNING),
+        (Answer(failure="no answer"), Grade.UNKNOWN),
+    ],
+)
+def test_tls_report_records(record, grade):
+    assert tls_reports("b.example", record).grade is grade
 
 
 def test_identities_whose_records_are_gone():
