@@ -104,7 +104,9 @@ class Web:
         try:
             found = await self._resolver.addresses(host)
         except ResolverError as error:
-            raise WebError(f"{host} cannot be looked up: {error}") from None
+            found = error.found  # of one family, where the other was not answered
+            if not found:
+                raise WebError(f"{host} cannot be looked up: {error}") from None
         if not found:
             raise WebError(f"{host} has no address")
         allowed = [address for address in found if not self._judge(address)]

@@ -66,7 +66,7 @@ class RecipientDomains:
 async def _cannot(resolver: Resolver, domain: str) -> bool:
     try:
         return cannot(await resolver.mail_hosts(domain))
-    except ResolverError:
+    except ResolverError:  # half an answer, too: what was not answered may be an address
         return False
 
 

@@ -1,11 +1,16 @@
 """Our own names, records, certificate and clock, judged as receivers judge them. Pure: facts come as arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.model.check import CheckState
+from relay.model.tls import StsMode, StsPolicy
+from relay.policy.mta_sts import names_host, policy_host, record_id, record_name
 from relay.policy.records import Answer
 from relay.policy.spf_evaluation import SpfResult, SpfVerdict
+from relay.policy.tls_report import record_name as tls_report_record
+from relay.policy.tls_report import report_addresses
 
 CERTIFICATE_WARNING_DAYS = 14
 CERTIFICATE_ERROR_DAYS = 3
@@ -41,14 +46,15 @@ def reverse(address: str, helo: str, names: Answer, forward: Sequence[Answer]) -
 
     `names` is the PTR answer; `forward` the A and AAAA answers of each of its names.
     """
-    failure = next((one.failure for one in (names, *forward) if one.failure), "")
-    if failure:
+    back_again = any(address in one.values for one in forward)
+    failure = names.failure or ("" if back_again else next((one.failure for one in forward if one.failure), ""))
+    if failure:  # of half an answer, what was found counts, and what was not says nothing
         return OwnCheck("reverse name", address, Grade.UNKNOWN, failure)
     step = f"Ask whoever owns {address} for a PTR record to {helo}, and give {helo} an address record of {address}."
     if not names.values:
         return OwnCheck("reverse name", address, Grade.ERROR, "has no reverse name; many servers refuse it", step)
     back = ", ".join(names.values)
-    if not any(address in one.values for one in forward):
+    if not back_again:
         return OwnCheck("reverse name", address, Grade.ERROR, f"is {back}, which does not lead back", step)
     if helo.lower() not in (name.lower() for name in names.values):
         return OwnCheck("reverse name", address, Grade.WARNING, f"is {back}, and says EHLO {helo}", step)
@@ -59,7 +65,7 @@ def helo_name(helo: str, address: str, forward: Sequence[Answer]) -> OwnCheck:
     """Judge the EHLO name: it has an address, best the one that mail comes from (RFC 5321 section 4.1.4)."""
     found = [value for one in forward for value in one.values]
     failure = next((one.failure for one in forward if one.failure), "")
-    if not found and failure:
+    if failure and address not in found:  # the half that is missing may have it
         return OwnCheck("EHLO name", helo, Grade.UNKNOWN, failure)
     step = f"Give {helo} an address record of {address}."
     if not found:
@@ -80,6 +86,66 @@ def spf(domain: str, address: str, verdict: SpfVerdict) -> OwnCheck:
     failing = verdict.result in (SpfResult.FAIL, SpfResult.PERMERROR)
     grade = Grade.ERROR if failing else Grade.WARNING
     return OwnCheck("SPF", subject, grade, f"{verdict.result.value}: {verdict.reason}", step)
+
+
+def mta_sts_record(domain: str, record: Answer) -> OwnCheck | None:
+    """Judge the MTA-STS record of a domain; None when it is one, so that its policy is looked at (RFC 8461 3.1)."""
+    if record.failure:
+        return OwnCheck("MTA-STS", domain, Grade.UNKNOWN, record.failure)
+    if record_id([text.encode() for text in record.values]):
+        return None
+    if not any(text.startswith("v=STSv1") for text in record.values):
+        return OwnCheck("MTA-STS", domain, Grade.OK, "has no policy, and needs none")
+    step = f'Publish one TXT record at {record_name(domain)}: "v=STSv1; id=..." with a new id for each policy.'
+    return OwnCheck("MTA-STS", domain, Grade.WARNING, "has a record that is not valid, or several", step)
+
+
+def mta_sts(domain: str, policy: StsPolicy | str, exchangers: Answer) -> OwnCheck:
+    """Judge the MTA-STS policy of a domain that has a record: `policy` is why it cannot be had where it cannot.
+
+    `exchangers` is the MX answer; without MX the domain is its own host (RFC 5321 section 5.1). What an enforced
+    policy does not name gets no mail from senders that obey it (RFC 8461 section 5).
+    """
+    place = f"https://{policy_host(domain)}/.well-known/mta-sts.txt"
+    if isinstance(policy, str):
+        step = f"Serve the policy at {place}, or take the record at {record_name(domain)} away."
+        return OwnCheck("MTA-STS", domain, Grade.WARNING, f"has a record and no policy: {policy}", step)
+    if policy.mode is StsMode.NONE:
+        return OwnCheck("MTA-STS", domain, Grade.OK, "has a policy of mode none")
+    if exchangers.failure:
+        return OwnCheck("MTA-STS", domain, Grade.UNKNOWN, exchangers.failure)
+    hosts = [value.rpartition(" ")[2] for value in exchangers.values] or [domain]
+    missing = [host for host in hosts if not names_host(policy, host)]
+    if missing:
+        step = f"Name {', '.join(missing[:3])} in {place}, and give its record a new id."
+        detail = f"has a policy of mode {policy.mode.value} that does not name {', '.join(missing[:3])}"
+        grade = Grade.ERROR if policy.mode is StsMode.ENFORCE else Grade.WARNING
+        return OwnCheck("MTA-STS", domain, grade, detail, step)
+    return OwnCheck("MTA-STS", domain, Grade.OK, f"has a policy of mode {policy.mode.value} that names its hosts")
+
+
+def tls_reports(domain: str, record: Answer) -> OwnCheck:
+    """Judge the TLS-RPT record of a domain, which nobody must have (RFC 8460 section 3)."""
+    if record.failure:
+        return OwnCheck("TLS-RPT", domain, Grade.UNKNOWN, record.failure)
+    wanted = report_addresses([text.encode() for text in record.values])
+    if wanted:
+        return OwnCheck("TLS-RPT", domain, Grade.OK, f"wants reports at {', '.join(wanted[:3])}")
+    if not any(text.startswith("v=TLSRPTv1") for text in record.values):
+        return OwnCheck("TLS-RPT", domain, Grade.OK, "wants no reports, and needs none")
+    step = f'Publish one TXT record at {tls_report_record(domain)}: "v=TLSRPTv1; rua=mailto:..."'
+    return OwnCheck("TLS-RPT", domain, Grade.WARNING, "has a record that is not valid, or several", step)
+
+
+def signing(states: Mapping[CheckState, int], lost: Sequence[str]) -> OwnCheck:
+    """Judge the DKIM records of all identities: how many are in which state, and some whose records are not right."""
+    gone, failed = states.get(CheckState.TEMPORARY_FAILURE, 0), states.get(CheckState.FAILED, 0)
+    if not gone + failed:
+        found = f"{states.get(CheckState.SUCCESS, 0)} have their records in DNS"
+        return OwnCheck("DKIM", "identities", Grade.OK, found)
+    step = f"`relay identity show {lost[0]}` prints what to publish." if lost else ""
+    detail = f"{gone} lost their records, {failed} are given up: {', '.join(lost)}"
+    return OwnCheck("DKIM", "identities", Grade.WARNING, detail, step)
 
 
 def certificate(name: str, names: Sequence[str], ends_seconds: float, now_seconds: float) -> OwnCheck:

@@ -20,14 +20,14 @@ from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.office_jobs import Job, Schedule
-from relay.runtime.own_look import LookedAt, block_lists, configured_addresses, look
+from relay.runtime.own_look import LookedAt, block_lists, configured_addresses, look, policy_fetcher
 from relay.store.catalog import open_existing_catalog
 from relay.store.own_checks import OwnChecks
 
 FIRST_SECONDS = 2.0  # a relay that has just started has other things to do
 CALLER = "relay"
 OWNER = "000000000001"
-KINDS = ("reverse name", "EHLO name", "SPF", "certificate", "clock")
+KINDS = ("reverse name", "EHLO name", "SPF", "MTA-STS", "TLS-RPT", "DKIM", "certificate", "clock")
 
 
 class OwnService:
@@ -67,7 +67,8 @@ class OwnService:
     async def _round(self, config: Config) -> None:
         await asyncio.sleep(FIRST_SECONDS)
         resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
-        found = await look(config, configured_addresses(config), resolver.records)
+        fetch = policy_fetcher(config, resolver)
+        found = await look(config, configured_addresses(config), resolver.records, fetch)
         news = await asyncio.get_running_loop().run_in_executor(self._thread, self._keep, config, found)
         for one in news:
             say = self._context.log.warning if one.bad else self._context.log.info
@@ -82,6 +83,8 @@ class OwnService:
             changed = changes(file.lasting(), found.listings, found.details, now_ms)
             file.change(changed, now_ms)
             self._measure(config, file)
+            for state, number in found.signing.items():
+                self._context.metrics.gauge("relay_identities_signing", number, state.value)
             self._withdraw(config, file.lasting())
         finally:
             file.close()

@@ -8,8 +8,8 @@ import asyncio
 import ctypes
 import ipaddress
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dns.exception
@@ -17,14 +17,21 @@ import dns.reversename
 from cryptography import x509
 
 from relay.errors import RelayError
+from relay.model.check import Aspect, CheckState
+from relay.model.tls import StsPolicy
+from relay.net.mta_sts import NoPolicy, fetch_policy
+from relay.policy.mta_sts import record_name
 from relay.policy.records import Answer
 from relay.policy.spf_evaluation import SpfResult, SpfVerdict, evaluate
+from relay.policy.tls_report import record_name as tls_report_record
+from relay.ports import Resolver
 from relay.reputation import own
 from relay.reputation.blocklist import Action, BlockList, Verdict, judge, question
 from relay.reputation.own import OwnCheck
 from relay.runtime import settings
 from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask
+from relay.runtime.office_tls import web_of
 from relay.store.catalog import open_existing_catalog
 
 LOOK_SECONDS = 120.0
@@ -33,6 +40,9 @@ TOGETHER_MAX = 50
 NAMES_MAX = 5
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _UNANSWERED = Answer(failure="no answer in time")
+
+FetchPolicy = Callable[[str], Awaitable[StsPolicy | NoPolicy]]
+"""Fetches the MTA-STS policy of a domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +55,30 @@ class OwnAddress:
 
 @dataclass(frozen=True, slots=True)
 class LookedAt:
-    """What one round found: checks, and verdicts of lists with what the lists say, by address and list."""
+    """What one round found: checks, and verdicts of lists with what the lists say, by address and list.
+
+    `signing` counts identities by the state of their DKIM records; empty while the catalog cannot be read.
+    """
 
     checks: Sequence[OwnCheck]
     listings: Mapping[tuple[str, str], Verdict]
     details: Mapping[tuple[str, str], str]
+    signing: Mapping[CheckState, int] = field(default_factory=dict)
+
+
+def policy_fetcher(config: Config, resolver: Resolver) -> FetchPolicy:
+    """Return what fetches policies as the relay fetches those of others: with the same guards and limits."""
+    web = web_of(config, resolver)
+    return lambda domain: fetch_policy(web, domain)
+
+
+def signing_states(config: Config) -> tuple[dict[CheckState, int], list[str]] | None:
+    """Return identities by state of their DKIM records, and some that need a hand; None without a catalog."""
+    try:
+        with open_existing_catalog(config.data_dir, settings.master_key(config.data_dir)) as catalog:
+            return catalog.checks.states(Aspect.DKIM), catalog.checks.failing(Aspect.DKIM, NAMES_MAX)
+    except RelayError:
+        return None
 
 
 def configured_addresses(config: Config) -> list[OwnAddress]:
@@ -69,13 +98,16 @@ def block_lists(config: Config) -> list[BlockList]:
     return [BlockList(one.name, one.zone, Action(one.action), one.about) for one in config.own_checks.block_lists]
 
 
-async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> LookedAt:
+async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask, fetch: FetchPolicy) -> LookedAt:
     """Look at everything once. Raises nothing: what does not answer is UNKNOWN."""
     asker = _Asker(ask)
     if not addresses:
         addresses = [OwnAddress(one, config.hostname) for one in await asker.addresses(config.hostname)]
     public = [one for one in addresses if config.own_checks.private_addresses or routed(one.address)]
     checks: list[OwnCheck] = [certificate(config), clock()]
+    signing = await asyncio.to_thread(signing_states, config)
+    if signing is not None:
+        checks.append(own.signing(*signing))
     async with asyncio.TaskGroup() as group:
         about = [group.create_task(_address(asker, config, one)) for one in public[:ADDRESSES_MAX]]
         lists = [
@@ -83,6 +115,10 @@ async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> Loo
             for one in public[:ADDRESSES_MAX]
             for block_list in block_lists(config)
         ]
+        domains = dict.fromkeys((config.bounce_domain, config.hostname))
+        policies = [group.create_task(_mta_sts(asker, one, fetch)) for one in domains]
+        policies += [group.create_task(_tls_reports(asker, one)) for one in domains]
+    checks += [task.result() for task in policies]
     for task in about:
         checks += task.result()
     listings: dict[tuple[str, str], Verdict] = {}
@@ -90,7 +126,7 @@ async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> Loo
     for found in lists:
         key, verdict, detail = found.result()
         listings[key], details[key] = verdict, detail
-    return LookedAt(checks, listings, details)
+    return LookedAt(checks, listings, details, signing[0] if signing else {})
 
 
 async def look_lists(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> LookedAt:
@@ -147,6 +183,19 @@ async def _address(asker: _Asker, config: Config, one: OwnAddress) -> list[OwnCh
         own.helo_name(one.helo_name, one.address, helo),
         own.spf(config.bounce_domain, one.address, verdict),
     ]
+
+
+async def _mta_sts(asker: _Asker, domain: str, fetch: FetchPolicy) -> OwnCheck:
+    """Look at the MTA-STS policy of a domain; nothing is fetched for one without a record."""
+    judged = own.mta_sts_record(domain, await asker.answer(record_name(domain), "TXT"))
+    if judged is not None:
+        return judged
+    policy, exchangers = await asyncio.gather(fetch(domain), asker.answer(domain, "MX"))
+    return own.mta_sts(domain, policy.text if isinstance(policy, NoPolicy) else policy, exchangers)
+
+
+async def _tls_reports(asker: _Asker, domain: str) -> OwnCheck:
+    return own.tls_reports(domain, await asker.answer(tls_report_record(domain), "TXT"))
 
 
 async def _forward(asker: _Asker, host: str) -> tuple[Answer, Answer]:

@@ -806,6 +806,15 @@ SELECT account, identity FROM (
     GROUP BY c.account, c.identity
 ) ORDER BY turn, due LIMIT :limit;
 
+-- name: count_check_states
+-- How many identities are in each state of an aspect.
+SELECT state, count(*) FROM identity_check WHERE aspect = :aspect GROUP BY state;
+
+-- name: failing_checks
+-- Some identities whose records are not right: those that lost them, then those that are given up.
+SELECT identity FROM identity_check WHERE aspect = :aspect AND state IN ('TEMPORARY_FAILURE', 'FAILED')
+ORDER BY state = 'FAILED', since_ms DESC, identity LIMIT :limit;
+
 -- name: contacts_of_account
 -- Where mail about an account goes: its contact, and a JSON array of further ones.
 SELECT a.contact, coalesce(d.contacts, '[]') FROM account AS a LEFT JOIN account_details AS d ON d.account = a.id

@@ -60,6 +60,15 @@ class Checks:
         rows = self._tables.rows("due_checks", {"now_ms": now_ms, "limit": limit})
         return [(row[0], row[1]) for row in rows]
 
+    def states(self, aspect: Aspect) -> dict[CheckState, int]:
+        """Return how many identities of all accounts are in each state; what was never started is not counted."""
+        found = {CheckState(row[0]): row[1] for row in self._tables.rows("count_check_states", {"aspect": aspect})}
+        return {state: found.get(state, 0) for state in CheckState if state is not CheckState.NOT_STARTED}
+
+    def failing(self, aspect: Aspect, limit: int) -> list[str]:
+        """Return up to `limit` identities of all accounts whose records are not right, those that lost them first."""
+        return [row[0] for row in self._tables.rows("failing_checks", {"aspect": aspect, "limit": limit})]
+
     def start(self, account: str, identity: str, aspects: Iterable[Aspect]) -> None:
         """Start checks, or start them again from the beginning (IDENT-010, MFROM-007): pending, and due at once."""
         now_ms = self._tables.now_ms()

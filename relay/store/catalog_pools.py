@@ -91,6 +91,11 @@ class Pools:
             raise _unknown(account, name)
         return pool_of(row)
 
+    def names(self, account: str) -> tuple[str, ...]:
+        """Return the pools that an account can name (CFG-006): its own, those for all, the built-in ones."""
+        own = {pool.name for pool in self.list() if pool.account in (account, RELAY)}
+        return (*sorted(own), *BUILT_IN)
+
     def list(self) -> list[Pool]:
         """Return all pools: the relay's, then those of accounts."""
         return [pool_of(row) for row in self._tables.rows("list_pools", {})]

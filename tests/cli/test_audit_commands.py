@@ -61,6 +61,42 @@ def test_changes_of_suppression_lists(done, tmp_path):
     assert (imported["parameters"]["processed"], imported["parameters"]["failed"]) == (2, 0)
 
 
+ADDRESS = "127.0.77.1"
+CHANGES_OF_ADDRESSES = (
+    ("pool.create", "pool create bulk"),
+    ("pool.tag", "pool tag bulk team=news"),
+    ("pool.overflow", "pool overflow bulk none"),
+    ("pool.shared", "pool shared bar"),
+    ("pool.assign", "pool assign bulk --whole-account"),
+    ("pool.rule.add", "pool rule add bulk --to x.test"),
+    ("pool.rule.remove", "pool rule remove 1"),
+    ("address.add", f"address add {ADDRESS} --account 000000000001 --pool bulk"),
+    ("address.set", f"address set {ADDRESS} --weight 7"),
+    ("address.suspend", f"address suspend {ADDRESS}"),
+    ("address.resume", f"address resume {ADDRESS}"),
+    ("warmup.start", f"warmup start {ADDRESS}"),
+    ("warmup.pause", f"warmup pause {ADDRESS}"),
+    ("warmup.reset", f"warmup reset {ADDRESS}"),
+    ("warmup.set-percent", f"warmup set-percent {ADDRESS} 40"),
+    ("warmup.complete", f"warmup complete {ADDRESS}"),
+    ("address.give-back", f"address give-back {ADDRESS} --account 000000000001 --yes"),
+    ("address.move", f"address move {ADDRESS} --reserve"),
+    ("pool.create", "pool create own --managed"),
+    ("pool.delete", "pool delete own"),
+    ("pool.delete", "pool delete bulk"),
+    ("address.remove", f"address remove {ADDRESS} --yes"),
+    ("address.range.add", "address range add 198.51.100.0/24 --account 000000000001 --registry RIR --use-case news"),
+    ("address.range.remove", "address range remove 198.51.100.0/24"),
+)
+
+
+@pytest.mark.req("AUDIT-005")
+def test_changes_of_addresses_pools_and_warm_up(done):
+    for operation, command in CHANGES_OF_ADDRESSES:
+        (line,) = done(*command.split())
+        assert (line["operation"], line["caller"]) == (operation, audit.current_caller()), command
+
+
 @pytest.mark.req("AUDIT-005")
 def test_an_imported_key_without_its_secret(done):
     (line,) = done("credentials", "import", "AKIAIOSFODNN7EXAMPLE", text=SECRET[:40] + "\n")

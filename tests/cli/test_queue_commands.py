@@ -230,6 +230,8 @@ def test_a_bounce_of_a_stopped_relay_tells_the_sender(site, queued):
 def test_moving_to_another_pool(site, queued):
     site.call("queue", "move", queued[0], code=64)
     site.call("queue", "move", queued[0], "--to", "no pool", code=64)
+    site.call("queue", "move", queued[0], "--to", "marketing", code=64)
+    site.call("pool", "create", "marketing")
     _, note = site.call("queue", "move", "--recipient", "a@one.test", "--to", "marketing")
     assert "1 more delivery of the same messages" in note
     assert [row["recipient"] for row in site.json("queue", "list", "--pool", "marketing")] == [

@@ -1,7 +1,10 @@
 """The relay looks at itself as receivers do, and tells what changed (DNSBL-001, POOL-007)."""
 
+import sqlite3
+
 import pytest
 
+from tests.authority import Certificate, WebServer, authority, server_context
 from tests.nameserver import NameServer
 from tests.product import Product, Receiver, eventually
 
@@ -18,10 +21,14 @@ ZONES = {
     "out.example": LISTED,
     "relay.example": f"""@ 1 IN A {ONE}
 bounce 1 IN TXT "v=spf1 ip4:{ONE} -all"
+bounce 1 IN MX 10 relay.example.
+_mta-sts.bounce 1 IN TXT "v=STSv1; id=1;"
+mta-sts.bounce 1 IN A 127.0.0.1
 """,
     "127.in-addr.arpa": "1.21.0 1 IN PTR relay.example.\n",
     "ops.example": "@ 1 IN MX 10 relay.example.\n",
 }
+POLICY_HOST = "mta-sts.bounce.relay.example"
 LISTS = [
     {"name": "Main", "zone": "list.example", "about": "https://list.example/why"},
     {"name": "Quiet", "zone": "quiet.example"},
@@ -41,9 +48,26 @@ def receiver():
         yield made
 
 
+def policy(mode, host):
+    text = f"version: STSv1\nmode: {mode}\nmx: {host}\nmax_age: 86400\n"
+    return {POLICY_HOST: (200, {"Content-Type": "text/plain"}, text.encode())}
+
+
 @pytest.fixture(scope="module")
-def relay(names, receiver):
+def web(tmp_path_factory):
+    """The policy of the bounce domain, over HTTPS; `ca` is who is trusted."""
+    directory, root = tmp_path_factory.mktemp("web"), authority()
+    (directory / "ca.pem").write_bytes(root.pem())
+    context = server_context(Certificate([POLICY_HOST], root), directory)
+    with WebServer(context, policy("enforce", "relay.example")) as server:
+        server.ca = directory / "ca.pem"
+        yield server
+
+
+@pytest.fixture(scope="module")
+def relay(names, receiver, web):
     settings = {
+        "mta_sts": {"allow_private_hosts": True, "ca_file": str(web.ca), "port": web.port},
         "contact": "chief@ops.example",
         "dns": {"nameservers": [names.address], "cache_entries_max": 0},
         "delivery": {"source_addresses": [ONE, TWO]},
@@ -109,6 +133,49 @@ def test_names_and_records_are_judged_for_each_address(relay):
     assert found["certificate", "relay.example"]["result"] in ("ok", "warning")
     metrics = 'relay_own_checks{check="reverse name",grade="error"}'
     assert relay.metric(metrics) == 1
+
+
+def test_the_mta_sts_policy_of_our_own_domains_is_read(relay, web):
+    """Nothing is fetched without a record; a policy has to name the hosts; one that is not served is told."""
+    found = grades(relay)
+    assert found["MTA-STS", "bounce.relay.example"]["result"] == "ok"
+    assert "has no policy" in found["MTA-STS", "relay.example"]["detail"]
+    assert {request[0] for request in web.requests} == {POLICY_HOST}
+    good = dict(web.answers)
+    try:
+        web.answers.update(policy("enforce", "other.example"))
+        row = grades(relay)["MTA-STS", "bounce.relay.example"]
+        assert row["result"] == "error"
+        assert "not name relay.example" in row["detail"]
+        wanted = 'relay_own_checks{check="MTA-STS",grade="error"}'
+        eventually(lambda: relay.metric(wanted) == 1, what="the scheduled look")
+        web.answers.clear()
+        assert grades(relay)["MTA-STS", "bounce.relay.example"]["result"] == "warning"
+    finally:
+        web.answers.update(good)
+        eventually(lambda: relay.metric(wanted) == 0, what="the next look")
+
+
+def test_identities_whose_dkim_records_are_gone_are_counted(relay):
+    def number(state):
+        return relay.metric(f'relay_identities_signing{{state="{state}"}}')
+
+    eventually(lambda: number("SUCCESS") is not None, what="the first look")
+    before = number("TEMPORARY_FAILURE")
+    with sqlite3.connect(relay.data_dir / "catalog.db") as catalog:
+        changed = catalog.execute(
+            "UPDATE identity_check SET state = 'TEMPORARY_FAILURE', next_ms = 1 << 50 WHERE aspect = 'DKIM'"
+        ).rowcount
+    assert changed
+    eventually(lambda: number("TEMPORARY_FAILURE") == before + changed, what="the next look")
+    row = grades(relay)["DKIM", "identities"]
+    assert (row["result"], "lost their records" in row["detail"]) == ("warning", True)
+
+
+def test_a_server_that_serves_some_names_alone_is_no_fault(relay):
+    """The name server of these tests refuses to answer for the root, as any that is no resolver."""
+    (row,) = [row for row in relay.rows("doctor", check=False) if row["check"] == "resolver"]
+    assert (row["result"], "for some domains only" in row["detail"]) == ("ok", True)
 
 
 def test_no_address_is_asked_about_that_is_none(relay):

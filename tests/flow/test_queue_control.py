@@ -19,9 +19,15 @@ DOMAINS = {
     "wall.test": ["tls tls-drop rcpt-450"],
     "crypt.test": ["tls rcpt-451"],
     "two.test": ["mail-421", "rcpt-452"],
+    "big.test": ["rcpt-451"],
+    "loose.test": ["rcpt-451"],
 }
 # Another domain with the hosts of shared.test.
-ZONES = {"tenant.test": {"MX": ["10 mx1.shared.test."]}}
+ZONES = {"tenant.test": {"MX": ["10 mx1.shared.test."]}, "named.test": {"FAULT": "servfail"}}
+RULES = {
+    "bigprovider": "match:\n  hosts: ['*.big.test']\n  domains: [named.test]\n",
+    "loose": "rollup: false\nmatch:\n  hosts: [mx1.loose.test]\n",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +37,12 @@ def net():
 
 
 @pytest.fixture(scope="module")
-def relay(net):
+def relay(net, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("rules")
+    for name, text in RULES.items():
+        (directory / f"{name}.yaml").write_text(f"name: {name}\nabout: A provider of these tests\n{text}")
     settings = {
+        "shaping": {"directory": str(directory)},
         "dns": {"nameservers": [net.dns.nameserver], "timeout": "2s"},
         "delivery": {"port": net.port, "allow_private_destinations": True, "retry": ["1h"]},
         "routes": [{"domain": "routed.test", "smarthost": f"mx1.later.test:{net.port}"}],
@@ -157,6 +167,39 @@ def test_moving_changes_the_pool_from_the_next_attempt_on(queue):
     assert queue.json("queue", "move", message_id, "--to", "default")["count"] == 1
     (row,) = queue.rows("queue", "list")
     assert row["sourceAddress"] is None
+
+
+def test_moving_goes_to_a_pool_that_the_account_has(queue):
+    (message_id,) = tried(queue, "pool@later.test")
+    queue.run("pool", "create", "own-pool")
+    try:
+        refused = queue.run("queue", "move", message_id, "--to", "no-pool", check=False)
+        assert refused.returncode == 64
+        assert f"Account {queue.account} has no pool no-pool" in refused.stderr
+        assert "default, own-pool, ses-default-dedicated-pool, ses-shared-pool" in refused.stderr
+        assert queue.run("queue", "move", message_id, "--to", "no-pool", "--dry-run", check=False).returncode == 64
+        (row,) = queue.rows("queue", "list")
+        assert (row["pool"], row["sourceAddress"]) == (None, "127.0.0.1"), "nothing moved"
+        assert queue.json("queue", "move", message_id, "--to", "own-pool")["count"] == 1
+        (row,) = queue.rows("queue", "list")
+        assert (row["pool"], row["sourceAddress"]) == ("own-pool", None)
+    finally:
+        queue.run("pool", "delete", "own-pool")
+
+
+def test_providers_of_the_shaping_rules_are_sites(queue):
+    """By the hosts in DNS, by the domain alone where DNS has no answer for it, and by a route's host."""
+    queue.send("a@later.test")
+    queue.send("b@big.test")
+    queue.send("c@routed.test")
+    queue.send("d@named.test")
+    queue.send("e@loose.test")
+    assert listed(queue, "--site", "bigprovider") == ["b@big.test", "d@named.test"]
+    assert listed(queue, "--site", "bigprovider", "--domain", "big.test") == ["b@big.test"]
+    assert listed(queue, "--site", "loose") == ["e@loose.test"]
+    assert listed(queue, "--site", "default") == [], "mail of no provider is not one site"
+    sites = {row["name"]: row["deliveries"] for row in queue.rows("queue", "list", "--by", "site")}
+    assert sites == {"mx1.later.test": 2, "bigprovider": 2, "mx1.loose.test (loose)": 1}
 
 
 def test_many_are_held_and_released_while_the_relay_goes_on(queue, net):

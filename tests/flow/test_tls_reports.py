@@ -112,6 +112,7 @@ def test_sessions_of_all_workers_are_counted_and_reported(product, world):
 
     done = product.json("tls-policy", "report", "--send", "--day", "today")
     assert done == {"sent": 2, "failed": 1}
+    assert '"operation": "tls-policy.report"' in (product.data_dir / "audit.jsonl").read_text()
     ((mail, report),) = eventually(lambda: reports_of(world, f"tls@{REPORTS}"), what="the mail")
     assert report["organization-name"] == "Example Sender"
     assert report["contact-info"] == "tls@relay.example"

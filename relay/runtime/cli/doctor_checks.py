@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import dns.exception
+import dns.rcode
 import dns.resolver
 
 from relay.errors import RelayError
@@ -137,7 +138,7 @@ def ports(site: Site) -> Iterator[Check]:
 
 
 def resolver(site: Site) -> Iterator[Check]:
-    """The name servers answer: for the root, or with NXDOMAIN, as a server for development does."""
+    """The name servers answer: for the root, or for some names alone, as a server for development does."""
     servers = ", ".join(str(one) for one in site.config.dns.nameservers) or "those of /etc/resolv.conf"
     started = time.monotonic()
     try:
@@ -145,12 +146,47 @@ def resolver(site: Site) -> Iterator[Check]:
     except dns.resolver.NXDOMAIN:
         yield Check("resolver", "ok", f"{servers}, for some domains only")
         return
+    except dns.resolver.NoNameservers as error:
+        yield _without_root(site, servers, error)
+        return
     except dns.exception.DNSException as error:
-        reason = " ".join(str(error).split())[:200]
-        yield Check("resolver", "error", f"{servers}: {reason}", "No mail can be delivered; check dns.nameservers.")
+        yield _no_resolver(servers, error)
         return
     milliseconds = (time.monotonic() - started) * 1000
     yield Check("resolver", "ok", f"{servers}, {milliseconds:.0f} ms")
+
+
+def _no_resolver(servers: str, error: dns.exception.DNSException) -> Check:
+    reason = " ".join(str(error).split())[:200]
+    return Check("resolver", "error", f"{servers}: {reason}", "No mail can be delivered; check dns.nameservers.")
+
+
+def _without_root(site: Site, servers: str, error: dns.resolver.NoNameservers) -> Check:
+    """Judge servers that do not answer for the root: REFUSED is what those say that serve their own zones alone.
+
+    A resolver that does not serve this machine says the same of every name, so the relay's own name decides.
+    """
+    if not _refused(error):
+        return _no_resolver(servers, error)
+    try:
+        lookup.resolver(site.config).resolve(site.config.hostname, "A", search=False, raise_on_no_answer=False)
+    except dns.resolver.NoNameservers as own:
+        if _refused(own):
+            step = "No other mail can be delivered; if this is no server for tests, let it answer this machine."
+            detail = f"{servers} refuse to answer for the root and for {site.config.hostname}"
+            return Check("resolver", "warning", f"{detail}: for some domains only, if for any", step)
+        return _no_resolver(servers, own)
+    except dns.resolver.NXDOMAIN:
+        pass
+    except dns.exception.DNSException as own:
+        return _no_resolver(servers, own)
+    return Check("resolver", "ok", f"{servers}, for some domains only")
+
+
+def _refused(error: dns.resolver.NoNameservers) -> bool:
+    """Say whether a server answered that it serves us not, or not this name; others may have been silent."""
+    answers = (answer for *_, answer in error.kwargs["errors"])
+    return any(answer is not None and answer.rcode() == dns.rcode.REFUSED for answer in answers)
 
 
 def clock(_site: Site) -> Iterator[Check]:
@@ -172,11 +208,17 @@ def host_name(site: Site) -> Iterator[Check]:
     name = site.config.hostname
     asking = lookup.resolver(site.config)
     addresses: list[str] = []
+    silent = False
     for kind in ("A", "AAAA"):
         try:
             addresses += [record.to_text() for record in asking.resolve(name, kind, search=False)]
-        except dns.exception.DNSException:
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             continue
+        except dns.exception.DNSException:
+            silent = True
+    if silent and not addresses:
+        yield Check("host name", "skipped", f"DNS gives no answer about {name}")
+        return
     if not addresses:
         step = "Give it an A record; many servers refuse mail from a name without one."
         yield Check("host name", "warning", f"{name} has no address in DNS", step)
@@ -206,7 +248,7 @@ def source_addresses(site: Site) -> Iterator[Check]:
 
 
 def as_receivers_see_it(site: Site) -> Iterator[Check]:
-    """Source addresses: reverse names, EHLO names, SPF, block lists; certificate; the clock's source."""
+    """Source addresses: reverse names, EHLO names, SPF, block lists; MTA-STS, DKIM, certificate, clock."""
     found = asyncio.run(_look(site))
     for one in found.checks:
         result: Result = _RESULTS[one.grade]
@@ -225,7 +267,8 @@ def as_receivers_see_it(site: Site) -> Iterator[Check]:
 
 async def _look(site: Site) -> LookedAt:
     resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock(), None)
-    return await own_look.look(site.config, own_look.configured_addresses(site.config), resolver.records)
+    fetch = own_look.policy_fetcher(site.config, resolver)
+    return await own_look.look(site.config, own_look.configured_addresses(site.config), resolver.records, fetch)
 
 
 _RESULTS: dict[Grade, Result] = {

@@ -23,7 +23,7 @@ from relay.runtime.cli.output import (
 from relay.runtime.cli.queue_choice import Chosen, choosing, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from relay.model.delivery import DeliveryState
     from relay.model.queue_entry import QueueEntry
@@ -257,7 +257,7 @@ def _act(
         with working("reading the queue"):
             keys = reading.keys()
         if action == "move":
-            order = replace(order, pool=_pool(pool))
+            order = replace(order, pool=_pool(site, pool, reading.accounts or selection.accounts))
         total = sum(map(len, keys.values()))
         if dry_run:
             _tell_dry_run(action, total, as_json=chosen.as_json)
@@ -273,12 +273,20 @@ def _act(
     _tell(order, done, chosen, total)
 
 
-def _pool(name: str) -> str:
-    """Return the name of a pool for SendOptions: "" is the default."""
+def _pool(site: "Site", name: str, accounts: "Collection[str]") -> str:
+    """Return the name of a pool for SendOptions, "" for the default. Raise when one of the accounts has none such."""
     if name == "default":
         return ""
     if not POOL_NAME.fullmatch(name):
         raise UsageError(f"--to {name!r} is no name of a pool: letters, digits, _ and -, at most 64.")
+    with site.catalog() as catalog:
+        for account in sorted(accounts):
+            known = catalog.pools.names(account)
+            if name not in known:
+                raise NotFoundError(
+                    f"Account {account} has no pool {name}. Its mail can move to {', '.join(('default', *known))}; "
+                    "`relay pool create` makes another."
+                )
     return name
 
 

@@ -26,7 +26,10 @@ PATTERN_SECONDS: Final = 5.0  # for one look; a pattern that takes longer would 
 
 
 class Reading:
-    """The deliveries that a selection means. `further` is where a list that was cut goes on, "" at its end."""
+    """The deliveries that a selection means.
+
+    `further` is where a list that was cut goes on, "" at its end; `accounts` are those whose keys were read.
+    """
 
     def __init__(self, site: "Site", shards: "Sequence[Shard]", selection: "Selection") -> None:
         self._shards = shards
@@ -37,6 +40,7 @@ class Reading:
             served = self._served(site, now_ms)
         self._test = selection.matcher(now_ms, served)
         self.further = ""
+        self.accounts: set[str] = set()
 
     def entries(self, limit: int | None = None, cursor: tuple[int, int] = (0, 0)) -> "Iterator[QueueEntry]":
         """Yield deliveries in the order of shard and acceptance, at most `limit`."""
@@ -49,6 +53,7 @@ class Reading:
         found: dict[int, array[int]] = {}
         for shard, entry in self._each(None, (0, 0)):
             found.setdefault(shard, array("q")).append(entry.key)
+            self.accounts.add(entry.account)
         return found
 
     def _each(self, limit: int | None, cursor: tuple[int, int]) -> "Iterator[tuple[int, QueueEntry]]":

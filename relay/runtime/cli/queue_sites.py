@@ -1,7 +1,9 @@
 """Which recipient domains a site serves: by the routes, else by their mail exchangers in DNS, asked for now.
 
-A name fits a domain when it is, or is above, one of its mail exchangers, or when it is the smart host's.
-Domains that DNS does not answer for fit nothing; they are counted, so that nobody takes silence for an answer.
+A name fits a domain when it is, or is above, one of its mail exchangers, when it is the smart host's, or when the
+shaping rules give the domain or its hosts to the provider of this name.
+Domains that DNS does not answer for, and that no rule names, fit nothing; they are counted, so that nobody takes
+silence for an answer.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.ports import MailHost, ResolverError
 from relay.schedule.route import Route, RouteTable
+from relay.schedule.shaping_rules import DEFAULT, ProviderRules
 
 if TYPE_CHECKING:
     from relay.runtime.cli.site import Site
@@ -39,22 +42,34 @@ def domains_of(site: "Site", names: Collection[str], domains: Collection[str]) -
     """Return those of `domains` that the sites of some names serve. Asks DNS."""
     look = _Look(site)
     asyncio.run(look.all(domains))
+    wanted = frozenset(names)
+    providers = wanted - {DEFAULT}
     found = {
         domain
-        for domain, hosts in look.hosts.items()
-        if any(serves(name, [host.host.lower() for host in hosts]) for name in names)
+        for domain in domains
+        if look.provider(domain).name in providers
+        or any(serves(name, [host.host.lower() for host in look.hosts.get(domain, ())]) for name in wanted)
     }
-    return Served(frozenset(found), len(domains) - len(look.hosts))
+    return Served(frozenset(found), len(frozenset(domains) - look.hosts.keys() - found))
 
 
 def site_names(site: "Site", domains: Collection[str], seconds: float = LOOK_SECONDS) -> dict[str, str]:
-    """Return the site of each domain: its route, or its mail exchangers; "(no answer)" where DNS does not know."""
+    """Return the site of each domain: its provider, its route, or its mail exchangers.
+
+    A provider whose sites do not share their limits is named beside the hosts; "(no answer)": DNS does not know.
+    """
     look = _Look(site)
     asyncio.run(look.all(domains, seconds))
-    return {domain: _site_name(look.hosts.get(domain)) for domain in domains}
+    return {domain: _site_name(look.hosts.get(domain), look.provider(domain)) for domain in domains}
 
 
-def _site_name(hosts: "Sequence[MailHost] | None") -> str:
+def _site_name(hosts: "Sequence[MailHost] | None", provider: ProviderRules) -> str:
+    if provider.name == DEFAULT:
+        return _host_names(hosts)
+    return provider.name if provider.rollup else f"{_host_names(hosts)} ({provider.name})"
+
+
+def _host_names(hosts: "Sequence[MailHost] | None") -> str:
     if hosts is None:
         return "(no answer)"
     names = [host.host.lower() for host in hosts]
@@ -69,12 +84,19 @@ class _Look:
         from relay.net.resolver import DnsResolver  # noqa: PLC0415
         from relay.runtime import settings  # noqa: PLC0415
         from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+        from relay.runtime.shaping import rules_in_force  # noqa: PLC0415
 
+        self._rules = rules_in_force(site.config)
         routes = [Route(route.domain, route.smarthost.host) for route in site.config.routes]
 
         self._routes = RouteTable(routes)
         self._resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock())
         self.hosts: dict[str, Sequence[MailHost]] = {}
+
+    def provider(self, domain: str) -> ProviderRules:
+        """Return the rules of the provider that a domain belongs to, those of DEFAULT for none."""
+        hosts = self.hosts.get(domain, ())
+        return self._rules.find(hosts, domain=domain, routed=self._routes.find(domain) is not None).rules
 
     async def all(self, domains: Collection[str], seconds: float = LOOK_SECONDS) -> None:
         asked = []

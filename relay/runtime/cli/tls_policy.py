@@ -207,6 +207,7 @@ def report(
         raise typer.Exit(EX_UNAVAILABLE)
     if send:
         done = asyncio.run(ask(office_socket(site.data_dir / "run"), SEND, SEND_SECONDS, day=number))
+        site.audit("tls-policy.report", "", {"day": day, **done})
         if as_json:
             write_json(done)
         else:

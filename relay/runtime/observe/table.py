@@ -215,6 +215,7 @@ FAMILIES: tuple[Family, ...] = (
         "check",
         "grade",
     ),
+    _gauge("relay_identities_signing", "Identities by the state of their DKIM records in DNS.", "state"),
     _gauge("relay_own_addresses_listed", "Source addresses on a block list now, by list.", "list"),
     # feedback
     _counter(

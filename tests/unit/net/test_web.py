@@ -19,12 +19,15 @@ TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
 
 class Names:
-    def __init__(self, addresses):
+    def __init__(self, addresses, *, half=False):
         self.found = addresses
+        self.half = half
 
     async def addresses(self, host):
         if self.found is None:
             raise ResolverError("no answer")
+        if self.half:
+            raise ResolverError("no answer for AAAA", self.found)
         return self.found
 
 
@@ -135,6 +138,19 @@ def test_no_address_is_a_failure(addresses):
     found = fetch(Web(Names(addresses), Guard().judge, timeout_seconds=5.0))
     assert found.result == "sts-policy-fetch-error"
     assert not found.refused
+
+
+def test_addresses_of_one_family_are_enough_and_are_judged(tmp_path):
+    """The name servers of the other family's records may be broken; what was found is used, with the same guard."""
+    with serving(tmp_path, (200, TEXT, POLICY)) as (_, server):
+        ca_file = str(tmp_path / "ca.pem")
+        names, allowing = Names(["127.0.0.1"], half=True), Guard(allow_private=True).judge
+        web = Web(names, allowing, timeout_seconds=5.0, ca_file=ca_file, port=server.port)
+        assert isinstance(fetch(web), StsPolicy)
+        guarded = fetch(Web(names, Guard().judge, timeout_seconds=5.0, ca_file=ca_file, port=server.port))
+        assert guarded.refused
+        assert len(server.requests) == 1
+    assert not fetch(Web(Names([], half=True), Guard().judge, timeout_seconds=5.0)).refused
 
 
 def test_the_environment_has_no_say(tmp_path, monkeypatch):
