@@ -37,10 +37,11 @@ class WarmUpDesk:
 
     def take(self, peer: Peer, note: Note) -> None:
         """Answer a request for room, once it is kept."""
-        _, number, address, provider, mode, started_ms, percent = note
+        _, number, address, provider, mode, started_ms, percent, engaged = note
         number, address, provider = values.count(number), values.name(address), values.name(provider)
         state = WarmUpState(Mode(values.name(mode)), values.count(started_ms), values.count(percent))
-        answer = self.book.take(address, state, provider, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        answer = self.book.take(address, state, provider, now_ms, engaged=bool(values.count(engaged)))
         if answer.not_before_ms:
             self._metrics.count("relay_warmup_total", "full")
             peer.tell(["full", number, answer.not_before_ms])
