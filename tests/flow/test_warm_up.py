@@ -81,7 +81,7 @@ def test_never_more_than_the_day_allows_over_workers_and_kills(product, receiver
         assert [row["used"] for row in product.rows("warmup", "list")] == [2]
 
 
-@pytest.mark.req("WARM-006", "WARM-007", "WARM-008")
+@pytest.mark.req("WARM-006", "WARM-007", "WARM-008", "WARM-009")
 def test_a_percentage_is_set_reset_and_completed(product, receiver):
     product.run("warmup", "reset", COLD)
     shown = product.json("warmup", "show", COLD)
@@ -95,6 +95,9 @@ def test_a_percentage_is_set_reset_and_completed(product, receiver):
     assert (shown["mode"], shown["percentage"]) == ("percent", 40)
     shown = product.json("warmup", "complete", COLD)
     assert (shown["status"], shown["percentage"], shown["volume"]) == ("DONE", 100, None)
+    advice = product.run("warmup", "show", COLD).stderr
+    assert "about 1,000 messages a day to each provider from each address" in advice
+    assert "sudden jump" in advice
     assert product.rows("warmup", "list") == []
     eventually(lambda: COLD in sources(product, receiver, 8), what="mail from the address that is warm now")
     for operation in ("reset", "set-percent", "start", "pause", "complete"):
