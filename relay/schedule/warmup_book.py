@@ -154,7 +154,13 @@ class WarmUpBook:
                 yield address, hold
 
     def release(self, address: str) -> bool:
-        """Forget the hold of an address and who waits for it, because an operator set its warm-up anew."""
+        """Forget the hold of an address and who waits for it, because an operator set its warm-up anew.
+
+        Its answers are counted anew too: else those of today would be held against it again at once.
+        """
+        for (_, known, _), count in self._counts.items():
+            if known == address:
+                count.attempts = count.bounces = count.blocks = 0
         for key in [key for key in self._engaged if key[0] == address]:
             del self._engaged[key]
         return self._holds.pop(address, None) is not None

@@ -103,9 +103,23 @@ def test_blocks_and_bounces_set_a_warm_up_back_until_it_is_set_anew(product):
     assert shown_with(product, BOUNCED, heldDays=4)["day"] == 3  # it is on disk
     shown_with(product, BLOCKED, heldDays=1)
 
+    shown = product.json("warmup", "release", BLOCKED)
+    assert (shown["heldDays"], shown["heldBecause"], shown["day"], shown["percentage"]) == (0, None, 7, 60)
+    assert product.run("warmup", "release", BLOCKED, check=False).returncode == 64  # nothing holds it
     product.run("warmup", "pause", BOUNCED)
-    shown = product.json("warmup", "start", BOUNCED)
-    assert (shown["heldDays"], shown["heldBecause"]) == (0, None)
-    assert (shown["percentage"], shown["day"]) == (20, 3)  # released, and it goes on from where it was set back to
-    assert product.json("warmup", "start", BLOCKED)["heldDays"] == 0
-    send(product, "two", ["fine"])
+    shown = product.json("warmup", "start", BOUNCED)  # released as well, from where it was set back to
+    assert (shown["heldDays"], shown["percentage"], shown["day"]) == (0, 20, 3)
+    for address, pool, day in ((BLOCKED, "one", 7), (BOUNCED, "two", 3)):
+        send(product, pool, ["fine"])  # which is counted anew: what the day saw before is not held against it again
+        eventually(lambda: product.json("warmup", "show", address)["providers"][0]["attempts"] == 1)  # noqa: B023
+        shown = product.json("warmup", "show", address)
+        assert (shown["heldDays"], shown["day"]) == (0, day)
+    assert product.metric("relay_warmup_holds_total") == 2
+    send(product, "one", ["block"] * COUNT)
+    shown_with(product, BLOCKED, heldDays=4)  # but what comes now is
+    product.stop()
+    assert product.json("warmup", "release", BLOCKED)["heldDays"] == 0
+    product.start()
+    send(product, "one", ["fine"])
+    eventually(lambda: product.json("warmup", "show", BLOCKED)["providers"][0]["attempts"] == 1)
+    assert product.json("warmup", "show", BLOCKED)["heldDays"] == 0

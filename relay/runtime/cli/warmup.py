@@ -115,6 +115,26 @@ def complete(address: AddressArgument, *, config: ConfigOption = None, as_json: 
     _change(config, "warmup.complete", address, lambda _site, _known: ("off", {}), as_json=as_json)
 
 
+@app.command()
+def release(address: AddressArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Give an address back the days that receivers' complaints took off its schedule.
+
+    It is judged by what they answer from now on.
+    """
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        known = catalog.addresses.require(address)
+    held = _View(site).of(known)["heldDays"]
+    if not held:
+        raise UsageError(f"Nothing holds the warm-up of {known.address}.")
+    _release(site, known.address)
+    record(site.data_dir, "warmup.release", known.account, {"address": known.address, "days": held})
+    _write(_View(site), known, as_json=as_json)
+
+
 @app.command("set-percent")
 def set_percent(
     address: AddressArgument,
@@ -298,12 +318,14 @@ def _change(
 
 def _release(site: "Site", address: str) -> None:
     """Let permits forget a hold; while the relay is stopped, its file does."""
+    from relay.runtime.permits.warmup import release_writes  # noqa: PLC0415
+
     try:
         _ask(site, "warmup.release", address=address)
     except TemporaryError:
         file = _file(site)
         if file is not None:
-            file.write([("remove_hold", (address,))])
+            file.write(release_writes(address))
             file.close()
 
 

@@ -128,9 +128,13 @@ class WarmUpDesk:
         """Answer `warmup.release`: an operator set the warm-up of an address anew, so it is held no more."""
         address = str(request.get("address", ""))
         released = self.book.release(address)
-        if released:
-            self._keeper.write([("remove_hold", (address,))])
+        self._keeper.write(release_writes(address))
         return {"released": released}
+
+
+def release_writes(address: str) -> list[Write]:
+    """Return what forgets in the file what receivers answered, and the hold that came of it."""
+    return [("forget_answers", (address,)), ("remove_hold", (address,))]
 
 
 def _take(peer: Peer, desk: WarmUpDesk, note: Note) -> None:

@@ -182,6 +182,9 @@ def test_an_unhealthy_day_does_not_count():
     assert schedule_day(DEFAULT, AUTO, now_ms + DAY_MS, book.held_days("192.0.2.1")) == 10
     assert book.release("192.0.2.1")
     assert book.held_days("192.0.2.1") == 0
+    assert not list(book.judge(now_ms))  # what was judged is forgotten
+    book.note(day_of(now_ms), "192.0.2.1", "gmail", attempts=50, bounces=0, blocks=8)
+    assert [hold.days for _, hold in book.judge(now_ms)] == [4]
 
 
 def test_engaged_recipients_go_first():
