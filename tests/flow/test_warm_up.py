@@ -184,6 +184,7 @@ def test_automatic_warm_up_is_switched_for_an_account():
         assert product.json("warmup", "auto", "off", "--account", account)["autoWarmupEnabled"] is False
         assert product.json("warmup", "auto", "--account", account)["autoWarmupEnabled"] is False
         assert "is off" in product.run("warmup", "auto", "--account", account).stdout
+        assert product.json("account", "show", account)["autoWarmupEnabled"] is False
         shown = product.json("warmup", "show", COLD)
         assert (shown["status"], shown["percentage"], shown["day"]) == ("IN_PROGRESS", 0, 1)
         added = product.run("address", "add", "127.0.61.4", "--account", account, "--warmup", "auto")
