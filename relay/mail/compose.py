@@ -1,17 +1,18 @@
 """Shape: what becomes of a submitted message before it is signed.
 
 Adds Received, and Date, Message-ID and MIME fields where they are missing; removes Bcc, Return-Path, Bounces-to,
-every X-SES-* control field and Authentication-Results forged in our name; joins repeated To and Cc. All other
-fields pass in order, byte for byte. A body in memory is walked by `structure`: attachments and MIME structure, and
-what little of it changes. When its longest line is over 998 octets it is re-encoded part by part, or the message is
-refused. A body in a file has been through the same two steps in the helper process before (`relay.mail.reencode`).
+every X-SES-* control field, X-Relay-Engaged, and Authentication-Results forged in our name; joins repeated To and
+Cc. All other fields pass in order, byte for byte. A body in memory is walked by `structure`: attachments and MIME
+structure, and what little of it changes. When its longest line is over 998 octets it is re-encoded part by part, or
+the message is refused. A body in a file has been through the same two steps in the helper process before
+(`relay.mail.reencode`).
 
 Nothing is decided here about who may send: the authors found are for the identity check.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.mail.address import ILLEGAL, Address, BadAddress
 from relay.mail.addresslist import Mailbox, parse_from, parse_list
@@ -41,7 +42,10 @@ from relay.model.message import Submission
 from relay.model.refusal import Reason, Refusal
 
 X_SES = b"x-ses-"
-_DROPPED = frozenset((b"bcc", b"return-path", b"bounces-to"))
+ENGAGED = "X-Relay-Engaged"
+_ENGAGED = ENGAGED.lower().encode()
+_WORDS = {"yes": True, "no": False}
+_DROPPED = frozenset((b"bcc", b"return-path", b"bounces-to", _ENGAGED))
 _LISTS = {b"to": "To", b"cc": "Cc", b"bcc": "Bcc"}
 _RESULTS = frozenset((b"authentication-results", b"arc-authentication-results"))
 _SIGNATURES = frozenset((b"dkim-signature", b"arc-seal", b"arc-message-signature"))
@@ -76,7 +80,8 @@ class ShapeRules:
 class Controls:
     """What X-SES-* control fields of the submitter say, "" where they are missing (HDR-012 to 016).
 
-    `source_address` is an administrator's request for one source address (relay.policy.pin).
+    `source_address` is an administrator's request for one source address (relay.policy.pin). `engaged` says whether
+    the recipients are known to want the mail (`X-Relay-Engaged: yes` or `no`), None where nothing says so.
     """
 
     configuration_set: str = ""
@@ -86,6 +91,7 @@ class Controls:
     return_path_arn: str = ""
     list_management: str = ""
     source_address: str = ""
+    engaged: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,11 @@ def shape(submission: Submission, rules: ShapeRules, message_id: str, now_ms: in
             return made
         fields, body, facts = made
     controls = _controls(index) if X_SES in b"\n".join(index) else NO_CONTROLS
+    if _ENGAGED in index:
+        engaged = _engaged(index[_ENGAGED])
+        if isinstance(engaged, Refusal):
+            return engaged
+        controls = replace(controls, engaged=engaged)
     sender = authors.sender
     return Shaped(fields, body, facts, authors.mailboxes, sender, return_path, controls, submitted)
 
@@ -389,6 +400,14 @@ def _controls(index: dict[bytes, Field]) -> Controls:
         list_management=text(b"list-management-options"),
         source_address=text(b"source-address"),
     )
+
+
+def _engaged(field: Field) -> bool | Refusal:
+    """Return what a sender says about the recipients of a message."""
+    word = field.value.strip().lower().decode("ascii", "replace")
+    if word not in _WORDS:
+        return Refusal(Reason.BAD_HEADER, f"Header '{ENGAGED}' is yes or no.")
+    return _WORDS[word]
 
 
 def parse_tags(text: str) -> tuple[tuple[str, str], ...]:

@@ -38,6 +38,7 @@ class ConfigurationSet:
     `max_delivery_seconds` is 0 for the relay's own lifetime, `sending_pool` "" for the default pool.
     `suppressed_reasons` is None where the account's list counts as it is, else the reasons that count (maybe none).
     `weight` is its share of the account's mail beside other sets.
+    `engaged` says that its recipients are known to want its mail.
     """
 
     account: str
@@ -53,3 +54,4 @@ class ConfigurationSet:
     created_ms: int = 0
     priority: Priority = Priority.AUTO
     weight: int = WEIGHT_DEFAULT
+    engaged: bool = False

@@ -80,6 +80,7 @@ class SendOptions:
     configuration set (`relay.schedule.fair`).
     `ret` and `envelope_id` are those of the submission (RFC 3461). `release_ms` is when it may leave (RFC 4865);
     `deliver_by_ms` is the end of its time, and `deliver_by_mode` what follows then: R or N, and T (RFC 2852).
+    `engaged` says that its recipients are known to want it: it takes the room of a warm-up first.
     `requiretls` and `tls_relaxed` are the sender's word on TLS: the MAIL parameter and `TLS-Required: No` (RFC 8689).
     """
 
@@ -98,6 +99,7 @@ class SendOptions:
     deliver_by_mode: str = ""
     requiretls: bool = False
     tls_relaxed: bool = False
+    engaged: bool = False
 
 
 DEFAULT_OPTIONS = SendOptions()

@@ -135,11 +135,15 @@ class PoolRule:
 
 @dataclass(frozen=True, slots=True)
 class AccountSending:
-    """Where an account's mail leaves from when nothing else says so ("": its own addresses, else the shared ones)."""
+    """Where an account's mail leaves from when nothing else says so ("": its own addresses, else the shared ones).
+
+    `auto_warmup`: whether addresses that come to it may warm up by themselves (WARM-001).
+    """
 
     account: str
     pool: str = ""
     shared_barred: bool = False
+    auto_warmup: bool = True
 
 
 @dataclass(frozen=True, slots=True)

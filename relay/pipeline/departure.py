@@ -81,11 +81,11 @@ class Sources(Protocol):
 class Volumes(Protocol):
     """Counts what may leave today from addresses that warm up, over all workers."""
 
-    def take(self, source: str, provider: str, done: Callable[[int], None]) -> None:
+    def take(self, source: str, provider: str, done: Callable[[int], None], *, engaged: bool = False) -> None:
         """Take room for one message from an address to a provider (or to a site that is none's).
 
         `done`, which may be called from inside, gets 0 when it was granted, else the time in milliseconds since 1970
-        from which on there may be room again.
+        from which on there may be room again. `engaged`: mail that goes first.
         """
         ...
 
@@ -186,9 +186,9 @@ class PlainSources:
 class PlainVolumes:
     """Grants everything."""
 
-    def take(self, source: str, provider: str, done: Callable[[int], None]) -> None:
+    def take(self, source: str, provider: str, done: Callable[[int], None], *, engaged: bool = False) -> None:
         """Grant."""
-        del source, provider
+        del source, provider, engaged
         done(0)
 
     def give_back(self, source: str, provider: str) -> None:

@@ -239,7 +239,8 @@ class PoolSources:
             self._taken[search.delivery.message.message_id, search.delivery.index] = search.where
             search.then(source)
 
-        self._volumes.take(source.address, search.where, answered)
+        engaged = search.delivery.message.options.engaged
+        self._volumes.take(source.address, search.where, answered, engaged=engaged)
 
     def _nobody(self, search: _Search) -> Deferral | Answer:
         """Return why a delivery waits, or that its hosts have no address of the family of ours."""

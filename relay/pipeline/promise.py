@@ -234,8 +234,18 @@ def _own_options(request: Request) -> SendOptions:
     tls_relaxed = waived(request.shaped.fields) and not requiretls  # RFC 8689 section 4.1
     priority = Priority.AUTO if chosen is None else chosen.priority
     bulk = is_bulk(priority, request.shaped.submitted, len(request.recipients))
+    said = request.shaped.controls.engaged
+    engaged = said if said is not None else chosen is not None and chosen.engaged
     if chosen is None:
-        usual = not (request.mail_from_domain or signing_account or request.pool or requiretls or tls_relaxed or bulk)
+        usual = not (
+            request.mail_from_domain
+            or signing_account
+            or request.pool
+            or requiretls
+            or tls_relaxed
+            or bulk
+            or engaged
+        )
         if usual and account.weight == WEIGHT_DEFAULT:
             return DEFAULT_OPTIONS
         return SendOptions(
@@ -246,6 +256,7 @@ def _own_options(request: Request) -> SendOptions:
             tls_relaxed=tls_relaxed,
             bulk=bulk,
             weight=account.weight,
+            engaged=engaged,
         )
     return SendOptions(
         mail_from_domain=request.mail_from_domain,
@@ -258,6 +269,7 @@ def _own_options(request: Request) -> SendOptions:
         bulk=bulk,
         weight=account.weight,
         set_weight=chosen.weight,
+        engaged=engaged,
     )
 
 

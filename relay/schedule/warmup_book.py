@@ -2,6 +2,9 @@
 
 Counts are by day, address and group of providers. A message may leave once a count that includes it is on disk
 (`kept`); more is written ahead, in blocks, so a crash can lose a two-hundredth of a day's room, never give it twice.
+
+Mail to engaged recipients goes first: where some of it found no room, the next room is kept for it until it has had
+time to come again. Other mail is told to come after that. A restart forgets this, no count.
 """
 
 from collections import Counter
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 from relay.schedule.warmup import DAY_MS, Pace, Rules, WarmUpState, day_of, held_after, schedule_day
 
 DAYS_KEPT = 8
+ENGAGED_GRACE_MS = 300_000
 BLOCK_PARTS = 200
 
 Key = tuple[int, str, str]
@@ -59,6 +63,7 @@ class WarmUpBook:
         self._totals: Counter[tuple[int, str]] = Counter()
         self._paces: dict[tuple[str, str], Pace] = {}
         self._holds: dict[str, Hold] = {}
+        self._engaged: dict[tuple[str, str], int] = {}  # until when the next room is for engaged recipients
 
     def restore(
         self, counts: Iterable[tuple[int, str, str, int, int, int, int]], holds: Iterable[tuple[str, int, int, str]]
@@ -70,8 +75,20 @@ class WarmUpBook:
         for address, days, judged_day, why in holds:
             self._holds[address] = Hold(days, judged_day, why)
 
-    def take(self, address: str, state: WarmUpState, provider: str, now_ms: int) -> Answer:
-        """Take room for one message."""
+    def take(self, address: str, state: WarmUpState, provider: str, now_ms: int, *, engaged: bool = False) -> Answer:
+        """Take room for one message; `engaged`: its recipient is known to want it."""
+        key = (address, self.rules.group(provider))
+        until_ms = self._engaged.get(key, 0)
+        if until_ms and until_ms <= now_ms:
+            del self._engaged[key]
+            until_ms = 0
+        answer = self._take(address, state, provider, now_ms, until_ms=0 if engaged else until_ms)
+        if engaged and answer.not_before_ms:
+            self._engaged[key] = max(until_ms, answer.not_before_ms + ENGAGED_GRACE_MS)
+        return answer
+
+    def _take(self, address: str, state: WarmUpState, provider: str, now_ms: int, *, until_ms: int) -> Answer:
+        """Take room that nobody goes before until `until_ms`, 0 where nobody does."""
         rules, day = self.rules, day_of(now_ms)
         schedule = rules.schedule(address)
         at = schedule_day(schedule, state, now_ms, self.held_days(address))
@@ -79,6 +96,8 @@ class WarmUpBook:
             return _FREE
         if at == 0:
             return Answer((day + 1) * DAY_MS)
+        if until_ms:
+            return Answer(until_ms)
         volume, group = schedule.allowed(at), rules.group(provider)
         cap = rules.share(group, volume)
         count = self.count(day, address, group)
@@ -135,7 +154,15 @@ class WarmUpBook:
                 yield address, hold
 
     def release(self, address: str) -> bool:
-        """Forget the hold of an address, because an operator set its warm-up anew."""
+        """Forget the hold of an address and who waits for it, because an operator set its warm-up anew.
+
+        Its answers are counted anew too: else those of today would be held against it again at once.
+        """
+        for (_, known, _), count in self._counts.items():
+            if known == address:
+                count.attempts = count.bounces = count.blocks = 0
+        for key in [key for key in self._engaged if key[0] == address]:
+            del self._engaged[key]
         return self._holds.pop(address, None) is not None
 
     def forget_old(self, now_ms: int) -> int:

@@ -251,12 +251,14 @@ CREATE TABLE pool_rule (
 CREATE TABLE account_sending (
     account TEXT PRIMARY KEY REFERENCES account (id),
     pool TEXT NOT NULL,
-    shared_barred INTEGER NOT NULL
+    shared_barred INTEGER NOT NULL,
+    auto_warmup INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE identity ADD COLUMN pool TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 ALTER TABLE configuration_set ADD COLUMN priority TEXT NOT NULL DEFAULT 'AUTO';
 ALTER TABLE configuration_set ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
+ALTER TABLE configuration_set ADD COLUMN engaged INTEGER NOT NULL DEFAULT 0;
 
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
@@ -467,21 +469,21 @@ UPDATE review SET state = :state, reason = :reason, decided_ms = :now_ms WHERE i
 -- name: create_configuration_set
 -- Add a configuration set.
 INSERT INTO configuration_set (account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool,
-    max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight)
+    max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged)
 VALUES (:account, :name, :sending_enabled, :reputation_metrics, :tls_policy, :sending_pool,
-    :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms, :priority, :weight)
+    :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms, :priority, :weight, :engaged)
 ON CONFLICT DO NOTHING;
 
 -- name: get_configuration_set
 -- One configuration set.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
-    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight
+    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged
 FROM configuration_set WHERE account = :account AND name = :name;
 
 -- name: list_configuration_sets
 -- One page of an account's configuration sets, by name.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
-    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight
+    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged
 FROM configuration_set WHERE account = :account AND name > :after ORDER BY name LIMIT :limit;
 
 -- name: count_configuration_sets
@@ -493,7 +495,7 @@ SELECT count(*) FROM configuration_set WHERE account = :account;
 UPDATE configuration_set SET sending_enabled = :sending_enabled, reputation_metrics = :reputation_metrics,
     tls_policy = :tls_policy, sending_pool = :sending_pool, max_delivery_seconds = :max_delivery_seconds,
     suppressed_reasons = :suppressed_reasons, redirect_domain = :redirect_domain, https_policy = :https_policy,
-    priority = :priority, weight = :weight
+    priority = :priority, weight = :weight, engaged = :engaged
 WHERE account = :account AND name = :name;
 
 -- name: delete_configuration_set
@@ -978,16 +980,18 @@ UPDATE identity SET pool = :pool WHERE account = :account AND name = :name;
 
 -- name: get_account_sending
 -- Where an account's mail leaves from.
-SELECT account, pool, shared_barred FROM account_sending WHERE account = :account;
+SELECT account, pool, shared_barred, auto_warmup FROM account_sending WHERE account = :account;
 
 -- name: list_account_sending
 -- Where the mail of accounts leaves from that are set to something.
-SELECT account, pool, shared_barred FROM account_sending WHERE pool <> '' OR shared_barred ORDER BY account;
+SELECT account, pool, shared_barred, auto_warmup FROM account_sending WHERE pool <> '' OR shared_barred ORDER BY account;
 
 -- name: put_account_sending
 -- Set it.
-INSERT INTO account_sending (account, pool, shared_barred) VALUES (:account, :pool, :shared_barred)
-ON CONFLICT DO UPDATE SET pool = excluded.pool, shared_barred = excluded.shared_barred;
+INSERT INTO account_sending (account, pool, shared_barred, auto_warmup)
+VALUES (:account, :pool, :shared_barred, :auto_warmup)
+ON CONFLICT DO UPDATE SET pool = excluded.pool, shared_barred = excluded.shared_barred,
+    auto_warmup = excluded.auto_warmup;
 
 -- name: add_pool_rule
 -- Add a rule.

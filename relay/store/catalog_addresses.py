@@ -7,7 +7,7 @@ An address is in one pool at most, since its place is one row (POOL-003). What c
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.errors import AlreadyExistsError, LimitExceededError, NotFoundError, UsageError
 from relay.mail.address import BadAddress, normal_domain
@@ -77,7 +77,10 @@ class SourceAddresses:
     # --- changes -------------------------------------------------------------------------------------------------
 
     def add(self, wanted: SourceAddress) -> SourceAddress:
-        """Add an address, to an account and pool, to the shared pool, or to the reserve."""
+        """Add an address, to an account and pool, to the shared pool, or to the reserve.
+
+        One that would warm up by itself is warm from the start while its account has that switched off (WARM-005).
+        """
         wanted_at = canonical(wanted.address)
         with self._tables.writing(CHANGED):
             self._require_place(wanted_at, wanted.account, wanted.pool, reserve=wanted.reserve)
@@ -338,6 +341,8 @@ def create(tables: Tables, wanted: SourceAddress) -> None:
     if row is not None and row[0] >= ADDRESSES_MAX:
         raise LimitExceededError(f"There are {ADDRESSES_MAX} source addresses, as many as there may be.")
     now_ms = tables.now_ms()
+    if wanted.warmup is WarmUp.AUTO and not warms_up(tables, wanted.account):
+        wanted = replace(wanted, warmup=WarmUp.OFF)
     values = {
         "address": canonical(wanted.address),
         "account": wanted.account,
@@ -362,7 +367,16 @@ def place(tables: Tables, known: SourceAddress, account: str, pool: str, *, rese
     values = {"address": known.address, "account": account, "pool": pool, "reserve": int(reserve)}
     tables.run("place_source_address", values)
     if known.reserve and not reserve and known.warmup is WarmUp.AUTO:
-        _set(tables, Declared(known.address, warmup=WarmUp.AUTO))
+        row = tables.row("get_pool", {"account": account, "name": pool}) if pool else None
+        managed = row is not None and row[2] == ScalingMode.MANAGED
+        mode = WarmUp.AUTO if managed or warms_up(tables, account) else WarmUp.OFF
+        _set(tables, Declared(known.address, warmup=mode))
+
+
+def warms_up(tables: Tables, account: str) -> bool:
+    """Say whether addresses that come to an account may warm up by themselves (WARM-001); the relay's may."""
+    row = tables.row("get_account_sending", {"account": account}) if account else None
+    return row is None or bool(row[3])
 
 
 def allocate(tables: Tables, account: str, pool: str, count: int, chosen: Sequence[str] = ()) -> Sequence[str]:

@@ -130,7 +130,8 @@ class ConfigurationSets:
 
 def configuration_set_of(row: Row) -> ConfigurationSet:
     """Return the set of a row of `get_configuration_set`."""
-    account, name, sending, metrics, tls, pool, seconds, reasons, redirect, https, created_ms, priority, weight = row
+    (account, name, sending, metrics, tls, pool, seconds, reasons, redirect, https, created_ms, priority, weight,
+     engaged) = row  # fmt: skip
     return ConfigurationSet(
         account=account,
         name=name,
@@ -145,6 +146,7 @@ def configuration_set_of(row: Row) -> ConfigurationSet:
         created_ms=created_ms,
         priority=Priority(priority),
         weight=weight,
+        engaged=bool(engaged),
     )
 
 
@@ -164,6 +166,7 @@ def _values(one: ConfigurationSet) -> dict[str, object]:
         "created_ms": one.created_ms,
         "priority": str(one.priority),
         "weight": one.weight,
+        "engaged": int(one.engaged),
     }
 
 

@@ -185,9 +185,14 @@ class Pools:
                 raise NotFoundError(f"Account {account} has no identity {identity}.")
 
     def assign_account(
-        self, account: str, *, pool: str | None = None, shared_barred: bool | None = None
+        self,
+        account: str,
+        *,
+        pool: str | None = None,
+        shared_barred: bool | None = None,
+        auto_warmup: bool | None = None,
     ) -> AccountSending:
-        """Choose the pool of an account's mail, and whether it may use the shared addresses (POOL-010)."""
+        """Choose the pool of an account's mail, whether it may use the shared addresses (POOL-010), and WARM-001."""
         with self._tables.writing(CHANGED):
             self._tables.require_account(account)
             before = self.sending(account)
@@ -197,6 +202,7 @@ class Pools:
                 "account": account,
                 "pool": before.pool if pool is None else pool,
                 "shared_barred": int(before.shared_barred if shared_barred is None else shared_barred),
+                "auto_warmup": int(before.auto_warmup if auto_warmup is None else auto_warmup),
             }
             self._tables.run("put_account_sending", values)
         return self.sending(account)
@@ -297,7 +303,7 @@ def pool_of(row: Row) -> Pool:
 
 def sending_of(row: Row) -> AccountSending:
     """Return what a row of `get_account_sending` says."""
-    return AccountSending(row[0], row[1], bool(row[2]))
+    return AccountSending(row[0], row[1], bool(row[2]), bool(row[3]))
 
 
 def snapshot_of(*rows: Sequence[Row]) -> PoolSnapshot:

@@ -35,11 +35,11 @@ def product(receiver):
         yield made
 
 
-def sources(product, receiver, count):
+def sources(product, receiver, count, headers=""):
     """Send messages and return the addresses they came from, as the receiver saw them."""
     sent = {f"u{next(NUMBERS)}@remote.example" for _ in range(count)}
     for to in sent:
-        product.send(to)
+        product.send(to, headers=headers)
 
     def all_there():
         found = [address for address, _, to in list(receiver.arrivals) if to in sent]
@@ -81,7 +81,7 @@ def test_never_more_than_the_day_allows_over_workers_and_kills(product, receiver
         assert [row["used"] for row in product.rows("warmup", "list")] == [2]
 
 
-@pytest.mark.req("WARM-006", "WARM-007", "WARM-008")
+@pytest.mark.req("WARM-006", "WARM-007", "WARM-008", "WARM-009")
 def test_a_percentage_is_set_reset_and_completed(product, receiver):
     product.run("warmup", "reset", COLD)
     shown = product.json("warmup", "show", COLD)
@@ -95,6 +95,9 @@ def test_a_percentage_is_set_reset_and_completed(product, receiver):
     assert (shown["mode"], shown["percentage"]) == ("percent", 40)
     shown = product.json("warmup", "complete", COLD)
     assert (shown["status"], shown["percentage"], shown["volume"]) == ("DONE", 100, None)
+    advice = product.run("warmup", "show", COLD).stderr
+    assert "about 1,000 messages a day to each provider from each address" in advice
+    assert "sudden jump" in advice
     assert product.rows("warmup", "list") == []
     eventually(lambda: COLD in sources(product, receiver, 8), what="mail from the address that is warm now")
     for operation in ("reset", "set-percent", "start", "pause", "complete"):
@@ -131,3 +134,72 @@ def test_what_has_no_room_anywhere_waits_and_says_so(receiver):
         stopped = product.json("warmup", "show", COLD)
         product.stop()
         assert product.json("warmup", "show", COLD)["status"] == stopped["status"] == "DONE"
+
+
+ENGAGED = "X-Relay-Engaged: YES\r\n"
+OF_SET = "X-SES-CONFIGURATION-SET: fans\r\n"
+
+
+def flat(volume):
+    schedules = [{"name": "flat", "volumes": [volume] * 9}]
+    return {"schedule": "flat", "schedules": schedules, "shares": [{"provider": "other", "share": "100%"}]}
+
+
+def test_mail_to_engaged_recipients_goes_first(receiver):
+    """Once marked mail found no room, the next room is for such mail; all other mail overflows meanwhile."""
+    with Product(receiver.port, workers=2, warmup=flat(1), delivery={"retry": ["1s"]}) as product:
+        for address in (COLD, WARM):
+            product.run("address", "add", address)
+        product.run("warmup", "start", COLD)
+        made = product.json("configuration-set", "create", "fans", "--engaged")
+        assert made["engaged"] is True
+        assert sources(product, receiver, 1) == [COLD]
+        assert sources(product, receiver, 1, ENGAGED) == [WARM]
+        product.values["warmup"] = flat(5_000_000)
+        product.save()
+        product.process.send_signal(signal.SIGHUP)
+        eventually(lambda: sources(product, receiver, 1, ENGAGED) == [COLD], what="room by the new schedule")
+        assert sources(product, receiver, 2) == [WARM, WARM]
+        assert sources(product, receiver, 2, OF_SET) == [COLD, COLD]
+        assert sources(product, receiver, 1, OF_SET + "X-Relay-Engaged: no\r\n") == [WARM]
+        assert sources(product, receiver, 2, ENGAGED) == [COLD, COLD]
+        assert not [one for _, _, one in receiver.messages if b"x-relay-engaged" in one.lower()]
+        with pytest.raises(AssertionError, match="'X-Relay-Engaged' is yes or no"):
+            product.send(headers="X-Relay-Engaged: maybe\r\n")
+        assert product.json("configuration-set", "set", "fans", "--not-engaged")["engaged"] is False
+        product.run("warmup", "start", COLD)  # set anew: nobody is waited for
+        eventually(lambda: sources(product, receiver, 1) == [COLD], what="room for all")
+
+
+@pytest.mark.req("WARM-001", "WARM-005")
+def test_automatic_warm_up_is_switched_for_an_account():
+    """On at first. Off: what is added or taken from the reserve is warm from the start, what warms up goes on."""
+    product = Product()
+    account = product.account
+    try:
+        for address in (WARM, "127.0.61.8"):
+            product.run("address", "add", address)
+        assert product.json("warmup", "auto", "--account", account)["autoWarmupEnabled"] is True
+        product.run("address", "add", COLD, "--account", account, "--warmup", "auto")
+        product.run("address", "add", "127.0.61.3", "--reserve", "--warmup", "auto")
+        assert product.json("warmup", "auto", "off", "--account", account)["autoWarmupEnabled"] is False
+        assert product.json("warmup", "auto", "--account", account)["autoWarmupEnabled"] is False
+        assert "is off" in product.run("warmup", "auto", "--account", account).stdout
+        assert product.json("account", "show", account)["autoWarmupEnabled"] is False
+        shown = product.json("warmup", "show", COLD)
+        assert (shown["status"], shown["percentage"], shown["day"]) == ("IN_PROGRESS", 0, 1)
+        added = product.run("address", "add", "127.0.61.4", "--account", account, "--warmup", "auto")
+        assert "is warm from the start" in added.stderr
+        product.run("address", "move", "127.0.61.3", "--account", account)
+        for address in ("127.0.61.3", "127.0.61.4"):
+            shown = product.json("warmup", "show", address)
+            assert (shown["status"], shown["percentage"], shown["volume"]) == ("DONE", 100, None)
+        product.run("warmup", "auto", "on", "--account", account)
+        product.run("address", "add", "127.0.61.5", "--account", account, "--warmup", "auto")
+        assert product.json("warmup", "show", "127.0.61.5")["status"] == "IN_PROGRESS"
+        assert product.json("warmup", "show", "127.0.61.4")["status"] == "DONE"  # the switch changes nothing later
+        assert audited(product, "warmup.auto")[0]["parameters"]["autoWarmupEnabled"] is False
+        assert product.run("warmup", "auto", "maybe", check=False).returncode == 64
+        assert product.run("warmup", "auto", "on", "--account", "000000000077", check=False).returncode != 0
+    finally:
+        product.stop()

@@ -99,10 +99,12 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         details = catalog.reviews.details(account)
         contacts = catalog.reviews.contacts(found)
         waiting = catalog.reviews.list(account, ReviewState.PENDING)
+        warms_up = catalog.pools.sending(account).auto_warmup
     use = use_of(site.data_dir, found)
     if as_json:
         more = {"arn": str(AccountRoot(account)), "contacts": list(contacts), "details": details_object(details)}
-        write_json({**as_object(found), **use, **more, "pendingRequests": [one.review_id for one in waiting]})
+        told = {**as_object(found), **use, **more, "autoWarmupEnabled": warms_up}
+        write_json({**told, "pendingRequests": [one.review_id for one in waiting]})
         return
     fields: dict[str, object] = {
         "account": found.account_id,
@@ -113,6 +115,7 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         "recipient check": "on" if found.recipient_check else "off",
         "recipients a second": limit_text(found.send_rate),
         "weight": found.weight,
+        "automatic warm-up": "on" if warms_up else "off",
         "sent in the last 24 hours": use["sentLast24Hours"],
         "contacts": ", ".join(contacts) or "-",
     }

@@ -79,6 +79,11 @@ def add(
     with site.catalog() as catalog:
         made = catalog.addresses.add(wanted)
     _told(site, "address.add", made, f"{made.address} added: {_place(made)}.", as_json=as_json)
+    if mode is WarmUp.AUTO and made.warmup is not mode:
+        note(
+            f"Account {account} has automatic warm-up switched off, so {made.address} is warm from the start; "
+            f"`relay warmup start {made.address}` warms it up all the same."
+        )
     if not here:
         note(f"{made.address} is not an address of this host now; nothing leaves from it until it is.")
 

@@ -77,6 +77,16 @@ WeightOption = Annotated[
 ]
 
 
+EngagedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--engaged/--not-engaged",
+        help="Whether its recipients are known to want its mail, which then takes the room of a warm-up first.",
+        show_default=False,
+    ),
+]
+
+
 @app.command()
 def create(
     name: NameArgument,
@@ -91,6 +101,7 @@ def create(
     https: HttpsOption = None,
     priority: PriorityOption = None,
     weight: WeightOption = None,
+    engaged: EngagedOption = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -112,6 +123,7 @@ def create(
         https_policy=https,
         priority=priority,
         weight=weight,
+        engaged=engaged,
     )
     site = open_site(config)
     with site.catalog() as catalog:
@@ -134,6 +146,7 @@ def set_(
     https: HttpsOption = None,
     priority: PriorityOption = None,
     weight: WeightOption = None,
+    engaged: EngagedOption = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -156,6 +169,7 @@ def set_(
             https_policy=https,
             priority=priority,
             weight=weight,
+            engaged=engaged,
         )
         made = catalog.configuration_sets.update(wanted)
     record(site.data_dir, "configuration-set.set", account, as_object(made))
@@ -224,6 +238,7 @@ def show(
             "HTTPS": found.https_policy,
             "priority": found.priority,
             "weight": found.weight,
+            "engaged recipients": "yes" if found.engaged else "no",
             "default of": ", ".join(identities) or "-",
             "tags": ", ".join(f"{key}={value}" for key, value in tags.items()) or "-",
             "created": when(found.created_ms),
@@ -372,5 +387,6 @@ def as_object(one: "ConfigurationSet") -> dict[str, Any]:
         "httpsPolicy": str(one.https_policy),
         "priority": str(one.priority),
         "weight": one.weight,
+        "engaged": one.engaged,
         "created": iso(one.created_ms),
     }

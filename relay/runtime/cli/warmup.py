@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.errors import NotFoundError, TemporaryError, UsageError
-from relay.runtime.cli.options import ConfigOption, JsonOption
+from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import iso, note, write_fields, write_json, write_json_lines, write_table
 
 if TYPE_CHECKING:
@@ -115,6 +115,26 @@ def complete(address: AddressArgument, *, config: ConfigOption = None, as_json: 
     _change(config, "warmup.complete", address, lambda _site, _known: ("off", {}), as_json=as_json)
 
 
+@app.command()
+def release(address: AddressArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Give an address back the days that receivers' complaints took off its schedule.
+
+    It is judged by what they answer from now on.
+    """
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        known = catalog.addresses.require(address)
+    held = _View(site).of(known)["heldDays"]
+    if not held:
+        raise UsageError(f"Nothing holds the warm-up of {known.address}.")
+    _release(site, known.address)
+    record(site.data_dir, "warmup.release", known.account, {"address": known.address, "days": held})
+    _write(_View(site), known, as_json=as_json)
+
+
 @app.command("set-percent")
 def set_percent(
     address: AddressArgument,
@@ -160,6 +180,38 @@ def schedule(
         ((row["day"], row["volume"], *row["providers"].values()) for row in days),  # type: ignore[attr-defined]
         empty="",
     )
+
+
+@app.command()
+def auto(
+    word: Annotated[str, typer.Argument(metavar="[on|off]", help="What to set; nothing: shows what is set.")] = "",
+    *,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let addresses that come to an account warm up by themselves (on, as at first), or be warm from the start.
+
+    Those that warm up already go on.
+    """
+    from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    if word not in {"", "on", "off"}:
+        raise UsageError(f"Say `on` or `off`, not {word[:80]!r}.")
+    site = open_site(config)
+    with site.catalog() as catalog:
+        catalog.accounts.require(account)
+        if word:
+            catalog.pools.assign_account(account, auto_warmup=word == "on")
+        kept = catalog.pools.sending(account)
+    told = {"account": account, "autoWarmupEnabled": kept.auto_warmup}
+    if word:
+        record(site.data_dir, "warmup.auto", account, told)
+    if as_json:
+        write_json(told)
+    else:
+        typer.echo(f"Automatic warm-up of account {account} is {'on' if kept.auto_warmup else 'off'}.")
 
 
 class _View:
@@ -267,12 +319,14 @@ def _change(
 
 def _release(site: "Site", address: str) -> None:
     """Let permits forget a hold; while the relay is stopped, its file does."""
+    from relay.runtime.permits.warmup import release_writes  # noqa: PLC0415
+
     try:
         _ask(site, "warmup.release", address=address)
     except TemporaryError:
         file = _file(site)
         if file is not None:
-            file.write([("remove_hold", (address,))])
+            file.write(release_writes(address))
             file.close()
 
 

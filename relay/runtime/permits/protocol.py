@@ -22,7 +22,7 @@ keeps a lease cheap. A note that does not fit its form ends the connection; the 
         ["effect", kind, source, destination, account, set, seconds, factor, rule, reply]
                                                     what a rule makes of an answer
         ["delivered", source, destination]          a slowed lane carried mail
-        ["volume", id, address, provider, mode, started_ms, percent]
+        ["volume", id, address, provider, mode, started_ms, percent, engaged]
                                                     asks for room in a warm-up
         ["volume back", day, address, provider]     gives it back
         ["answers", address, provider, attempts, bounces, blocks]

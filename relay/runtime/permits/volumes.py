@@ -58,7 +58,7 @@ class WarmUpVolumes:
 
     # --- Volumes -------------------------------------------------------------------------------------------------
 
-    def take(self, source: str, provider: str, done: Done) -> None:
+    def take(self, source: str, provider: str, done: Done, *, engaged: bool = False) -> None:
         """Ask for room for one message; an address that does not warm up any more has it."""
         address = self._address_of(source)
         if address is None or address.warmup is WarmUp.OFF:
@@ -69,7 +69,7 @@ class WarmUpVolumes:
             return
         self._last += 1
         note: Note = ["volume", self._last, source, provider, address.warmup.value]
-        note += [address.warmup_started_ms, address.warmup_percent]
+        note += [address.warmup_started_ms, address.warmup_percent, int(engaged)]
         self._waiting[self._last] = _Waiting(note, done, self._clock.monotonic() + WAIT_SECONDS)
         self._permits.send(note)
         if self._timer is None:

@@ -37,10 +37,11 @@ class WarmUpDesk:
 
     def take(self, peer: Peer, note: Note) -> None:
         """Answer a request for room, once it is kept."""
-        _, number, address, provider, mode, started_ms, percent = note
+        _, number, address, provider, mode, started_ms, percent, engaged = note
         number, address, provider = values.count(number), values.name(address), values.name(provider)
         state = WarmUpState(Mode(values.name(mode)), values.count(started_ms), values.count(percent))
-        answer = self.book.take(address, state, provider, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        answer = self.book.take(address, state, provider, now_ms, engaged=bool(values.count(engaged)))
         if answer.not_before_ms:
             self._metrics.count("relay_warmup_total", "full")
             peer.tell(["full", number, answer.not_before_ms])
@@ -127,9 +128,13 @@ class WarmUpDesk:
         """Answer `warmup.release`: an operator set the warm-up of an address anew, so it is held no more."""
         address = str(request.get("address", ""))
         released = self.book.release(address)
-        if released:
-            self._keeper.write([("remove_hold", (address,))])
+        self._keeper.write(release_writes(address))
         return {"released": released}
+
+
+def release_writes(address: str) -> list[Write]:
+    """Return what forgets in the file what receivers answered, and the hold that came of it."""
+    return [("forget_answers", (address,)), ("remove_hold", (address,))]
 
 
 def _take(peer: Peer, desk: WarmUpDesk, note: Note) -> None:

@@ -45,6 +45,10 @@ SELECT address, days, judged_day, why FROM warmup_hold
 INSERT INTO warmup_hold (address, days, judged_day, why) VALUES (?, ?, ?, ?)
 ON CONFLICT (address) DO UPDATE SET days = excluded.days, judged_day = excluded.judged_day, why = excluded.why
 
+-- name: forget_answers
+-- An operator set the warm-up of an address anew: it is judged by what comes from now on.
+UPDATE volume SET attempts = 0, bounces = 0, blocks = 0 WHERE address = ?
+
 -- name: remove_hold
 -- An operator set the warm-up of an address anew.
 DELETE FROM warmup_hold WHERE address = ?

@@ -138,6 +138,19 @@ def test_control_fields_are_read_and_the_first_counts():
     assert any(field.key == b"x-ses-message-tags" for field in result.submitted)
 
 
+@pytest.mark.parametrize(("word", "engaged"), [(b"yes", True), (b" YES ", True), (b"no", False)])
+def test_the_mark_of_engaged_recipients_is_read_and_removed(word, engaged):
+    result = shaped(head_with(b"X-Relay-ENGAGED:" + word, b"X-SES-CONFIGURATION-SET: one"))
+    assert result.controls == Controls("one", engaged=engaged)
+    assert b"X-RELAY" not in result.head.upper()
+
+
+@pytest.mark.parametrize("word", [b"", b"maybe", b"yes, please"])
+def test_a_mark_that_says_nothing_is_refused(word):
+    refusal = shaped(head_with(b"X-Relay-Engaged: " + word))
+    assert refusal == Refusal(Reason.BAD_HEADER, "Header 'X-Relay-Engaged' is yes or no.")
+
+
 @pytest.mark.req("HDR-019")
 def test_control_fields_after_the_head_are_body():
     result = shaped(body=b"X-SES-CONFIGURATION-SET: one\r\n")

@@ -46,8 +46,9 @@ class Room:
         self.room = {key.replace("_", "."): count for key, count in room.items()}
         self.asked = []
 
-    def take(self, source, provider, done):
+    def take(self, source, provider, done, *, engaged=False):
         self.asked.append((source, provider))
+        self.engaged = engaged
         left = self.room.get(source[-1], 0)
         self.room[source[-1]] = max(0, left - 1)
         done(0 if left > 0 else NOW_MS + 5000)
@@ -164,6 +165,15 @@ def test_warm_up_first_then_warm_then_overflow_then_wait():
     assert isinstance(found[3], Deferral)
     assert found[3].not_before_ms == NOW_MS + 5000
     assert bench.room.asked[0] == ("192.0.2.1", "mx.example")
+
+
+def test_a_warm_up_is_told_which_mail_goes_first():
+    bench = Bench(address("192.0.2.1", A, warmup=WarmUp.AUTO), room=Room(**{"1": 9}))
+    for engaged in (True, False):
+        one = delivery()
+        one = replace(one, message=replace(one.message, options=SendOptions(engaged=engaged)))
+        bench.sources.choose(one, "mx.example", "", BOTH, lambda _: None)
+        assert bench.room.engaged is engaged
 
 
 def test_room_that_was_not_used_goes_back():

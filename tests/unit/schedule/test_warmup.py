@@ -17,7 +17,7 @@ from relay.schedule.warmup import (
     schedule_day,
     status,
 )
-from relay.schedule.warmup_book import WarmUpBook
+from relay.schedule.warmup_book import ENGAGED_GRACE_MS, WarmUpBook
 from relay.testing.clock import ManualClock
 
 DEFAULT = Schedule()
@@ -182,6 +182,51 @@ def test_an_unhealthy_day_does_not_count():
     assert schedule_day(DEFAULT, AUTO, now_ms + DAY_MS, book.held_days("192.0.2.1")) == 10
     assert book.release("192.0.2.1")
     assert book.held_days("192.0.2.1") == 0
+    assert not list(book.judge(now_ms))  # what was judged is forgotten
+    book.note(day_of(now_ms), "192.0.2.1", "gmail", attempts=50, bounces=0, blocks=8)
+    assert [hold.days for _, hold in book.judge(now_ms)] == [4]
+
+
+def test_engaged_recipients_go_first():
+    """Room is kept for engaged mail that found none until it had time to come again, at that provider only."""
+    rules = Rules(schedules={"default": Schedule("flat", (100,) * 9)}, shares={"gmail": 50, "other": 50})
+    book, cold = WarmUpBook(rules), "192.0.2.1"
+    assert book.take(cold, AUTO, "gmail", START).not_before_ms == 0
+    again_ms = book.take(cold, AUTO, "gmail", START, engaged=True).not_before_ms
+    assert again_ms > START
+    after_ms = again_ms + ENGAGED_GRACE_MS
+    assert book.take(cold, AUTO, "gmail", again_ms).not_before_ms == after_ms  # there is room, but not for this
+    assert book.take(cold, AUTO, "elsewhere", again_ms).not_before_ms == 0
+    assert book.take(cold, AUTO, "gmail", again_ms, engaged=True).not_before_ms == 0
+    later_ms = after_ms + DAY_MS // 4
+    assert book.take(cold, AUTO, "gmail", later_ms).not_before_ms == 0  # nobody came for it any more
+    assert not book.take("192.0.2.2", AUTO, "gmail", again_ms).not_before_ms
+
+
+def test_engaged_recipients_go_first_tomorrow_too_and_wait_for_nobody_once_it_is_set_anew():
+    rules = Rules(schedules={"default": Schedule("one", (1,) * 9)}, shares={"gmail": 100, "other": 0})
+    book, cold, today = WarmUpBook(rules), "192.0.2.1", day_of(START) * DAY_MS
+    tomorrow = today + DAY_MS
+    assert book.take(cold, AUTO, "gmail", today).not_before_ms == 0
+    assert book.take(cold, AUTO, "gmail", today, engaged=True).not_before_ms == tomorrow
+    assert book.take(cold, AUTO, "gmail", tomorrow).not_before_ms == tomorrow + ENGAGED_GRACE_MS
+    book.release(cold)
+    assert book.take(cold, AUTO, "gmail", tomorrow).not_before_ms == 0
+    assert book.take(cold, WarmUpState(Mode.OFF), "gmail", tomorrow).not_before_ms == 0
+
+
+def test_with_both_kinds_waiting_all_day_engaged_mail_gets_nearly_all_and_no_more_leaves_than_may():
+    rules = Rules(schedules={"default": Schedule("flat", (240,) * 3)}, shares={"gmail": 100, "other": 0})
+    book, got = WarmUpBook(rules), Counter()
+    asleep = {True: START, False: START}
+    for now_ms in range(START, START + DAY_MS, 10_000):
+        for engaged in (False, True):  # the other mail asks first each time
+            while asleep[engaged] <= now_ms:
+                asleep[engaged] = book.take("192.0.2.1", AUTO, "gmail", now_ms, engaged=engaged).not_before_ms
+                got[engaged] += not asleep[engaged]
+    assert got[True] > 200
+    assert got[False] <= 3
+    assert sum(got.values()) <= 2 * 240
 
 
 def test_old_days_are_forgotten_and_a_clock_that_goes_back_finds_its_day():

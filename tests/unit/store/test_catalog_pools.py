@@ -300,3 +300,26 @@ def test_listed_addresses_are_suspended_and_come_back(catalog):
     assert not follow(listed)
     assert list(follow({})) == [("192.0.2.1", "")]
     assert catalog.addresses.require("192.0.2.2").suspended == "by hand"
+
+
+@pytest.mark.req("WARM-001", "WARM-005")
+def test_with_automatic_warm_up_off_what_comes_is_warm_but_in_managed_pools(catalog, directory, clock):
+    add(catalog, "192.0.2.1", A, warmup=WarmUp.AUTO)
+    for number in (2, 3):
+        add(catalog, f"192.0.2.{number}", reserve=True, warmup=WarmUp.AUTO)
+    assert catalog.pools.sending(A).auto_warmup
+    catalog.pools.assign_account(A, auto_warmup=False)
+    assert catalog.pools.assign_account(A, shared_barred=True).auto_warmup is False  # other settings leave it
+    clock[0] = 5000
+    add(catalog, "192.0.2.4", A, warmup=WarmUp.AUTO)
+    add(catalog, "192.0.2.5", A, warmup=WarmUp.PERCENT, warmup_percent=40)  # by hand, not by itself
+    add(catalog, "192.0.2.6", B, warmup=WarmUp.AUTO)  # another account
+    add(catalog, "192.0.2.7", warmup=WarmUp.AUTO)  # the relay's own
+    catalog.pools.create(A, "m", mode=ScalingMode.MANAGED)
+    catalog.addresses.place("192.0.2.3", A)
+    found = {one.address[-1]: (str(one.warmup), one.warmup_started_ms) for one in catalog.addresses.list()}
+    wanted = {"1": ("auto", 1000), "2": ("auto", 5000), "3": ("off", 0), "4": ("off", 0), "5": ("percent", 0)}
+    assert found | wanted == found
+    assert found["6"] == found["7"] == ("auto", 5000)
+    directory.refresh()
+    assert not next(one for one in directory.pools().accounts if one.account == A).auto_warmup
