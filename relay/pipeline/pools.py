@@ -128,7 +128,6 @@ class PoolSources:
 
     def settled(self, delivery: Delivery, provider: str, source: Source, outcome: Outcome | None) -> None:
         """Note what became of a choice; room that was not used goes back."""
-        del provider
         if self._taken:
             where = self._taken.pop((delivery.message.message_id, delivery.index), None)
             if where is not None and (outcome is None or outcome.stage in _UNSENT):
@@ -136,6 +135,9 @@ class PoolSources:
         if outcome is not None and source.address and outcome.stage is not Stage.SHAPING:
             label = self._label(source)
             self._metrics.count("relay_source_attempts_total", source.address, label, outcome.verdict.value)
+            known = self._book.address(source.address)
+            if known is not None and known.managed:  # POOL-016
+                self._metrics.count("relay_managed_attempts_total", label, provider or "other", outcome.verdict.value)
 
     def look(self) -> None:
         """See what changed, also while nothing is chosen."""

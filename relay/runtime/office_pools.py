@@ -75,6 +75,9 @@ class ManagedPoolService:
                 new = pool.created_ms >= self._began_ms  # all that was counted for it is of this day
                 volume = self._volumes[key] = Volume(now_ms, *((0.0, 0.0) if new else (sent, deferred)))
             volume.note(now_ms, sent, deferred)
+            label = f"{pool.account}/{pool.name}"
+            self._context.metrics.gauge("relay_managed_pool_addresses", have, label)
+            self._context.metrics.gauge("relay_managed_pool_day_messages", volume.day, label)
             await self._resize(pool, have, volume, now_ms)
 
     async def _resize(self, pool: Pool, have: int, volume: Volume, now_ms: int) -> None:

@@ -511,7 +511,7 @@ def test_managed_pools(product):
         product.run("address", "remove", f"127.0.48.{last}", "--yes")
 
 
-@pytest.mark.req("POOL-013")
+@pytest.mark.req("POOL-013", "POOL-016")
 def test_a_managed_pool_grows_with_its_volume(product, receiver):
     """One address carries ten messages a day here; eight of them are 80 %, so twenty need three."""
     for last in range(1, 5):
@@ -528,6 +528,11 @@ def test_a_managed_pool_grows_with_its_volume(product, receiver):
         eventually(lambda: held() == 3, 60, "a pool of three addresses")
         audit = (product.data_dir / "audit.jsonl").read_text()
         assert '"pool.grow"' in audit
+        pool = f"{A}/growing"
+        eventually(lambda: product.metric(f'relay_managed_pool_addresses{{pool="{pool}"}}') == 3, 60, "its size")
+        assert product.metric(f'relay_managed_pool_day_messages{{pool="{pool}"}}') == 20
+        attempts = f'relay_managed_attempts_total{{pool="{pool}",provider="other",verdict="delivered"}}'
+        eventually(lambda: product.metric(attempts) == 20, what="attempts by provider")
     finally:
         product.run("configuration-set", "delete", "growing", check=False)
         freed = product.json("pool", "delete", "growing")["addresses"]

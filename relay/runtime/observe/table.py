@@ -172,6 +172,18 @@ FAMILIES: tuple[Family, ...] = (
         "pool",
         "verdict",
     ),
+    _counter(
+        "relay_managed_attempts_total",
+        "Finished attempts from managed pools by pool, provider (`other` for receivers without rules) and verdict: "
+        "how each provider takes the mail of a pool, and at what rate.",
+        "pool",
+        "provider",
+        "verdict",
+    ),
+    _gauge("relay_managed_pool_addresses", "Addresses of each managed pool.", "pool"),
+    _gauge(
+        "relay_managed_pool_day_messages", "Messages delivered from each managed pool in the last 24 hours.", "pool"
+    ),
     _counter("relay_managed_pool_changes_total", "Managed pools that grew or shrank by themselves.", "change"),
     _counter(
         "relay_source_feedback_total",
