@@ -3,17 +3,15 @@
 A cursor is moved only after the destination kept the events, so a crash publishes again, with the same ids.
 """
 
-import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
 from relay.errors import ConfigurationError, StorageError
 from relay.ports import Log
-from relay.store.database import open_writer
+from relay.store.small_file import open_or_anew
 from relay.store.sql import queries
 
-_COMPANIONS: Final = ("", "-wal", "-shm")
 _OUTBOX: Final = queries("outbox.sql")
 
 
@@ -27,8 +25,7 @@ class OutboxCursors:
         """
         self._path = path
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = self._open(log)
+            self._connection = open_or_anew(path, "outbox", log, "event cursors")
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"the event cursors {path} cannot be opened: {error}") from error
 
@@ -56,21 +53,3 @@ class OutboxCursors:
             return self._connection.execute(_OUTBOX[name], values).fetchall()
         except sqlite3.Error as error:
             raise StorageError(f"the event cursors {self._path} cannot be used: {error}") from error
-
-    def _open(self, log: Log) -> sqlite3.Connection:
-        try:
-            connection = open_writer(self._path, "outbox")
-            if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
-                connection.execute("PRAGMA wal_autocheckpoint = 100")
-                return connection
-            connection.close()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            log.warning("event cursors unreadable", path=str(self._path), error=str(error))
-        log.error("event cursors damaged, starting anew", path=str(self._path))
-        for companion in _COMPANIONS:
-            damaged = self._path.with_name(self._path.name + companion)
-            with contextlib.suppress(FileNotFoundError):
-                damaged.rename(damaged.with_name(damaged.name + ".damaged"))
-        return open_writer(self._path, "outbox")

@@ -14,6 +14,7 @@ from relay.errors import StorageError
 from relay.reputation.blocklist import Change, Listing
 from relay.reputation.own import Grade, OwnCheck
 from relay.store.database import open_reader, open_writer
+from relay.store.small_file import whole
 from relay.store.sql import queries
 
 FILE_NAME: Final = "own.db"
@@ -95,23 +96,20 @@ class OwnChecks:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        self._run_sql("BEGIN IMMEDIATE")
         try:
-            yield
-            self._run_sql("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-            raise
+            with whole(self._connection):
+                yield
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     def _run(self, name: str, values: tuple[object, ...]) -> list[Any]:
-        return self._run_sql(_OWN[name], values)
-
-    def _run_sql(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
         try:
-            return self._connection.execute(statement, values).fetchall()
+            return self._connection.execute(_OWN[name], values).fetchall()
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path} cannot be used: {error}") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> StorageError:
+        return StorageError(f"{self._path} cannot be used: {error}")
 
 
 def _kept(row: Sequence[Any]) -> KeptCheck:

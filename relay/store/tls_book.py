@@ -18,14 +18,14 @@ from relay.errors import ConfigurationError, StorageError
 from relay.model.tls import KnownPolicy, StsMode, StsPolicy
 from relay.policy.tls_report import Count
 from relay.ports import Log
-from relay.store.database import open_reader, open_writer
+from relay.store.database import open_reader
+from relay.store.small_file import open_or_anew, whole
 from relay.store.sql import queries
 
 FILE: Final = Path("office", "tls.db")
 POLICIES_MAX: Final = 50_000
 KINDS_MAX: Final = 1_000
 _QUERIES: Final = queries("tls.sql")
-_COMPANIONS: Final = ("", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ class TlsBook:
         """
         self._path = data_dir / FILE
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = self._open(log)
+            self._connection = open_or_anew(self._path, "tls", log, "TLS policies", checkpoint_pages=500)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"the TLS policies {self._path} cannot be opened: {error}") from error
 
@@ -180,13 +179,8 @@ class TlsBook:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with whole(self._connection):
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
@@ -198,24 +192,6 @@ class TlsBook:
 
     def _failed(self, error: sqlite3.Error) -> StorageError:
         return StorageError(f"the TLS policies {self._path} cannot be used: {error}")
-
-    def _open(self, log: Log) -> sqlite3.Connection:
-        try:
-            connection = open_writer(self._path, "tls")
-            if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
-                connection.execute("PRAGMA wal_autocheckpoint = 500")
-                return connection
-            connection.close()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            log.warning("TLS policies unreadable", path=str(self._path), error=str(error))
-        log.error("TLS policies damaged, starting anew", path=str(self._path))
-        for companion in _COMPANIONS:
-            damaged = self._path.with_name(self._path.name + companion)
-            with contextlib.suppress(FileNotFoundError):
-                damaged.rename(damaged.with_name(damaged.name + ".damaged"))
-        return open_writer(self._path, "tls")
 
 
 class TlsReader:
