@@ -5,15 +5,15 @@ Several commands may write at a time. Secrets never come here. Full files are re
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from relay.errors import StorageError
+from relay.runtime.directories import locked
 
 FILE_NAME = "audit.jsonl"
 SIZE_MAX_BYTES = 16 << 20
@@ -43,7 +43,7 @@ def record(
     )
     path = data_dir / FILE_NAME
     try:
-        with _locked(data_dir):
+        with locked(data_dir):
             _rotate(path)
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
@@ -53,16 +53,6 @@ def record(
                 os.close(descriptor)
     except OSError as error:
         raise StorageError(f"The change is made, but {path} cannot be written: {error.strerror}.") from error
-
-
-@contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _rotate(path: Path) -> None:

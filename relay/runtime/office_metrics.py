@@ -7,17 +7,15 @@ from pathlib import Path
 from cryptography import x509
 
 from relay import __version__
-from relay.errors import RelayError
 from relay.ports import Json
 from relay.runtime.board import Phase, RowFacts, monotonic_ms
 from relay.runtime.children import ChildContext
 from relay.runtime.observe.aggregate import Aggregate, Sample
 from relay.runtime.observe.exposition import render
 from relay.runtime.observe.metrics import ProcessMetrics
+from relay.runtime.observe.sampling import sample
 from relay.runtime.office_health import BEAT_MS_MAX
-from relay.runtime.rpc import ask
 
-ASK_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
 
 
@@ -42,17 +40,10 @@ class Gathering:
                 return
             context = self._context
             others = [name for name in context.board.rows if name != context.name]
-            await asyncio.gather(*map(self._sample, others))
+            await asyncio.gather(*(sample(context.run_dir, name, self._aggregate) for name in others))
             self._aggregate.take(context.name, Sample(context.metrics.snapshot()))
             self._aggregate.take("board", Sample(self._board()))
             self._gathered = time.monotonic()
-
-    async def _sample(self, name: str) -> None:
-        try:
-            snapshot: Json = await ask(self._context.run_dir / f"{name}.sock", "metrics.snapshot", ASK_SECONDS)
-            self._aggregate.take(name, Sample(snapshot))
-        except (RelayError, ValueError):
-            self._aggregate.silent(name)
 
     def _board(self) -> Json:
         """Return what the board says, as the snapshot of a process that never restarts."""

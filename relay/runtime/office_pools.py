@@ -8,22 +8,20 @@ import asyncio
 from collections import Counter
 from functools import partial
 
-from relay.errors import RelayError, UsageError
+from relay.errors import UsageError
 from relay.model.pool import Pool, ScalingMode
-from relay.ports import Json
 from relay.runtime import audit
 from relay.runtime.catalog_thread import CatalogThread
 from relay.runtime.children import ChildContext, Role
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.observe.aggregate import Aggregate, Sample
+from relay.runtime.observe.aggregate import Aggregate
+from relay.runtime.observe.sampling import sample
 from relay.runtime.office_jobs import Job, Schedule
-from relay.runtime.rpc import ask
 from relay.schedule.managed import HOUR_MS, ManagedRules, Volume, change
 from relay.store.catalog import Catalog
 
 EVERY_SECONDS = 10.0
-ASK_SECONDS = 2.0
 METRIC = "relay_source_attempts_total"
 CALLER = "relay"
 
@@ -104,7 +102,7 @@ class ManagedPoolService:
 
     async def _totals(self) -> Totals:
         names = [name for name in self._context.board.rows if name.startswith(Role.WORKER)]
-        await asyncio.gather(*map(self._sample, names))
+        await asyncio.gather(*(sample(self._context.run_dir, name, self._aggregate) for name in names))
         delivered: Counter[tuple[str, str]] = Counter()
         deferred: Counter[tuple[str, str]] = Counter()
         for (metric, labels), value in self._aggregate.totals()[0].items():
@@ -117,13 +115,6 @@ class ManagedPoolService:
             if counted is not None:
                 counted[key] += int(value)
         return {key: (delivered[key], deferred[key]) for key in delivered | deferred}
-
-    async def _sample(self, name: str) -> None:
-        try:
-            snapshot: Json = await ask(self._context.run_dir / f"{name}.sock", "metrics.snapshot", ASK_SECONDS)
-            self._aggregate.take(name, Sample(snapshot))
-        except (RelayError, ValueError):
-            self._aggregate.silent(name)
 
 
 def rules_of(config: Config) -> ManagedRules:

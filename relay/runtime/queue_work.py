@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from relay.errors import CorruptionError, UsageError
@@ -15,6 +16,7 @@ from relay.model.delivery import OPEN_STATES, DeliveryState, Step
 from relay.model.message import Delivery, NewMessage
 from relay.pipeline.give_back import GiveBack, require_reason
 from relay.ports import Clock, Json
+from relay.runtime.commits import committed
 from relay.runtime.rpc import number, text
 from relay.store import operations
 from relay.store.spool import ShardSpool
@@ -178,9 +180,7 @@ class QueueWork:
             turn = await _breathe(turn)
         if not settlements:
             return []
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._spool.settle_all(settlements, lambda error: _answer(done, error))
-        await done
+        await committed(partial(self._spool.settle_all, settlements))
         for settlement in settlements:
             for report in settlement.messages:
                 self._window.accepted(report)
@@ -224,12 +224,3 @@ async def _breathe(since: float) -> float:
         return since
     await asyncio.sleep(0)
     return time.monotonic()
-
-
-def _answer(done: "asyncio.Future[None]", error: Exception | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)

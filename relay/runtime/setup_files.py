@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+from relay.runtime.directories import sync_directory
 from relay.runtime.privileges import RunAs
 
 
@@ -27,7 +28,7 @@ class Created:
             path.chmod(mode)
             if mode & 0o077 == 0:
                 self._owned.append(path)
-            _sync(path.parent)
+            sync_directory(path.parent)
 
     def file(self, path: Path, content: bytes, mode: int) -> None:
         """Write a file that must not exist yet, and sync it and its directory."""
@@ -38,7 +39,7 @@ class Created:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        _sync(path.parent)
+        sync_directory(path.parent)
         if mode & 0o077 == 0:
             self._owned.append(path)
 
@@ -67,11 +68,3 @@ class Created:
                 path.unlink(missing_ok=True)
         for tree in reversed(self._trees):
             shutil.rmtree(tree, ignore_errors=True)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

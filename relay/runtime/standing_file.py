@@ -4,10 +4,8 @@ Commands write it, one at a time; workers read it when they start and when they 
 cannot be read stops a start: what somebody asked to be held must not leave because of it.
 """
 
-import contextlib
-import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +13,7 @@ from typing import Final
 import orjson
 
 from relay.errors import ConfigurationError, LimitExceededError, NotFoundError, StorageError, UsageError
+from relay.runtime.directories import locked, sync_directory
 from relay.schedule.standing import STANDING_MAX, StandingHold, standing_hold_of
 
 FILE_NAME: Final = "holds.json"
@@ -54,7 +53,7 @@ def remove_hold(data_dir: Path, number: int, now_ms: int) -> StandingHold:
 def _change(
     data_dir: Path, now_ms: int, change: Callable[[list[StandingHold]], list[StandingHold]]
 ) -> list[StandingHold]:
-    with _locked(data_dir):
+    with locked(data_dir):
         last, holds = _read(data_dir)
         changed = []
         for hold in change([hold for hold in holds if not hold.over(now_ms)]):
@@ -89,24 +88,6 @@ def _write(path: Path, last: int, holds: Sequence[StandingHold]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         fresh.rename(path)
-        _sync(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from error
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

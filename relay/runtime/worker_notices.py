@@ -6,6 +6,7 @@ wait; the office hands over one at a time, so that at most one such mail is in m
 """
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from relay.mail.scan import BodyScanner
@@ -13,6 +14,7 @@ from relay.model.content import BodyFacts
 from relay.model.notice import Notice
 from relay.pipeline.notices import TakeNotices
 from relay.ports import Json
+from relay.runtime.commits import committed
 from relay.runtime.rpc import Ops, number
 from relay.store.catalog import CATALOG_FILE
 from relay.store.catalog_notices import read_notice
@@ -41,18 +43,7 @@ class WorkerNotices:
             found = await asyncio.to_thread(_read, self._catalog_file, notice_id)
             if found is None:
                 return
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-            def answer(error: Exception | None) -> None:
-                if done.done():
-                    return
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
-
-            self._take.take(*found, answer)
-            await done
+            await committed(partial(self._take.take, *found))
 
 
 def _read(catalog_file: Path, notice_id: int) -> tuple[Notice, BodyFacts] | None:

@@ -1,12 +1,13 @@
 """What a worker answers at its socket: the queue, feedback from other workers, pruning of published events."""
 
-import asyncio
 import base64
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from relay.errors import UsageError
 from relay.ports import Clock, Json
+from relay.runtime.commits import committed
 from relay.runtime.peers import OPERATION
 from relay.runtime.queue_work import TRIES, order_of
 from relay.runtime.rpc import Ops, number, text
@@ -70,18 +71,8 @@ class WorkerOps:
 
     async def take(self, request: Json) -> None:
         """Take feedback for a message of this shard; answered after its commit."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def answer(error: Exception | None) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-        self._find(request).receive.take(base64.b64decode(text(request, "item"), validate=True), answer)
-        await done
+        item = base64.b64decode(text(request, "item"), validate=True)
+        await committed(partial(self._find(request).receive.take, item))
 
     def _find(self, request: Json) -> ShardLine:
         line = self._lines.get(number(request, "shard"))
