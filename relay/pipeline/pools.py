@@ -133,9 +133,9 @@ class PoolSources:
             if where is not None and (outcome is None or outcome.stage in _UNSENT):
                 self._volumes.give_back(source.address, where)
         if outcome is not None and source.address and outcome.stage is not Stage.SHAPING:
-            label = self._label(source)
-            self._metrics.count("relay_source_attempts_total", source.address, label, outcome.verdict.value)
             known = self._book.address(source.address)
+            label = _label(source, known)
+            self._metrics.count("relay_source_attempts_total", source.address, label, outcome.verdict.value)
             if known is not None and known.managed:  # POOL-016
                 self._metrics.count("relay_managed_attempts_total", label, provider or "other", outcome.verdict.value)
 
@@ -275,10 +275,10 @@ class PoolSources:
                 lifetime_hours=round(lifetime_ms / 3_600_000, 1),
             )
 
-    def _label(self, source: Source) -> str:
-        """Return a pool for metrics: with its account in front, where it has one."""
-        address = self._book.address(source.address)
-        return source.pool if address is None or address.account == RELAY else f"{address.account}/{source.pool}"
+
+def _label(source: Source, known: SourceAddress | None) -> str:
+    """Return a pool for metrics: with its account in front, where it has one."""
+    return source.pool if known is None or known.account == RELAY else f"{known.account}/{source.pool}"
 
 
 def _nobody_asks(address: str) -> None:

@@ -236,39 +236,22 @@ def _own_options(request: Request) -> SendOptions:
     bulk = is_bulk(priority, request.shaped.submitted, len(request.recipients))
     said = request.shaped.controls.engaged
     engaged = said if said is not None else chosen is not None and chosen.engaged
-    if chosen is None:
-        usual = not (
-            request.mail_from_domain
-            or signing_account
-            or request.pool
-            or requiretls
-            or tls_relaxed
-            or bulk
-            or engaged
-        )
-        if usual and account.weight == WEIGHT_DEFAULT:
-            return DEFAULT_OPTIONS
-        return SendOptions(
-            request.mail_from_domain,
-            pool=request.pool,
-            signing_account=signing_account,
-            requiretls=requiretls,
-            tls_relaxed=tls_relaxed,
-            bulk=bulk,
-            weight=account.weight,
-            engaged=engaged,
-        )
+    special = (
+        request.mail_from_domain or signing_account or request.pool or requiretls or tls_relaxed or bulk or engaged
+    )
+    if chosen is None and not special and account.weight == WEIGHT_DEFAULT:
+        return DEFAULT_OPTIONS
     return SendOptions(
         mail_from_domain=request.mail_from_domain,
-        configuration_set=chosen.name,
-        tls_required=chosen.tls_policy is TlsPolicy.REQUIRE,
+        configuration_set=chosen.name if chosen else "",
+        tls_required=chosen is not None and chosen.tls_policy is TlsPolicy.REQUIRE,
         pool=request.pool,
         signing_account=signing_account,
         requiretls=requiretls,
         tls_relaxed=tls_relaxed,
         bulk=bulk,
         weight=account.weight,
-        set_weight=chosen.weight,
+        set_weight=chosen.weight if chosen else WEIGHT_DEFAULT,
         engaged=engaged,
     )
 
