@@ -10,6 +10,7 @@ from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOpti
 from relay.runtime.cli.output import note, paint, printable, working, write_json
 
 if TYPE_CHECKING:
+    from relay.model.account import Identity
     from relay.policy.spf_evaluation import SpfVerdict
     from relay.runtime.cli.site import Site
 
@@ -52,6 +53,7 @@ def _judge(site: "Site", account: str, sender: str, recipient: str) -> dict[str,
     from relay.mail.address import BadAddress, parse_mailbox  # noqa: PLC0415
     from relay.runtime.cli.send_message import Draft, render  # noqa: PLC0415
     from relay.runtime.dry_run import made  # noqa: PLC0415
+    from relay.runtime.sender_outlook import own_settings  # noqa: PLC0415
     from relay.store.directory import CatalogDirectory  # noqa: PLC0415
 
     for given in (sender, recipient):
@@ -60,25 +62,28 @@ def _judge(site: "Site", account: str, sender: str, recipient: str) -> dict[str,
     message = render(Draft(sender, (recipient,), "Authentication test", BODY), 1, 1)
     with closing(CatalogDirectory(site.data_dir, site.master_key())) as directory:
         new = made(site.config, site.master_key(), directory, account, sender, recipient, message)
+        identity = own_settings(directory, account, sender)
     body = new.content.body
     assert isinstance(body, bytes)
+    assert identity is not None  # else the message had been refused
     path = new.message.options.mail_from_domain or site.config.bounce_domain
-    return asyncio.run(_verdicts(site, sender.rpartition("@")[2].lower(), path, new.content.head + body))
+    return asyncio.run(_verdicts(site, identity, sender.rpartition("@")[2].lower(), path, new.content.head + body))
 
 
-async def _verdicts(site: "Site", from_domain: str, path: str, content: bytes) -> dict[str, Any]:
+async def _verdicts(
+    site: "Site", identity: "Identity", from_domain: str, path: str, content: bytes
+) -> dict[str, Any]:
     import asyncio  # noqa: PLC0415
 
-    from relay.net.resolver import DnsResolver  # noqa: PLC0415
-    from relay.policy.dmarc import find_record, outlook, parse_record  # noqa: PLC0415
+    from relay.policy.dmarc import outlook  # noqa: PLC0415
     from relay.policy.suffix import registrable_domain  # noqa: PLC0415
-    from relay.runtime import own_look, settings  # noqa: PLC0415
+    from relay.runtime import own_look  # noqa: PLC0415
     from relay.runtime.cli import lookup  # noqa: PLC0415
-    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+    from relay.runtime.sender_outlook import look  # noqa: PLC0415
     from relay.signing.verification import dkim_results  # noqa: PLC0415
 
     config = site.config
-    resolver = DnsResolver(settings.resolver_settings(config), SteadyClock(), None)
+    resolver = lookup.asking(config)
     missing: dict[str, str] = {}
 
     def text(name: bytes | str, timeout: int = 5) -> bytes | None:
@@ -97,12 +102,8 @@ async def _verdicts(site: "Site", from_domain: str, path: str, content: bytes) -
         for value in (await resolver.records(config.hostname, kind)).values
     ]
     spf = {one.address: await own_look.evaluated(resolver.records, path, one.address) for one in addresses}
-    record_at, record = from_domain, None
-    for record_at in dict.fromkeys((from_domain, registrable_domain(from_domain))):
-        record = find_record((await resolver.records(f"_dmarc.{record_at}", "TXT")).values)
-        if record:
-            break
-    rules = parse_record(record) if record else None
+    looked = await look(resolver.records, identity, from_domain, config.bounce_domain)
+    rules = looked.record
 
     def aligned(way: str, domain: str) -> bool:
         judged = outlook(
@@ -132,7 +133,7 @@ async def _verdicts(site: "Site", from_domain: str, path: str, content: bytes) -
         "dmarc": {
             "result": GOOD if by_dkim or by_spf else "fail",
             "by": [way for way, passes in (("dkim", by_dkim), ("spf", by_spf)) if passes],
-            "record": record,
+            "record": looked.record_text or None,
             "policy": rules.policy if rules else None,
         },
     }

@@ -14,7 +14,6 @@ from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOpti
 from relay.runtime.cli.output import note, printable, working, write_fields, write_json, write_json_lines
 
 if TYPE_CHECKING:
-    from relay.net.resolver import DnsResolver
     from relay.runtime.cli.site import Site
     from relay.runtime.sender_outlook import SenderOutlook
 
@@ -119,6 +118,7 @@ def outlook_of(site: "Site", account: str, name: str) -> "SenderOutlook | None":
     """Return what receivers will find for mail of an identity, None while nothing may be sent from it."""
     import asyncio  # noqa: PLC0415
 
+    from relay.runtime.cli.lookup import asking  # noqa: PLC0415
     from relay.runtime.sender_outlook import look, own_settings  # noqa: PLC0415
     from relay.store.directory import CatalogDirectory  # noqa: PLC0415
 
@@ -128,7 +128,7 @@ def outlook_of(site: "Site", account: str, name: str) -> "SenderOutlook | None":
         return None
     domain = name.rpartition("@")[2].lower()
     with working("asking DNS"):
-        return asyncio.run(look(_resolver(site).records, identity, domain, site.config.bounce_domain))
+        return asyncio.run(look(asking(site.config).records, identity, domain, site.config.bounce_domain))
 
 
 def _outlooks(site: "Site", account: str, domain: str) -> "Iterator[tuple[str, SenderOutlook]]":
@@ -147,6 +147,7 @@ def _own_record(site: "Site") -> tuple[str, str, list[str]]:
     import asyncio  # noqa: PLC0415
 
     from relay.policy.spf import own_record  # noqa: PLC0415
+    from relay.runtime.cli.lookup import asking  # noqa: PLC0415
 
     with site.catalog() as catalog:
         addresses = [one.address for one in catalog.addresses.list()]
@@ -154,7 +155,7 @@ def _own_record(site: "Site") -> tuple[str, str, list[str]]:
     remarks = []
     if not addresses:
         with working("asking DNS"):
-            addresses = list(asyncio.run(_resolver(site).addresses(site.config.hostname)))
+            addresses = list(asyncio.run(asking(site.config).addresses(site.config.hostname)))
         remarks.append(f"There are no source addresses: these are the addresses of {site.config.hostname}.")
     public = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
     if not public:
@@ -169,9 +170,10 @@ def _sender_record(site: "Site", domain: str) -> tuple[str, str, list[str]]:
     import asyncio  # noqa: PLC0415
 
     from relay.policy.spf import LOOKUPS_MAX, find_record, include_record, lookups, with_include  # noqa: PLC0415
+    from relay.runtime.cli.lookup import asking  # noqa: PLC0415
 
     with working("asking DNS"):
-        answer = asyncio.run(_resolver(site).records(domain, "TXT"))
+        answer = asyncio.run(asking(site.config).records(domain, "TXT"))
     if answer.failure:
         raise TemporaryError(f"DNS gave no answer for {domain}: {answer.failure}; try again.")
     existing = find_record(answer.values)
@@ -182,11 +184,3 @@ def _sender_record(site: "Site", domain: str) -> tuple[str, str, list[str]]:
     if lookups(wanted) > LOOKUPS_MAX:
         remarks.append(f"It costs receivers {lookups(wanted)} lookups; more than {LOOKUPS_MAX} fail.")
     return domain, wanted, remarks
-
-
-def _resolver(site: "Site") -> "DnsResolver":
-    from relay.net.resolver import DnsResolver  # noqa: PLC0415
-    from relay.runtime import settings  # noqa: PLC0415
-    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
-
-    return DnsResolver(settings.resolver_settings(site.config), SteadyClock())

@@ -101,9 +101,8 @@ def check(
 
 
 async def _ask(site: "Site", given: list[str]) -> "LookedAt":
-    from relay.net.resolver import DnsResolver  # noqa: PLC0415
-    from relay.runtime import own_look, settings  # noqa: PLC0415
-    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+    from relay.runtime import own_look  # noqa: PLC0415
+    from relay.runtime.cli.lookup import asking  # noqa: PLC0415
     from relay.schedule.route import ip_address  # noqa: PLC0415
 
     for text in given:
@@ -111,5 +110,5 @@ async def _ask(site: "Site", given: list[str]) -> "LookedAt":
             raise UsageError(f"{text} is no IP address.")
     config = site.config
     asked = [own_look.OwnAddress(ip_address(text), config.hostname) for text in given]
-    resolver = DnsResolver(settings.resolver_settings(config), SteadyClock(), None)
+    resolver = asking(config)
     return await own_look.look_lists(config, asked or own_look.configured_addresses(config), resolver.records)

@@ -19,7 +19,6 @@ from relay.errors import RelayError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.scan import ScanVerdict
-from relay.net.resolver import DnsResolver
 from relay.reputation.own import Grade
 from relay.runtime import own_look, settings
 from relay.runtime.children import Role, child_name
@@ -266,7 +265,7 @@ def as_receivers_see_it(site: Site) -> Iterator[Check]:
 
 
 async def _look(site: Site) -> LookedAt:
-    resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock(), None)
+    resolver = lookup.asking(site.config)
     fetch = own_look.policy_fetcher(site.config, resolver)
     return await own_look.look(site.config, own_look.configured_addresses(site.config), resolver.records, fetch)
 

@@ -225,12 +225,10 @@ def _ask(site: "Site", wanted: "tuple[Expected, ...]") -> "tuple[RecordReport, .
     """Ask DNS for records, with the product's own resolver."""
     import asyncio  # noqa: PLC0415
 
-    from relay.net.resolver import DnsResolver  # noqa: PLC0415
-    from relay.runtime import settings  # noqa: PLC0415
-    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+    from relay.runtime.cli.lookup import asking  # noqa: PLC0415
     from relay.runtime.identity_look import look  # noqa: PLC0415
 
-    resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock())
+    resolver = asking(site.config)
     with working("asking DNS"):
         return asyncio.run(look(resolver.records, wanted, seconds=LOOK_SECONDS))
 

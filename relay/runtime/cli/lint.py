@@ -56,11 +56,9 @@ def _listed(site: "Site", content: bytes) -> "Sequence[Advice]":
     import asyncio  # noqa: PLC0415
 
     from relay.mail.lint import Advice, host_of, links  # noqa: PLC0415
-    from relay.net.resolver import DnsResolver  # noqa: PLC0415
     from relay.policy.suffix import registrable_domain  # noqa: PLC0415
     from relay.reputation.blocklist import domain_question, judge  # noqa: PLC0415
-    from relay.runtime import settings  # noqa: PLC0415
-    from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+    from relay.runtime.cli.lookup import asking  # noqa: PLC0415
     from relay.schedule.route import ip_address  # noqa: PLC0415
 
     hosts = sorted({host for link in links(content) if (host := host_of(link)) and not ip_address(host)})
@@ -68,7 +66,7 @@ def _listed(site: "Site", content: bytes) -> "Sequence[Advice]":
     lists = site.config.own_checks.domain_lists
 
     async def ask() -> "list[Advice]":
-        resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock(), None)
+        resolver = asking(site.config)
         pairs = [(domain, each) for domain in domains for each in lists]
         answers = await asyncio.gather(
             *(resolver.records(domain_question(domain, each.zone), "A") for domain, each in pairs)

@@ -1,4 +1,4 @@
-"""DNS questions of commands: over the configured name servers, blocking, with one bounded wait each."""
+"""DNS questions of commands over the configured name servers: blocking ones, and the relay's own resolver."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,10 @@ import dns.exception
 import dns.nameserver
 import dns.resolver
 
+from relay.net.resolver import DnsResolver
 from relay.policy.dkim import publishes
+from relay.runtime import settings
+from relay.runtime.clock import SteadyClock
 
 if TYPE_CHECKING:
     from relay.runtime.config.model import Config
@@ -20,6 +23,11 @@ def resolver(config: "Config") -> dns.resolver.Resolver:
     if servers:
         made.nameservers = [dns.nameserver.Do53Nameserver(one.host, one.port) for one in servers]
     return made
+
+
+def asking(config: "Config") -> DnsResolver:
+    """Return the relay's own resolver for a command that waits on an event loop; it counts nothing."""
+    return DnsResolver(settings.resolver_settings(config), SteadyClock())
 
 
 def texts(config: "Config", name: str) -> list[str] | None:

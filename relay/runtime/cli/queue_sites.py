@@ -81,16 +81,14 @@ class _Look:
     """Asks for the hosts of domains, many at a time; `hosts` has those that are known."""
 
     def __init__(self, site: "Site") -> None:
-        from relay.net.resolver import DnsResolver  # noqa: PLC0415
-        from relay.runtime import settings  # noqa: PLC0415
-        from relay.runtime.clock import SteadyClock  # noqa: PLC0415
+        from relay.runtime.cli.lookup import asking  # noqa: PLC0415
         from relay.runtime.shaping import rules_in_force  # noqa: PLC0415
 
         self._rules = rules_in_force(site.config)
         routes = [Route(route.domain, route.smarthost.host) for route in site.config.routes]
 
         self._routes = RouteTable(routes)
-        self._resolver = DnsResolver(settings.resolver_settings(site.config), SteadyClock())
+        self._resolver = asking(site.config)
         self.hosts: dict[str, Sequence[MailHost]] = {}
 
     def provider(self, domain: str) -> ProviderRules:

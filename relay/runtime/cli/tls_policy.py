@@ -42,13 +42,7 @@ def show(
             "domain": found["domain"],
             "route": found["route"] or "-",
             "mta-sts record": found["mtaStsRecord"] or "none",
-            "mta-sts policy": "none known" if sts is None else f"{sts['mode']}, {', '.join(sts['mx']) or 'no hosts'}",
-            **(
-                {}
-                if sts is None
-                else {"  id": sts["id"], "  fetched": sts["fetched"], "  valid until": sts["expires"]}
-            ),
-            **({"  last fetch": sts["failure"]} if sts and sts["failure"] else {}),
+            **_policy_fields(sts),
             "dane": found["dane"],
             "reports to": ", ".join(reports) or "nobody",
         }
