@@ -104,15 +104,9 @@ def explain(
     """Show which rules apply to a recipient and why, the limits in force, and why its lane is slow, now."""
     from relay.model.lane import Source  # noqa: PLC0415
     from relay.runtime.cli.shards import open_shards  # noqa: PLC0415
-    from relay.runtime.config.values import parse_address, parse_domain  # noqa: PLC0415
     from relay.runtime.shaping_explain import live, resolve  # noqa: PLC0415
 
-    domain = target.rpartition("@")[2].strip()
-    try:
-        domain = domain if domain.startswith("[") else parse_domain(domain)
-        address = parse_address(source) if source else ""
-    except ValueError as error:
-        raise UsageError(f"{target if not source else f'{target} or {source}'} {error}.") from None
+    domain, address = _lane(target, source)
     with open_shards(config) as (site, shards), working("asking"):
         explained = resolve(site.config, domain, Source(address, pool=pool))
         now = live(site.data_dir / "run", explained.destination)
@@ -140,15 +134,9 @@ def lift(
     from relay.model.lane import Source  # noqa: PLC0415
     from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.config.values import parse_address, parse_domain  # noqa: PLC0415
     from relay.runtime.shaping_explain import lifted, resolve  # noqa: PLC0415
 
-    domain = target.rpartition("@")[2].strip()
-    try:
-        domain = domain if domain.startswith("[") else parse_domain(domain)
-        address = parse_address(source) if source else ""
-    except ValueError as error:
-        raise UsageError(f"{target if not source else f'{target} or {source}'} {error}.") from None
+    domain, address = _lane(target, source)
     site = open_site(config)
     destination = resolve(site.config, domain, Source(address)).destination
     ended = lifted(site.data_dir / "run", destination, address)
@@ -165,6 +153,19 @@ def lift(
         typer.echo(printable(f"{one['kind']} from {one['source'] or 'every address'} to {destination} is over."))
     if not ended:
         note(f"Nothing was in force at {destination}.")
+
+
+def _lane(target: str, source: str) -> tuple[str, str]:
+    """Return the domain and the source address that a command names; "" where it names no source."""
+    from relay.runtime.config.values import parse_address, parse_domain  # noqa: PLC0415
+
+    domain = target.rpartition("@")[2].strip()
+    try:
+        domain = domain if domain.startswith("[") else parse_domain(domain)
+        address = parse_address(source) if source else ""
+    except ValueError as error:
+        raise UsageError(f"{target if not source else f'{target} or {source}'} {error}.") from None
+    return domain, address
 
 
 def _queued(shards: "list[Any]", domain: str) -> tuple[int, bool]:
