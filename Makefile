@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check bench crash docs clean
+.PHONY: setup run test fuzz check bench crash docs clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ run: setup
 
 test: setup
 	$(BIN)/pytest -n 4 --dist worksteal tests
+
+# Generated examples that were never tried before; `make test` tries the same ones each time.
+fuzz: setup
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 4 $$(grep -rl '@given' tests)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -189,7 +189,7 @@ def _unicode_original(address: bytes) -> str | None:
         points = [chr(int(point, 16)) for point in _EMBEDDED.findall(text)]
     except (UnicodeDecodeError, ValueError, OverflowError):
         return None
-    if not _UNICODE.match(text) or not all(point.isprintable() for point in points):
+    if not _UNICODE.match(text) or not all(part.isprintable() for part in (text, *points)):
         return None
     coded = "".join(char if char.isascii() else f"\\x{{{ord(char):X}}}" for char in text)
     # Embedded it is longer than it was: what no next hop would take is not taken here.
