@@ -1,6 +1,8 @@
 """Events on their way from a shard to their destinations."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from relay.model.message import NewEvent
@@ -23,4 +25,124 @@ class EventDestination(Protocol):
 
     async def publish(self, events: Iterable[NewEvent]) -> None:
         """Publish in order; raise TemporaryError to be called again later with the same events."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """Something to deliver to `targets`, kept once: the text of a record or of a notification.
+
+    `key` never changes over all deliveries (the event's id, or the notification's), `kind` says what it is (`Send`,
+    `Bounce`, ... `Notification`), `attributes` is a JSON object, `account` whose it is, "" for the relay's own.
+    A target is a kind and a name, `stream:NAME`, `bus:ARN`, `subscription:ARN`.
+    """
+
+    key: str
+    kind: str
+    body: bytes
+    targets: tuple[str, ...]
+    account: str = ""
+    subject: str = ""
+    attributes: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item as it is kept; `id` is its number in the queue, `created_ms` when it came there."""
+
+    id: int
+    key: str
+    kind: str
+    account: str
+    created_ms: int
+    subject: str
+    attributes: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """An item for one target: `attempts` counts tries that failed, `error` says how the last one did."""
+
+    item: Item
+    target: str
+    due_ms: int
+    attempts: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A post that came to its end without being taken."""
+
+    id: int
+    post: Post
+    died_ms: int
+
+
+class Verdict(StrEnum):
+    """What became of a try: taken; not now; never (it becomes a dead letter at once)."""
+
+    DONE = "done"
+    AGAIN = "again"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The answer of a courier. `detail` is for operators: a status or a fault, never the text of an answer."""
+
+    verdict: Verdict
+    detail: str = ""
+
+
+DONE = Sent(Verdict.DONE)
+
+
+class Courier(Protocol):
+    """Delivers the posts of one kind of target, one by one; a target's `parallel` posts at a time.
+
+    Called on the event loop of the process `events`. `send` never raises for what the other side does, and ends
+    within a minute. A try that is cut off by a crash is made again: at least once.
+    """
+
+    kind: str
+
+    def parallel(self, target: str) -> int:
+        """Return how many posts of a target may be on their way at a time, at least 1."""
+        ...
+
+    async def send(self, post: Post) -> Sent:
+        """Try once to deliver a post."""
+        ...
+
+    def retry_seconds(self, post: Post) -> float | None:
+        """Return how long to wait after a failed try, `post.attempts` of which came before; None to give up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """When the posts of a target are sent together: at so many bytes, or when the first waited so long."""
+
+    size_bytes: int
+    age_seconds: float
+    count: int
+
+
+class GatheringCourier(Protocol):
+    """Delivers the posts of one kind of target in batches. As Courier otherwise."""
+
+    kind: str
+
+    def gathering(self, target: str) -> Gathering:
+        """Return when a batch is full."""
+        ...
+
+    async def send_batch(self, target: str, posts: Sequence[Post]) -> Sent:
+        """Try once to deliver a batch, all or nothing."""
+        ...
+
+    def retry_seconds(self, post: Post) -> float | None:
+        """Return how long to wait after a failed try; None to give up."""
         ...

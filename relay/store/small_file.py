@@ -10,6 +10,7 @@ from relay.ports import Log
 from relay.store.database import open_writer
 
 CHECKPOINT_PAGES: Final = 100
+EXAMINED_BYTES_MAX: Final = 256 * 1024 * 1024  # a larger file would hold up the start; damage shows when it is read
 _COMPANIONS: Final = ("", "-wal", "-shm")
 
 
@@ -23,7 +24,9 @@ def open_or_anew(
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         connection = open_writer(path, schema)
-        if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+        if path.stat().st_size > EXAMINED_BYTES_MAX or (
+            connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        ):
             connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages:d}")
             return connection
         connection.close()
