@@ -23,6 +23,7 @@ from relay.store.catalog_configuration_sets import ConfigurationSets
 from relay.store.catalog_credentials import Credentials
 from relay.store.catalog_dkim import DkimKeys
 from relay.store.catalog_dkim_setup import DkimSetup
+from relay.store.catalog_event_destinations import EventDestinations
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_mail_from import MailFroms
@@ -57,6 +58,7 @@ class Catalog:
         self.notices = Notices(tables)
         self.users = Users(tables)
         self.configuration_sets = ConfigurationSets(tables)
+        self.event_destinations = EventDestinations(tables)
         self.addresses = SourceAddresses(tables)
         self.pools = Pools(tables)
         self.reviews = Reviews(tables, self.accounts, self.notices)

@@ -259,6 +259,21 @@ ALTER TABLE account ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 ALTER TABLE configuration_set ADD COLUMN priority TEXT NOT NULL DEFAULT 'AUTO';
 ALTER TABLE configuration_set ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 ALTER TABLE configuration_set ADD COLUMN engaged INTEGER NOT NULL DEFAULT 0;
+-- Where events of a configuration set are published.
+CREATE TABLE event_destination (
+    account TEXT NOT NULL,
+    configuration_set TEXT NOT NULL,
+    name TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    types TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    target TEXT NOT NULL,
+    role_arn TEXT NOT NULL,
+    dimensions TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, configuration_set, name),
+    FOREIGN KEY (account, configuration_set) REFERENCES configuration_set (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
 
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
@@ -501,6 +516,32 @@ WHERE account = :account AND name = :name;
 -- name: delete_configuration_set
 -- Remove a configuration set; its tags go with it, identities that name it as their default keep naming it.
 DELETE FROM configuration_set WHERE account = :account AND name = :name;
+
+-- name: create_event_destination
+-- A new destination of a configuration set.
+INSERT INTO event_destination (account, configuration_set, name, enabled, types, kind, target, role_arn, dimensions,
+    created_ms)
+VALUES (:account, :configuration_set, :name, :enabled, :types, :kind, :target, :role_arn, :dimensions, :created_ms);
+
+-- name: list_event_destinations
+-- The destinations of a configuration set; there are ten at most.
+SELECT account, configuration_set, name, enabled, types, kind, target, role_arn, dimensions, created_ms
+FROM event_destination WHERE account = :account AND configuration_set = :configuration_set ORDER BY name;
+
+-- name: update_event_destination
+-- Everything about a destination but its name.
+UPDATE event_destination SET enabled = :enabled, types = :types, kind = :kind, target = :target,
+    role_arn = :role_arn, dimensions = :dimensions
+WHERE account = :account AND configuration_set = :configuration_set AND name = :name;
+
+-- name: delete_event_destination
+-- A destination is no more.
+DELETE FROM event_destination
+WHERE account = :account AND configuration_set = :configuration_set AND name = :name;
+
+-- name: metrics_destinations
+-- The names of all destinations that are metrics.
+SELECT account, configuration_set, name FROM event_destination WHERE kind = 'metrics';
 
 -- name: list_configuration_set_tags
 -- The tags of a configuration set.

@@ -24,6 +24,7 @@ from relay.runtime.cli.demo import demo
 from relay.runtime.cli.dkim import app as dkim
 from relay.runtime.cli.dnsbl import app as dnsbl
 from relay.runtime.cli.doctor import doctor
+from relay.runtime.cli.event_destination import app as event_destination
 from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
 from relay.runtime.cli.identity_mail_from import app as mail_from
@@ -103,6 +104,7 @@ app.add_typer(dmarc, name="dmarc", rich_help_panel=SENDERS)
 app.command("spf", short_help="Print the SPF record to publish.", rich_help_panel=SENDERS)(spf)
 app.command("auth-test", short_help="Send a message and judge SPF, DKIM, DMARC.", rich_help_panel=SENDERS)(auth_test)
 app.add_typer(configuration_set, name="configuration-set", rich_help_panel=SENDERS)
+app.add_typer(event_destination, name="event-destination", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
 app.command("smtp-password", short_help="Print the SMTP password of an access key.", rich_help_panel=SENDERS)(

@@ -4,14 +4,16 @@ Each check yields faults; none reads a file, a clock or the network.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
+from pathlib import Path
 
 from relay.policy.simulator import is_simulator_domain
 from relay.runtime.config.faults import Fault
 from relay.runtime.config.incoming import SMTP_KINDS, Listener
 from relay.runtime.config.model import Config
 from relay.runtime.config.outgoing import SUBMISSIONS_PORT
+from relay.runtime.config.publishing import bus_faults, stream_faults
 from relay.runtime.config.values import format_duration
 
 # A return path is a token of at most 64 octets at the bounce domain, and a path has at most 254 between its
@@ -193,6 +195,27 @@ def _events(config: Config) -> Iterator[Fault]:
         paths.add(file)
 
 
+def _streams_and_buses(config: Config) -> Iterator[Fault]:
+    for index, stream in enumerate(config.streams):
+        yield from (Fault(("streams", index, key), text) for key, text in stream_faults(stream))
+    for index, bus in enumerate(config.buses):
+        yield from (Fault(("buses", index, key), text) for key, text in bus_faults(bus))
+    yield from _names_once("streams", [stream.name for stream in config.streams])
+    yield from _names_once("buses", [bus.name for bus in config.buses])
+    places: set[tuple[Path, str]] = set()
+    for index, stream in enumerate(config.streams):
+        place = (config.stream_directory(stream), stream.prefix)
+        if stream.type == "directory" and place in places:
+            yield Fault(("streams", index, "directory"), f"{place[0]} is written by another stream already")
+        places.add(place)
+
+
+def _names_once(setting: str, names: Sequence[str]) -> Iterator[Fault]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Fault((setting, index, "name"), f"`{name}` is taken by another entry of `{setting}`")
+
+
 def _auth_limits(config: Config) -> Iterator[Fault]:
     limits = config.limits.auth
     if limits.failures_per_day < limits.failures_per_minute:
@@ -233,6 +256,7 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _routes,
     _scanners,
     _events,
+    _streams_and_buses,
     _auth_limits,
     _source_addresses,
     _warm_up,

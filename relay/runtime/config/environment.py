@@ -120,20 +120,30 @@ def _master_key(loaded: Loaded) -> _Found:
 
 
 def _password_files(loaded: Loaded) -> _Found:
-    for index, route in enumerate(loaded.config.routes):
-        if route.password_file is None:
-            continue
-        path: KeyPath = ("routes", index, "password_file")
-        try:
-            mode = route.password_file.stat().st_mode
-        except OSError as error:
-            yield "error", path, f"cannot be read: {route.password_file}: {error.strerror}"
-            continue
-        if not stat.S_ISREG(mode) or not os.access(route.password_file, os.R_OK):
-            yield "error", path, f"cannot be read: {route.password_file}"
-        elif mode & stat.S_IROTH:
-            text = f"{route.password_file} can be read by everybody; `chmod 600 {route.password_file}`"
-            yield "error", path, text
+    config = loaded.config
+    files: list[tuple[KeyPath, Path | None]] = [
+        *((("routes", n, "password_file"), route.password_file) for n, route in enumerate(config.routes)),
+        *(
+            (("streams", n, "secret_access_key_file"), one.secret_access_key_file)
+            for n, one in enumerate(config.streams)
+        ),
+        *((("buses", n, "secret_file"), bus.secret_file) for n, bus in enumerate(config.buses)),
+    ]
+    for path, file in files:
+        if file is not None:
+            yield from _secret_file(path, file)
+
+
+def _secret_file(path: KeyPath, file: Path) -> _Found:
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        yield "error", path, f"cannot be read: {file}: {error.strerror}"
+        return
+    if not stat.S_ISREG(mode) or not os.access(file, os.R_OK):
+        yield "error", path, f"cannot be read: {file}"
+    elif mode & stat.S_IROTH:
+        yield "error", path, f"{file} can be read by everybody; `chmod 600 {file}`"
 
 
 def _authorities(loaded: Loaded) -> _Found:

@@ -13,6 +13,7 @@ from relay.runtime.config.incoming import Http, Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
 from relay.runtime.config.outgoing_tls import MtaSts, TlsPolicy, TlsReports
 from relay.runtime.config.own import OwnChecks
+from relay.runtime.config.publishing import Bus, EventQueue, Stream
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.shaping import Shaping
@@ -120,6 +121,13 @@ class Config(Section):
     feedback: Feedback = setting({}, "Bounces and complaints that come back.")
     notifications: Notifications = setting({}, "The relay's own mail to senders and contacts.")
     events: tuple[EventDestination, ...] = setting((), "Places that events are published to.", max_length=100)
+    streams: tuple[Stream, ...] = setting(
+        (), "Streams that event destinations of configuration sets may name.", max_length=100
+    )
+    buses: tuple[Bus, ...] = setting(
+        (), "Event buses that event destinations of configuration sets may name.", max_length=100
+    )
+    event_queue: EventQueue = setting({}, "What waits for streams, buses and subscriptions.")
     history: History = setting({}, "Records of finished messages, without their bodies.")
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
     own_checks: OwnChecks = setting({}, "What is looked at about the relay itself, as receivers would.")
@@ -150,3 +158,7 @@ class Config(Section):
     def event_file(self, destination: EventDestination) -> Path:
         """Return where a file destination writes."""
         return self.data_dir / destination.path
+
+    def stream_directory(self, stream: Stream) -> Path:
+        """Return where a stream of type `directory` writes."""
+        return self.data_dir / (stream.directory or Path("streams", stream.name))

@@ -47,6 +47,11 @@ EXAMPLES: dict[str, str] = {
     "addresses": "addresses:\n  - {address: 192.0.2.10, schedule: default}",
     "shares": "shares:\n  - {provider: gmail, share: 40%}\n  - {provider: other, share: 60%}",
     "events": "events:\n  - {name: all, type: file, path: events.jsonl, types: all}",
+    "streams": (
+        "streams:\n  - {name: lines, type: directory, directory: streams/lines, gzip: true, batch_age: 5m}\n"
+        "  - {name: archive, type: bucket, bucket: mail-events, prefix: mail/}"
+    ),
+    "buses": "buses:\n  - {name: default, url: 'https://events.example/relay', secret_file: keys/bus.secret}",
     "listeners": (
         "listeners:\n  - {kind: submission, address: 10.0.0.1, port: 2526, tls: none, "
         'trust: {networks: [10.0.0.0/8], account: "000000000001"}}\n'

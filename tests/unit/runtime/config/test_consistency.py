@@ -232,3 +232,36 @@ def test_scanners_say_what_is_wrong_with_them(scanner, problem):
 )
 def test_scanners_in_every_form(scanner):
     fine(f"content: {{scanners: [{{{scanner}}}]}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("streams: [{name: a}, {name: a, directory: b}]", "streams[1].name: `a` is taken"),
+        ("streams: [{name: a, directory: x}, {name: b, directory: x}]", "is written by another stream"),
+        ("streams: [{name: a b}]", "streams[0].name"),
+        ("streams: [{name: a, type: bucket}]", "streams[0].bucket: is needed"),
+        ("streams: [{name: a, type: kafka}]", "streams[0].brokers: is needed"),
+        ("streams: [{name: a, type: kafka, brokers: [h], topic: t, gzip: true}]", "gzip: belongs to another type"),
+        ("streams: [{name: a, bucket: b}]", "bucket: belongs to another type of stream, not to `directory`"),
+        ("streams: [{name: a, type: bucket, bucket: b, access_key_id: k}]", "given together"),
+        ("streams: [{name: a, prefix: ../b}]", "must be a relative path"),
+        ("streams: [{name: a, prefix: /b}]", "must be a relative path"),
+        ("streams: [{name: a, batch_size: 1GB}]", "batch_size"),
+        ("buses: [{name: a, url: 'http://h.example/'}]", "must begin with https://"),
+        ("buses: [{name: a, url: 'ftp://h.example/'}]", "must begin with https:// or http://"),
+        ("buses: [{name: a, url: 'https://h.example:25/'}]", "must use port 80, 443 or one above 1023"),
+        ("buses: [{name: a, url: 'https://u:p@h.example/'}]", "must not hold a user name"),
+        ("buses: [{name: a, url: 'https://h.example/', secret: x, secret_file: y}]", "keep one of them"),
+        ("event_queue: {size_max: 10}", "event_queue.size_max"),
+    ],
+)
+def test_streams_and_buses_that_cannot_be(text, words):
+    assert words in problems(text)
+
+
+def test_streams_and_buses_that_are_fine():
+    fine("streams: [{name: a}, {name: b, type: bucket, bucket: c, prefix: x=1/y/, gzip: true}]")
+    fine("streams: [{name: k, type: kafka, brokers: ['k.example', '[::1]:9000'], topic: t}]")
+    fine("buses: [{name: default, url: 'http://127.0.0.1:8000/x', allow_private: true}]")
+    fine("buses: [{name: default, url: 'https://h.example/x?y=1'}]")
