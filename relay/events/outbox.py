@@ -62,10 +62,15 @@ def kinds_of(types: str | Sequence[str]) -> frozenset[str] | None:
     return frozenset([types] if isinstance(types, str) else types)
 
 
+def _nobody(_shard: int) -> int | None:
+    return None
+
+
 class Outbox:
     """The publisher. `sources` maps shards to their logs; `prune(shard, seq)` asks the shard's owner to prune.
 
-    Without destinations every log is pruned whole.
+    `others(shard)` says how far readers beside this one are, None when there are none: the log is pruned below the
+    lowest of all. Without any of them every log is pruned whole.
     """
 
     def __init__(
@@ -75,7 +80,10 @@ class Outbox:
         cursors: EventCursors,
         prune: Prune,
         log: Log,
+        *,
+        others: Callable[[int], int | None] = _nobody,
     ) -> None:
+        self._others = others
         self._sources = dict(sources)
         self._subscriptions = tuple(subscriptions)
         self._cursors = cursors
@@ -179,8 +187,12 @@ class Outbox:
                 self._log.debug("pruning waits", error=str(error))
 
     def _lowest(self, source: EventSource) -> int:
-        if self._subscriptions:
-            return min(self._cursors.get(source.shard, item.destination.name) for item in self._subscriptions)
+        places = [self._cursors.get(source.shard, item.destination.name) for item in self._subscriptions]
+        others = self._others(source.shard)
+        if others is not None:
+            places.append(others)
+        if places:
+            return min(places)
         while batch := source.read(self._tails.get(source.shard, 0), BATCH_EVENTS):
             self._tails[source.shard] = batch[-1][0]
         return self._tails.get(source.shard, 0)

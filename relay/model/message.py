@@ -160,12 +160,17 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A fact for the event log: `payload` is one JSON object without a newline; `event_id` never changes."""
+    """A fact for the event log: `payload` is one JSON object without a newline; `event_id` never changes.
+
+    `notes` is a JSON object of what the relay knows beside the record and never publishes, empty for nothing
+    (`relay.model.event`).
+    """
 
     event_id: str
     kind: str
     message_id: str
     payload: bytes
+    notes: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

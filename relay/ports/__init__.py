@@ -12,13 +12,14 @@ from relay.ports.delivery import Departures, Job, Outbound, Release
 from relay.ports.dns import MailHost, MailHosts, Resolver, ResolverError, StsAnswer, StsPolicies
 from relay.ports.doors import Confirmations, Intake
 from relay.ports.environment import Clock, Json, Log, Metrics
-from relay.ports.events import EventDestination, EventSource
+from relay.ports.events import Applier, EventDestination, EventSource
 from relay.ports.permits import AuthGate, Lease, Permits
 from relay.ports.scanners import Scanner
 from relay.ports.spool import Done, Inbox, Record, Recorded, Spool
 
 __all__ = [
     "SOURCE_GONE",
+    "Applier",
     "AuthGate",
     "Authenticator",
     "Clock",

@@ -1,10 +1,11 @@
-"""Events on their way from a shard to their destinations."""
+"""Events on their way from a shard to whoever wants them: sources, destinations, and files of effects."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from relay.model.event import LoggedEvent
 from relay.model.message import NewEvent
 
 
@@ -25,6 +26,36 @@ class EventDestination(Protocol):
 
     async def publish(self, events: Iterable[NewEvent]) -> None:
         """Publish in order; raise TemporaryError to be called again later with the same events."""
+        ...
+
+
+class Applier(Protocol):
+    """A file of effects that keeps its own place in each shard's log, so that each event takes effect exactly once.
+
+    All calls come from one thread of its own, `open` first. What `apply` and `skip` change is one transaction with
+    the new place, synced on return; a crash leaves both or neither. They raise StorageError to be called again later.
+    """
+
+    name: str
+
+    def open(self) -> None:
+        """Open or create the file. Raise RelayError when it cannot be used."""
+        ...
+
+    def place(self, shard: int) -> int:
+        """Return the number of the last event of a shard that took effect, 0 for none."""
+        ...
+
+    def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
+        """Let events of a shard take effect, and move the place to the last of them; never empty, in order."""
+        ...
+
+    def skip(self, shard: int, seq: int) -> None:
+        """Move the place past an event that cannot take effect."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
         ...
 
 

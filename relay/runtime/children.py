@@ -1,8 +1,8 @@
 """What every child process has in common: its life from the fork to its exit code.
 
 The supervisor forks; `run_child` makes an event loop, starts the body, answers pings, passes reloads and drains
-on, and turns every ending into an exit code. What a child does is its body's: a worker, permits, the office. All
-bodies get the same `ChildContext` and keep the promises of `ChildBody`.
+on, and turns every ending into an exit code. What a child does is its body's: a worker, permits, the office, events.
+All bodies get the same `ChildContext` and keep the promises of `ChildBody`.
 
 A child never outlives the supervisor: the kernel kills it (PR_SET_PDEATHSIG), and end of file on the control line
 ends it where that is not to be had. That is a crash like any other, and loses nothing.
@@ -43,6 +43,7 @@ class Role(StrEnum):
 
     PERMITS = "permits"
     OFFICE = "office"
+    EVENTS = "events"
     WORKER = "worker"
 
 
@@ -103,6 +104,7 @@ BodyFactory = Callable[[ChildContext], ChildBody]
 BODIES: Mapping[Role, str] = {
     Role.PERMITS: "relay.runtime.permits.body:PermitsBody",
     Role.OFFICE: "relay.runtime.office:OfficeBody",
+    Role.EVENTS: "relay.runtime.events.body:EventsBody",
     Role.WORKER: "relay.runtime.worker:WorkerBody",
 }
 

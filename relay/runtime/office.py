@@ -1,17 +1,15 @@
-"""The office: what may be slow and must not delay mail. Metrics and health pages, events, scheduled jobs.
+"""The office: what may be slow and must not delay mail. Metrics and health pages, scheduled jobs.
 
-The office reads other processes' shared memory and sockets and the event logs of the shards; it owns `office/` and
-nothing else (into the catalog it writes as commands do), so that its death costs nothing but a moment without pages,
-events and notices.
+The office reads other processes' shared memory and sockets; it owns `office/` and nothing else (into the catalog it
+writes as commands do), so that its death costs nothing but a moment without pages and notices.
 """
 
 import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from relay.runtime.board import monotonic_ms
 from relay.runtime.children import ChildContext, Listener
@@ -19,6 +17,7 @@ from relay.runtime.config.model import Config
 from relay.runtime.office_health import Health, unready
 from relay.runtime.office_jobs import Job, Schedule
 from relay.runtime.office_metrics import Gathering
+from relay.runtime.service import ServiceFactory
 
 _LOOK_SECONDS = 5.0
 _GATHER_SECONDS = 10.0  # what a worker counted since then is lost when it is killed
@@ -26,42 +25,17 @@ _PROBE_SECONDS = 5.0
 _QUOTA_RULES_SECONDS = 3600.0
 
 
-class Service(Protocol):
-    """Something the office runs beside its pages, such as publishing events."""
-
-    async def start(self) -> None:
-        """Begin."""
-        ...
-
-    async def reload(self, config: Config) -> None:
-        """Take on a new configuration."""
-        ...
-
-    async def close(self) -> None:
-        """End, leaving everything so that the next start goes on from there."""
-        ...
-
-    def check(self) -> None:
-        """Raise when it has ended by itself."""
-        ...
-
-
-ServiceFactory = Callable[[ChildContext], Service]
-
-
 def default_services() -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
     from relay.runtime.office_addresses import AddressService  # noqa: PLC0415 (tests of the pages need no storage)
     from relay.runtime.office_checks import CheckService  # noqa: PLC0415
     from relay.runtime.office_dkim import DkimService  # noqa: PLC0415
-    from relay.runtime.office_events import EventService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
     from relay.runtime.office_own import OwnService  # noqa: PLC0415
     from relay.runtime.office_pools import ManagedPoolService  # noqa: PLC0415
     from relay.runtime.office_tls import TlsService  # noqa: PLC0415
 
     return (
-        EventService,
         NoticeService,
         CheckService,
         DkimService,

@@ -123,7 +123,8 @@ class Supervisor:
         self._lock = lock
         self._timing = timing or Timing()
         self._run_dir = config.data_dir / "run"
-        self._children = [Child(role, 0) for role in (Role.PERMITS, Role.OFFICE)]
+        self._workers = workers
+        self._children = [Child(role, 0) for role in Role if role is not Role.WORKER]
         self._children += [Child(Role.WORKER, index) for index in range(1, workers + 1)]
         self._log = log.bind(process="supervisor")
         self._board = Board([child_name(child.role, child.index) for child in self._children])
@@ -233,7 +234,7 @@ class Supervisor:
 
     def _sockets_of(self, child: Child, config: Config) -> dict[Place, socket.socket]:
         """Return the sockets of a child under a configuration; one that it does not serve would swallow clients."""
-        if child.role is Role.PERMITS:
+        if child.role in (Role.PERMITS, Role.EVENTS):
             return {}
         wanted = set(places_of(config.listeners))
         listening = self._listening
@@ -270,11 +271,11 @@ class Supervisor:
         if self._announced or not all(child.ready for child in self._children):
             return
         self._announced = True
-        self._log.info("ready", workers=len(self._children) - 2, pid=os.getpid())
+        self._log.info("ready", workers=self._workers, pid=os.getpid())
         self._notifier.ready(self._status())
 
     def _status(self) -> str:
-        return f"{len(self._children) - 2} workers, {len(self._listening.places())} listeners"
+        return f"{self._workers} workers, {len(self._listening.places())} listeners"
 
     def _ping_all(self, now: float) -> None:
         for child in self._children:

@@ -46,7 +46,8 @@ def prepare_directories(data_dir: Path, target: RunAs | None) -> Path:
                 os.chown(data_dir, target.uid, target.gid, follow_symlinks=False)
         with privileges.acting_as(target):
             run_dir.mkdir(mode=0o700, exist_ok=True)
-            (data_dir / "office").mkdir(mode=0o700, exist_ok=True)
+            for name in ("office", "events"):
+                (data_dir / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _unusable(data_dir, target, error) from error
     return run_dir

@@ -121,8 +121,8 @@ class ShardReader:
     def events(self, after: int, limit: int) -> list[tuple[int, NewEvent]]:
         """Return events beyond a sequence number, in order."""
         return [
-            (seq, NewEvent(event_id, kind, message_id, payload))
-            for seq, event_id, kind, message_id, payload in self._all("events", (after, limit))
+            (seq, NewEvent(event_id, kind, message_id, payload, notes))
+            for seq, event_id, kind, message_id, payload, notes in self._all("events", (after, limit))
         ]
 
     def event_backlog(self, after: int) -> int:

@@ -139,7 +139,7 @@ def options_of(text: str) -> SendOptions:
 
 def event_row(seq: int, event: NewEvent) -> tuple[Any, ...]:
     """Return the row of an event."""
-    return (seq, event.event_id, event.kind, event.message_id, event.payload)
+    return (seq, event.event_id, event.kind, event.message_id, event.payload, event.notes)
 
 
 def scan_row(message_key: int, scan: Scan) -> tuple[Any, ...]:

@@ -108,12 +108,15 @@ def running_processes(site: Site) -> Iterator[Check]:
         yield Check(name, "warning", "the relay is not running", f"relay serve -c {site.loaded.file}")
         return
     workers = site.config.worker_count(os.cpu_count() or 1)
-    wanted = [str(Role.PERMITS), str(Role.OFFICE), *(child_name(Role.WORKER, n) for n in range(1, workers + 1))]
+    wanted = [
+        *(str(role) for role in Role if role is not Role.WORKER),
+        *(child_name(Role.WORKER, n) for n in range(1, workers + 1)),
+    ]
     silent = [one for one in wanted if processes.ping(site, one) is None]
     for one in silent:
         yield Check(name, "error", f"{one} gives no answer", "The log of the relay says why.")
     if not silent:
-        yield Check(name, "ok", f"{len(wanted)} answer: permits, office, {workers} workers")
+        yield Check(name, "ok", f"{len(wanted)} answer: permits, office, events, {workers} workers")
 
 
 def ports(site: Site) -> Iterator[Check]:

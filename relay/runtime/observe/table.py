@@ -247,6 +247,15 @@ FAMILIES: tuple[Family, ...] = (
     # events
     _counter("relay_events_published_total", "Events published, by destination.", "destination"),
     _counter("relay_events_failures_total", "Publications that failed and are tried again.", "destination"),
+    _counter("relay_events_applied_total", "Events that took effect, by file of effects.", "applier"),
+    _counter(
+        "relay_events_applier_failures_total", "Batches that could not take effect and are tried again.", "applier"
+    ),
+    _counter(
+        "relay_events_applier_skipped_total",
+        "Events left out because of a fault of the relay: see the log.",
+        "applier",
+    ),
     _gauge("relay_events_backlog", "Events not yet published, by destination.", "destination"),
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),

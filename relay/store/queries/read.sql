@@ -45,7 +45,7 @@ SELECT checksum, body_bytes, file, head, body FROM content WHERE key = ?
 
 -- name: events
 -- Events beyond a sequence number.
-SELECT seq, event_id, kind, message_id, payload FROM event WHERE seq > ? ORDER BY seq LIMIT ?
+SELECT seq, event_id, kind, message_id, payload, notes FROM event WHERE seq > ? ORDER BY seq LIMIT ?
 
 -- name: event_backlog
 -- The number of events beyond a sequence number, and none above a bound.

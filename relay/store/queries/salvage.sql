@@ -66,7 +66,7 @@ SELECT rowid, * FROM event NOT INDEXED WHERE rowid > ? ORDER BY rowid
 
 -- name: insert_event
 -- A row saved.
-INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: read_inbox
 -- Rows in the order of the table.

@@ -21,8 +21,8 @@ VALUES /*row*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /*row*/
 
 -- name: insert_event
 -- A fact for the event log.
-INSERT INTO event (seq, event_id, kind, message_id, payload)
-VALUES /*row*/ (?, ?, ?, ?, ?) /*row*/
+INSERT INTO event (seq, event_id, kind, message_id, payload, notes)
+VALUES /*row*/ (?, ?, ?, ?, ?, ?) /*row*/
 
 -- name: insert_dialogue
 -- What was said in an attempt.

@@ -26,7 +26,7 @@ def test_a_killed_worker_is_started_again_and_its_socket_stays(relay):
     stop(relay)
 
 
-@pytest.mark.parametrize("name", ["permits", "office"])
+@pytest.mark.parametrize("name", ["permits", "office", "events"])
 def test_permits_and_office_are_started_again(relay, name):
     relay.write_config(workers=1)
     relay.start().ready()
@@ -101,7 +101,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts_at_once(re
     relay.write_config()
     relay.start().ready()
     relay.write_config(ports=(relay.port(),))
-    pids = [relay.pid_of(name) for name in ("permits", "office", "worker-0001", "worker-0002")]
+    pids = [relay.pid_of(name) for name in ("permits", "office", "events", "worker-0001", "worker-0002")]
     relay.process.kill()
     relay.process.wait()
     again = RelayProcess(tmp_path)

@@ -36,7 +36,7 @@ def test_a_good_reload_reaches_every_process_and_keeps_sessions(relay):
     relay.write_config(ports=(0, added), connections_max=77)
     relay.signal(signal.SIGHUP)
     relay.until("reloaded", listeners=2)
-    assert {_limit_of(relay, name) for name in ("worker-0001", "worker-0002", "office", "permits")} == {77}
+    assert {_limit_of(relay, name) for name in ("worker-0001", "worker-0002", "office", "events", "permits")} == {77}
     client, _pid, _name = relay.connect(added)
     client.close()
     relay.write_config(ports=(0,))

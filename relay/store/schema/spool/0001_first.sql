@@ -62,13 +62,15 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_due ON delivery (strand, next_ms, key) WHERE state = 0;
 CREATE INDEX delivery_set_aside ON delivery (state) WHERE state IN (1, 2);
 
--- The event log, pruned below the lowest cursor of all destinations. seq is never used twice.
+-- The event log, pruned below the lowest place of all who read it. seq is never used twice.
+-- notes: a JSON object of what the relay knows beside the record and does not publish, empty for nothing.
 CREATE TABLE event (
     seq        INTEGER PRIMARY KEY,
     event_id   TEXT NOT NULL,
     kind       TEXT NOT NULL,
     message_id TEXT NOT NULL,
-    payload    BLOB NOT NULL
+    payload    BLOB NOT NULL,
+    notes      BLOB NOT NULL
 );
 
 -- Accepted recipients an account and minute (minutes since 1970), of the last day.

@@ -1,4 +1,4 @@
-"""The office publishes the log of a real shard to files, and has the owner prune it."""
+"""The events process publishes the log of a real shard to files, and has the owner prune it."""
 
 import asyncio
 import json
@@ -11,13 +11,13 @@ from relay.runtime.board import Board
 from relay.runtime.children import ChildContext, Role, new_epoch
 from relay.runtime.config.model import Config
 from relay.runtime.config.values import BASE
+from relay.runtime.events.publishing import EventService
 from relay.runtime.observe.metrics import ProcessMetrics
-from relay.runtime.office_events import EventService
 from relay.runtime.rpc import Ops, Server
 from relay.testing.log import MemoryLog
 from tests.unit.store.shard import new_message, shard, verdict, written
 
-NAMES = ["office", "worker-0001"]
+NAMES = ["events", "worker-0001"]
 
 
 def _config(directory, events):
@@ -32,13 +32,13 @@ def _file(name, types="all"):
 def _service(directory, config):
     board = Board(NAMES)
     context = ChildContext(
-        role=Role.OFFICE,
+        role=Role.EVENTS,
         index=0,
-        name="office",
+        name="events",
         config=config,
         listeners=(),
         board=board,
-        row=board.rows["office"],
+        row=board.rows["events"],
         log=MemoryLog(),
         metrics=ProcessMetrics(new_epoch()),
         ops=Ops(),

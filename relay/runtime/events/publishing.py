@@ -1,8 +1,9 @@
-"""Publishing events, as a service of the office: one outbox over the logs of all shards.
+"""What follows from events, as a service of the events process: one reader of the logs of all shards.
 
-The logs are read with connections of our own, the cursors are kept in `office/outbox.db`, and the owners of the
-shards are asked to prune what every destination has. A reload that changes destinations ends the old outbox
-between two batches and begins a new one from the same cursors.
+Files of effects get each event once (`relay.events.carrier`), the operator's destinations at least once
+(`relay.events.outbox`). The logs are read with connections of our own, the cursors of destinations are kept in
+`office/outbox.db`, and the owners of the shards are asked to prune what everybody has. A reload that changes
+destinations ends the old outbox between two batches and begins a new one from the same cursors.
 """
 
 import asyncio
@@ -11,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from relay.errors import RelayError, TemporaryError
+from relay.events.carrier import Carrier
 from relay.events.file import FileDestination
 from relay.events.outbox import Outbox, Subscription, kinds_of
 from relay.model.message import NewEvent
 from relay.ports import EventDestination, Metrics
 from relay.runtime.children import ChildContext, Role
 from relay.runtime.config.model import Config
+from relay.runtime.events.appliers import ApplierFactory, default_appliers
 from relay.runtime.office_jobs import end_tasks
 from relay.runtime.peers import worker_socket
 from relay.runtime.rpc import ask
@@ -25,7 +28,7 @@ from relay.store.outbox import OutboxCursors
 from relay.store.reader import ShardEvents
 
 _PRUNE_SECONDS = 30.0
-_LAST_BATCHES_SECONDS = 3.0
+_LAST_BATCHES_SECONDS = 2.0  # each for files of effects and destinations
 _BACKLOG_SECONDS = 10.0
 
 
@@ -83,10 +86,14 @@ class CountedDestination:
 
 
 class EventService:
-    """The service that the office runs (`relay.runtime.office.Service`)."""
+    """The service that the events process runs."""
 
-    def __init__(self, context: ChildContext) -> None:
+    def __init__(self, context: ChildContext, appliers: Sequence[ApplierFactory] | None = None) -> None:
         self._context = context
+        factories = default_appliers() if appliers is None else appliers
+        self._appliers = [make(context) for make in factories]
+        self._carrier: Carrier | None = None
+        self._carrying: asyncio.Task[None] | None = None
         self._cursors: OutboxCursors | None = None
         self._sources: dict[int, ShardLog] = {}
         self._destinations: list[CountedDestination] = []
@@ -99,7 +106,11 @@ class EventService:
         self._cursors = OutboxCursors(config.data_dir / "office" / "outbox.db", self._context.log)
         for shard in self._shards(config):
             self._sources[shard] = ShardLog(shard, shard_paths(config.data_dir, shard).database)
+        self._carrier = Carrier(self._sources, self._appliers, self._context.log, self._context.metrics)
+        await self._carrier.open()
         self._begin(config)
+        if self._appliers:
+            self._carrying = asyncio.create_task(self._carrier.run())
 
     async def reload(self, config: Config) -> None:
         """Take on other destinations; the old ones stay when a new one cannot be opened."""
@@ -116,6 +127,7 @@ class EventService:
     async def close(self) -> None:
         """Publish what is there, within a few seconds, and close everything."""
         await self._stop_tasks()
+        await self._end_carrying()
         if self._outbox is not None:
             with contextlib.suppress(TimeoutError, RelayError):
                 await asyncio.wait_for(self._outbox.drain(), _LAST_BATCHES_SECONDS)
@@ -127,7 +139,7 @@ class EventService:
 
     def check(self) -> None:
         """Raise when publishing has ended by itself."""
-        for task in self._tasks:
+        for task in (*self._tasks, *([self._carrying] if self._carrying else ())):
             if task.done():
                 task.result()
                 raise RuntimeError("publishing events ended")
@@ -157,7 +169,9 @@ class EventService:
             Subscription(destination, kinds_of(entry.types))
             for destination, entry in zip(self._destinations, config.events, strict=True)
         ]
-        self._outbox = Outbox(self._sources, subscriptions, self._cursors, self._prune, self._context.log)
+        self._outbox = Outbox(
+            self._sources, subscriptions, self._cursors, self._prune, self._context.log, others=self._carried
+        )
         self._tasks = [asyncio.create_task(self._outbox.run()), asyncio.create_task(self._tell_backlog())]
 
     async def _end(self) -> None:
@@ -173,6 +187,18 @@ class EventService:
     async def _stop_tasks(self) -> None:
         await end_tasks(self._tasks)
         self._tasks = []
+
+    def _carried(self, shard: int) -> int | None:
+        return self._carrier.lowest(shard) if self._carrier is not None else None
+
+    async def _end_carrying(self) -> None:
+        """Let the files of effects take what is in the logs, within a few seconds, and close them."""
+        if self._carrier is None:
+            return
+        await end_tasks([self._carrying] if self._carrying is not None else [])
+        with contextlib.suppress(TimeoutError, RelayError):
+            await asyncio.wait_for(self._carrier.drain(), _LAST_BATCHES_SECONDS)
+        await self._carrier.close()
 
     async def _prune(self, shard: int, seq: int) -> None:
         """Ask the owner of a shard to drop events up to `seq`."""

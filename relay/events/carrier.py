@@ -1,0 +1,193 @@
+"""Carries the events of all shards into files of effects, each event once (`relay.ports.Applier`).
+
+Every applier works on a thread of its own and at its own pace: one that fails is called again with growing waits and
+holds up nobody else. Its place is in its file, so that neither this process nor the file can be ahead of the other.
+An event that an applier cannot digest (a fault of ours) is tried alone, then left out with an error in the log: the
+events behind it matter more.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from relay.errors import RelayError
+from relay.model.event import LoggedEvent
+from relay.ports import Applier, EventSource, Log, Metrics
+
+BATCH_EVENTS: Final = 500
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+POLL_SECONDS: Final = 0.25
+BACKOFF_FIRST_SECONDS: Final = 1.0
+BACKOFF_MAX_SECONDS: Final = 60.0
+ALONE_MAX: Final = 3  # attempts at an event that fails by itself
+_BATCHES_SHARED: Final = 4
+
+
+class SharedReader:
+    """Reads one shard's log for several appliers, which mostly ask for the same batch."""
+
+    def __init__(self, source: EventSource) -> None:
+        self._source = source
+        self._batches: dict[int, Sequence[LoggedEvent]] = {}
+
+    @property
+    def shard(self) -> int:
+        """The shard it reads."""
+        return self._source.shard
+
+    def read(self, after: int) -> Sequence[LoggedEvent]:
+        """Return a batch of events above `after`, bounded in number and octets. Raise TemporaryError."""
+        found = self._batches.get(after)
+        if found:
+            return found
+        batch = _bounded([LoggedEvent(self.shard, *row) for row in self._source.read(after, BATCH_EVENTS)])
+        if batch:
+            self._batches[after] = batch
+            while len(self._batches) > _BATCHES_SHARED:
+                del self._batches[next(iter(self._batches))]
+        return batch
+
+    def forget(self, lowest: int) -> None:
+        """Drop batches that every applier has."""
+        for after in [key for key, batch in self._batches.items() if batch[-1].seq <= lowest]:
+            del self._batches[after]
+
+
+class _Lane:
+    """An applier with its thread, and where it stands in each shard."""
+
+    def __init__(self, applier: Applier) -> None:
+        self.applier = applier
+        self.places: dict[int, int] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"events-{applier.name}")
+
+    async def open(self, shards: Sequence[int]) -> None:
+        await self._run(self.applier.open)
+        for shard in shards:
+            self.places[shard] = await self._run(self.applier.place, shard)
+
+    async def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
+        await self._run(self.applier.apply, shard, events)
+        self.places[shard] = events[-1].seq
+
+    async def skip(self, event: LoggedEvent) -> None:
+        await self._run(self.applier.skip, event.shard, event.seq)
+        self.places[event.shard] = event.seq
+
+    async def close(self) -> None:
+        await self._run(self.applier.close)
+        self._thread.shutdown()
+
+    async def _run(self, call: Callable[..., Any], *values: object) -> Any:
+        """Run on the applier's thread; what has begun goes on when the caller is cancelled."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call, *values))
+
+
+class Carrier:
+    """Runs appliers over the logs of all shards."""
+
+    def __init__(
+        self, sources: Mapping[int, EventSource], appliers: Sequence[Applier], log: Log, metrics: Metrics
+    ) -> None:
+        self._readers = {shard: SharedReader(source) for shard, source in sources.items()}
+        self._lanes = [_Lane(applier) for applier in appliers]
+        self._log = log
+        self._metrics = metrics
+
+    async def open(self) -> None:
+        """Open every applier's file. Raise RelayError when one cannot be used."""
+        for lane in self._lanes:
+            await lane.open(tuple(self._readers))
+
+    async def run(self) -> None:
+        """Carry until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                for reader in self._readers.values():
+                    group.create_task(self._follow(lane, reader))
+
+    async def drain(self) -> None:
+        """Carry what is in the logs now, once, without waiting for appliers that fail."""
+        for lane in self._lanes:
+            for reader in self._readers.values():
+                with contextlib.suppress(RelayError):
+                    while await self._carry(lane, reader):
+                        pass
+
+    async def close(self) -> None:
+        """Close every applier's file, after what it is doing."""
+        for lane in self._lanes:
+            await lane.close()
+
+    def lowest(self, shard: int) -> int | None:
+        """Return the number up to which every applier has a shard's events, None without appliers."""
+        return min((lane.places[shard] for lane in self._lanes), default=None)
+
+    async def _follow(self, lane: _Lane, reader: SharedReader) -> None:
+        wait = BACKOFF_FIRST_SECONDS
+        while True:
+            try:
+                more = await self._carry(lane, reader)
+                wait = BACKOFF_FIRST_SECONDS
+                await asyncio.sleep(0 if more else POLL_SECONDS)
+            except RelayError as error:
+                self._count("relay_events_applier_failures_total", lane)
+                self._log.warning("effects wait", applier=lane.applier.name, shard=reader.shard, error=str(error))
+                await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
+                wait = min(wait * 2, BACKOFF_MAX_SECONDS)
+
+    async def _carry(self, lane: _Lane, reader: SharedReader) -> bool:
+        """Carry one batch; say whether there may be more. Raise RelayError."""
+        batch = reader.read(lane.places[reader.shard])
+        if not batch:
+            return False
+        try:
+            await lane.apply(reader.shard, batch)
+        except RelayError:
+            raise
+        except Exception as error:  # noqa: BLE001 (one event that nobody foresaw must not stop all behind it)
+            self._log.error("a batch of events could not be applied", applier=lane.applier.name, error=error)
+            await self._one_by_one(lane, batch)
+        self._count("relay_events_applied_total", lane, len(batch))
+        reader.forget(self.lowest(reader.shard) or 0)
+        return True
+
+    async def _one_by_one(self, lane: _Lane, batch: Sequence[LoggedEvent]) -> None:
+        for event in batch:
+            if event.seq > lane.places[event.shard]:
+                await self._alone(lane, event)
+
+    async def _alone(self, lane: _Lane, event: LoggedEvent) -> None:
+        for attempt in range(1, ALONE_MAX + 1):
+            try:
+                return await lane.apply(event.shard, (event,))
+            except RelayError:
+                raise
+            except Exception as error:  # noqa: BLE001 (as above)
+                self._log.error(
+                    "an event could not be applied",
+                    applier=lane.applier.name,
+                    event_id=event.event_id,
+                    message_id=event.message_id,
+                    attempt=attempt,
+                    error=error,
+                )
+        await lane.skip(event)
+        self._count("relay_events_applier_skipped_total", lane)
+        return None
+
+    def _count(self, metric: str, lane: _Lane, amount: int = 1) -> None:
+        self._metrics.count(metric, lane.applier.name, amount=amount)
+
+
+def _bounded(events: Sequence[LoggedEvent]) -> Sequence[LoggedEvent]:
+    """Return the first events that fit a batch, at least one."""
+    total = 0
+    for index, event in enumerate(events):
+        total += len(event.payload) + 1
+        if total > BATCH_BYTES_MAX and index:
+            return events[:index]
+    return events

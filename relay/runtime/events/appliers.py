@@ -1,0 +1,13 @@
+"""Which files of effects this release keeps (`relay.ports.Applier`); each is made here from the process's context."""
+
+from collections.abc import Callable, Sequence
+
+from relay.ports import Applier
+from relay.runtime.children import ChildContext
+
+ApplierFactory = Callable[[ChildContext], Applier]
+
+
+def default_appliers() -> Sequence[ApplierFactory]:
+    """Return the makers of all appliers."""
+    return ()

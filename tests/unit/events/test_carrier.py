@@ -1,0 +1,188 @@
+"""Files of effects get every event once, whatever fails."""
+
+import asyncio
+import threading
+
+import pytest
+
+from relay.errors import StorageError
+from relay.events import carrier as carrying
+from relay.events.carrier import Carrier
+from relay.model.message import NewEvent
+from relay.testing.log import MemoryLog
+
+
+class Log:
+    def __init__(self, shard, count):
+        self.shard = shard
+        self.rows = [(n, NewEvent(f"id-{n}", "Send", f"m{n}", b'{"n":%d}' % n)) for n in range(1, count + 1)]
+        self.reads = 0
+
+    def read(self, after, limit):
+        self.reads += 1
+        return [row for row in self.rows if row[0] > after][:limit]
+
+
+class Ledger:
+    """An applier in memory; `fails(event)` may raise."""
+
+    def __init__(self, name="ledger", fails=lambda event: None):
+        self.name = name
+        self.fails = fails
+        self.places = {}
+        self.taken = []
+        self.skipped = []
+        self.threads = set()
+
+    def open(self):
+        self.threads.add(threading.get_ident())
+
+    def place(self, shard):
+        return self.places.get(shard, 0)
+
+    def apply(self, shard, events):
+        self.threads.add(threading.get_ident())
+        for event in events:
+            self.fails(event)
+        self.taken += [(shard, event.seq, event.record["n"]) for event in events]
+        self.places[shard] = events[-1].seq
+
+    def skip(self, shard, seq):
+        self.skipped.append((shard, seq))
+        self.places[shard] = seq
+
+    def close(self):
+        self.closed = True
+
+
+class Counts:
+    def __init__(self):
+        self.counted = {}
+
+    def count(self, name, *labels, amount=1):
+        self.counted[name, *labels] = self.counted.get((name, *labels), 0) + amount
+
+
+def _carry(sources, appliers, metrics=None):
+    log = MemoryLog()
+    made = Carrier({source.shard: source for source in sources}, appliers, log, metrics or Counts())
+    return made, log
+
+
+def test_every_applier_gets_every_event_once_on_a_thread_of_its_own():
+    async def play():
+        sources, ledgers = [Log(1, 1200), Log(7, 3)], [Ledger("one"), Ledger("two")]
+        ledgers[1].places[1] = 1000  # it was further already
+        carrier, _ = _carry(sources, ledgers)
+        await carrier.open()
+        await carrier.drain()
+        await carrier.drain()
+        assert sorted(ledgers[0].taken) == [(1, n, n) for n in range(1, 1201)] + [(7, n, n) for n in (1, 2, 3)]
+        assert sorted(ledgers[1].taken)[:200] == [(1, n, n) for n in range(1001, 1201)]
+        assert carrier.lowest(1) == 1200
+        assert carrier.lowest(7) == 3
+        assert [len(ledger.threads) for ledger in ledgers] == [1, 1]
+        assert ledgers[0].threads.isdisjoint(ledgers[1].threads)
+        await carrier.close()
+
+    asyncio.run(play())
+
+
+def test_batches_are_bounded_in_octets(monkeypatch):
+    monkeypatch.setattr(carrying, "BATCH_BYTES_MAX", 20)
+
+    async def play():
+        ledger = Ledger()
+        sizes = []
+        ledger.fails = lambda event: None
+        carrier, _ = _carry([Log(1, 10)], [ledger])
+        inner = ledger.apply
+        ledger.apply = lambda shard, events: (sizes.append(len(events)), inner(shard, events))
+        await carrier.open()
+        await carrier.drain()
+        assert sum(sizes) == 10
+        assert max(sizes) == 2
+
+    asyncio.run(play())
+
+
+def test_one_that_fails_is_called_again_and_holds_up_nobody(monkeypatch):
+    monkeypatch.setattr(carrying, "BACKOFF_FIRST_SECONDS", 0.01)
+
+    async def play():
+        down = {"left": 3}
+
+        def fails(_event):
+            if down["left"]:
+                down["left"] -= 1
+                raise StorageError("disk full")
+
+        broken, well, metrics = Ledger("broken", fails), Ledger("well"), Counts()
+        carrier, log = _carry([Log(1, 5)], [broken, well], metrics)
+        await carrier.open()
+        assert carrier.lowest(1) == 0
+        running = asyncio.create_task(carrier.run())
+        async with asyncio.timeout(30):
+            while len(well.taken) < 5 or len(broken.taken) < 5:  # noqa: ASYNC110 (threads have no event)
+                await asyncio.sleep(0.01)
+        running.cancel()
+        assert broken.taken == well.taken
+        assert metrics.counted["relay_events_applier_failures_total", "broken"] == 3
+        assert "effects wait" in str(log.lines)
+
+    asyncio.run(play())
+
+
+def test_an_event_nobody_foresaw_is_left_out_alone():
+    async def play():
+        def fails(event):
+            if event.seq == 3:
+                raise KeyError("mail")
+
+        ledger, metrics = Ledger("ledger", fails), Counts()
+        carrier, log = _carry([Log(1, 5)], [ledger], metrics)
+        await carrier.open()
+        await carrier.drain()
+        assert [seq for _, seq, _ in ledger.taken] == [1, 2, 4, 5]
+        assert ledger.skipped == [(1, 3)]
+        assert metrics.counted["relay_events_applier_skipped_total", "ledger"] == 1
+        assert "id-3" in str(log.lines)
+
+    asyncio.run(play())
+
+
+def test_a_fault_of_the_file_in_between_is_no_reason_to_leave_an_event_out():
+    async def play():
+        calls = []
+
+        def fails(event):
+            calls.append(event.seq)
+            raise (KeyError("x") if len(calls) == 1 else StorageError("disk full"))
+
+        ledger = Ledger("ledger", fails)
+        carrier, _ = _carry([Log(1, 2)], [ledger])
+        await carrier.open()
+        await carrier.drain()
+        assert ledger.skipped == []
+        assert carrier.lowest(1) == 0
+
+    asyncio.run(play())
+
+
+def test_without_appliers_there_is_no_lowest_place():
+    assert _carry([Log(1, 2)], [])[0].lowest(1) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 501])
+def test_appliers_in_step_take_all(count):
+    async def play():
+        source = Log(1, count)
+        carrier, _ = _carry([source], [Ledger("one"), Ledger("two"), Ledger("three")])
+        await carrier.open()
+        running = asyncio.create_task(carrier.run())
+        async with asyncio.timeout(30):
+            while carrier.lowest(1) != count:  # noqa: ASYNC110 (threads have no event)
+                await asyncio.sleep(0.01)
+        running.cancel()
+
+    asyncio.run(play())
