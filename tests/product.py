@@ -27,7 +27,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.commands import run_command
+from tests.commands import Service, run_command
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process started here compiles the whole product
 RELAY = [sys.executable, "-m", "relay"]
@@ -198,7 +198,8 @@ def copy_of_template(directory, domain):
 class Product:
     """A relay in a directory of its own. Use as a context manager; `settings` overlay the configuration."""
 
-    def __init__(self, receiver_port=None, *, workers=1, listeners=(), domain="example.com", **settings):
+    def __init__(self, receiver_port=None, *, workers=1, listeners=(), domain="example.com", paces=None, **settings):
+        self.paces = paces
         self.directory = Path(tempfile.mkdtemp(prefix="relay-test-", dir="/tmp"))
         self.config = self.directory / "relay.yaml"
         ready = "" if "dkim" in settings else domain  # how keys are made follows the settings
@@ -268,11 +269,15 @@ class Product:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, ready=True):
-        """Start `relay serve` and wait until it is ready."""
+    def start(self, ready=True, image=True):
+        """Start `relay serve` and wait until it is ready; without `image` from an interpreter that starts as well."""
         self.log = (self.directory / "relay.log").open("ab")
-        command = [*RELAY, "serve", "-c", str(self.config)]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        command = ["serve", "-c", str(self.config)]
+        if image:
+            self.process = Service(command, self.log.name, self.paces)
+        else:
+            assert not self.paces
+            self.process = subprocess.Popen([*RELAY, *command], stdout=self.log, stderr=self.log)
         if ready:
             self.wait_ready()
 
