@@ -1,6 +1,7 @@
 """Relay commands in processes of their own, forked from one that has imported them: no half second of imports each.
 
-What is run is what `relay` runs, with standard streams, environment and exit code of its own.
+What is run is what `relay` runs, with standard streams, environment and exit code of its own; other programs are
+modules with a `main`.
 """
 
 import contextlib
@@ -19,9 +20,10 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["tests.image"])
 _PR_SET_CHILD_SUBREAPER = 36
 _START_SECONDS = 60
+_RELAY = "relay.runtime.cli"
 
 
-def run_command(arguments, *, input_text=None, env=None, timeout_seconds=60):
+def run_command(arguments, *, input_text=None, env=None, timeout_seconds=60, module=_RELAY):
     """Run a command to its end; as `subprocess.run` with captured text."""
     with tempfile.TemporaryDirectory(prefix="relay-command-") as directory:
         streams = [Path(directory) / name for name in ("in", "out", "err")]
@@ -29,7 +31,7 @@ def run_command(arguments, *, input_text=None, env=None, timeout_seconds=60):
             stream.touch()
         streams[0].write_text(input_text or "")
         given = dict(os.environ) | (env or {})
-        process = _SERVER.Process(target=_child, args=(list(arguments), given, str(Path.cwd()), streams))
+        process = _SERVER.Process(target=_child, args=(list(arguments), given, str(Path.cwd()), streams, module))
         process.start()
         process.join(timeout_seconds)
         if process.exitcode is None:
@@ -49,13 +51,13 @@ class Service:
     otherwise wait for the next look and see nothing new by it.
     """
 
-    def __init__(self, arguments, log, paces=None):
+    def __init__(self, arguments, log, *, env=None, paces=None, module=_RELAY):
         self.returncode = None
         with tempfile.TemporaryDirectory(prefix="relay-command-") as directory, _adopting():
             told = Path(directory) / "pid"
             streams = [Path(os.devnull), Path(log), Path(log)]
-            given = (list(arguments), dict(os.environ), str(Path.cwd()), streams, dict(paces or {}), told)
-            process = _SERVER.Process(target=_parent_of_service, args=given)
+            command = (list(arguments), dict(os.environ) | (env or {}), str(Path.cwd()), streams, module)
+            process = _SERVER.Process(target=_parent_of_service, args=(command, dict(paces or {}), told))
             process.start()
             process.join(_START_SECONDS)
             self.pid = int(told.read_text())
@@ -99,7 +101,7 @@ def _adopting():
         control(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def _parent_of_service(arguments, env, directory, streams, paces, told):
+def _parent_of_service(command, paces, told):
     """Fork the service and end, so that the service is adopted by the process that asked for it."""
     pid = os.fork()
     if pid:
@@ -109,10 +111,10 @@ def _parent_of_service(arguments, env, directory, streams, paces, told):
     try:
         os.closerange(3, 1024)  # what belongs to the fork server
         for name, value in paces.items():
-            module, _, attribute = name.partition(":")
-            assert hasattr(import_module(module), attribute), name
-            setattr(import_module(module), attribute, value)
-        _child(arguments, env, directory, streams)
+            place, _, attribute = name.partition(":")
+            assert hasattr(import_module(place), attribute), name
+            setattr(import_module(place), attribute, value)
+        _child(*command)
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
     finally:
@@ -121,7 +123,7 @@ def _parent_of_service(arguments, env, directory, streams, paces, told):
         os._exit(code)
 
 
-def _child(arguments, env, directory, streams):
+def _child(arguments, env, directory, streams, module):
     os.environ.clear()
     os.environ.update(env)
     os.chdir(directory)
@@ -134,7 +136,4 @@ def _child(arguments, env, directory, streams):
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False, buffering=1)
     sys.argv = ["relay", *arguments]
-
-    from relay.runtime.cli import main
-
-    main()
+    import_module(module).main()

@@ -274,7 +274,7 @@ class Product:
         self.log = (self.directory / "relay.log").open("ab")
         command = ["serve", "-c", str(self.config)]
         if image:
-            self.process = Service(command, self.log.name, self.paces)
+            self.process = Service(command, self.log.name, paces=self.paces)
         else:
             assert not self.paces
             self.process = subprocess.Popen([*RELAY, *command], stdout=self.log, stderr=self.log)
