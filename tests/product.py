@@ -114,6 +114,7 @@ class _Session(asyncio.Protocol):
     def __init__(self, owner):
         self.owner = owner
         self.buffer = bytearray()
+        self.seen = 0  # octets of the buffer in which no end was
         self.data = False
         self.sender = None
         self.helo = ""
@@ -128,7 +129,8 @@ class _Session(asyncio.Protocol):
         self.buffer += data
         while self.buffer:
             mark = b"\r\n.\r\n" if self.data else b"\r\n"
-            end = self.buffer.find(mark)
+            end = self.buffer.find(mark, self.seen)
+            self.seen = max(0, len(self.buffer) - len(mark) + 1) if end < 0 else 0
             if end < 0:
                 return
             part = bytes(self.buffer[:end])
