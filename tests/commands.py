@@ -45,19 +45,15 @@ def run_command(arguments, *, input_text=None, env=None, timeout_seconds=60, mod
 
 
 class Service:
-    """A command that runs on, a child of this process as one of `subprocess.Popen`; its output is added to a file.
+    """A command that runs on, a child of this process as one of `subprocess.Popen`; its output is added to a file."""
 
-    `paces` ({"module:NAME": seconds}) are how often the product looks at things in this process, where a test would
-    otherwise wait for the next look and see nothing new by it.
-    """
-
-    def __init__(self, arguments, log, *, env=None, paces=None, module=_RELAY):
+    def __init__(self, arguments, log, *, env=None, module=_RELAY):
         self.returncode = None
         with tempfile.TemporaryDirectory(prefix="relay-command-") as directory, _adopting():
             told = Path(directory) / "pid"
             streams = [Path(os.devnull), Path(log), Path(log)]
             command = (list(arguments), dict(os.environ) | (env or {}), str(Path.cwd()), streams, module)
-            process = _SERVER.Process(target=_parent_of_service, args=(command, dict(paces or {}), told))
+            process = _SERVER.Process(target=_parent_of_service, args=(command, told))
             process.start()
             process.join(_START_SECONDS)
             self.pid = int(told.read_text())
@@ -101,7 +97,7 @@ def _adopting():
         control(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def _parent_of_service(command, paces, told):
+def _parent_of_service(command, told):
     """Fork the service and end, so that the service is adopted by the process that asked for it."""
     pid = os.fork()
     if pid:
@@ -110,10 +106,6 @@ def _parent_of_service(command, paces, told):
     code = 1
     try:
         os.closerange(3, 1024)  # what belongs to the fork server
-        for name, value in paces.items():
-            place, _, attribute = name.partition(":")
-            assert hasattr(import_module(place), attribute), name
-            setattr(import_module(place), attribute, value)
         _child(*command)
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)

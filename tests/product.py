@@ -200,8 +200,7 @@ def copy_of_template(directory, domain):
 class Product:
     """A relay in a directory of its own. Use as a context manager; `settings` overlay the configuration."""
 
-    def __init__(self, receiver_port=None, *, workers=1, listeners=(), domain="example.com", paces=None, **settings):
-        self.paces = paces
+    def __init__(self, receiver_port=None, *, workers=1, listeners=(), domain="example.com", **settings):
         self.directory = Path(tempfile.mkdtemp(prefix="relay-test-", dir="/tmp"))
         self.config = self.directory / "relay.yaml"
         ready = "" if "dkim" in settings else domain  # how keys are made follows the settings
@@ -276,9 +275,8 @@ class Product:
         self.log = (self.directory / "relay.log").open("ab")
         command = ["serve", "-c", str(self.config)]
         if image:
-            self.process = Service(command, self.log.name, paces=self.paces)
+            self.process = Service(command, self.log.name)
         else:
-            assert not self.paces
             self.process = subprocess.Popen([*RELAY, *command], stdout=self.log, stderr=self.log)
         if ready:
             self.wait_ready()
