@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.mail.address import Address, BadAddress, normal_domain, parse_mailbox
 from relay.mail.addresslist import Mailbox, _innocent, _parse, _read_elements, parse_from
 from relay.mail.attachments import ContentRules
-from relay.mail.dsn import read_blocks, untyped
+from relay.mail.dsn import untyped
 from relay.mail.eicar import TEST_FILE, blocks_contain_eicar, contains_eicar
 from relay.mail.encode import Plan
 from relay.mail.headers import Field
