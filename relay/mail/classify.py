@@ -8,10 +8,11 @@ and proves nothing. Bounded: a megabyte is read at most, whatever comes.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.mail.dsn import RecipientStatus, Report
+from relay.mail.headers import Field
 from relay.mail.reading.automatic import automatic_rule
 from relay.mail.reading.feedback_report import COMPLAINT_TYPES, Complaint, read_complaint
 from relay.mail.reading.notice import Notice, judge_text, read_notice, reply_in
@@ -37,8 +38,8 @@ __all__ = [
 class Classification:
     """What a message is. `kind`: bounce, delay, complaint, auto-reply, success or none; `rule` says what decided.
 
-    `judgements` go with `recipients`, one each; of a bounce that names nobody there is one all the same. `date` is the
-    Date field of the message itself.
+    `judgements` go with `recipients`, one each; of a bounce that names nobody there is one all the same. `date` is
+    the Date field of the message itself.
     """
 
     kind: str
@@ -110,7 +111,7 @@ def _classify(opened: Opened) -> Classification:
     if notice is not None and not (automatic and origin_of(opened.fields) is not Origin.SYSTEM):
         return _of_notice(notice)
     if automatic:
-        fields = opened.fields.items
+        fields = opened.fields.raw
         return Classification("auto-reply", automatic, _original_id(fields))
     return Classification("none", "no known form")
 
@@ -162,7 +163,7 @@ def _complaint(opened: Opened, *, is_report: bool) -> Complaint | None:
 
 
 def _by_a_loop(opened: Opened) -> bool:
-    """Say whether a message may be of a feedback loop: its first part that is no text is the report, or the message."""
+    """Say whether a message may be of a feedback loop, by the name of who sent it."""
     local = opened.fields.first("from").lower()
     names = ("staff@", "fbl", "feedback", "abuse", "complaint", "arf", "jmrp", "loop", "scomp")
     return any(name in local for name in names)
@@ -174,12 +175,11 @@ def _of_complaint(complaint: Complaint) -> Classification:
     return Classification("complaint", complaint.rule, message_id, recipients, (), None, complaint)
 
 
-def _original_id(fields: Iterable[tuple[str, str]] | Sequence[tuple[str, str]]) -> str:
+def _original_id(fields: Sequence[Field]) -> str:
     """Return the message id of ours that header fields carry, in Message-ID or in Received (SMTP-032)."""
-    listed = tuple(fields)
-    for key in ("message-id", "received", "in-reply-to", "references"):
-        for name, value in listed:
-            found = _OUR_ID.search(value) if name == key else None
+    for key in (b"message-id", b"received", b"in-reply-to", b"references"):
+        for each in fields:
+            found = _OUR_ID.search(each.value.decode("latin-1")) if each.key == key else None
             if found and is_message_id(found.group()):
                 return found.group()
     return ""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.mail.headers import parse_head
+from relay.mail.headers import Field, parse_head
 from relay.mail.trace import format_date
 
 ORIGINAL_MAX_BYTES = 32 * 1024
@@ -41,16 +41,16 @@ class RecipientStatus:
 class Report:
     """A report read or to be written.
 
-    `original` are names and values of the header fields of the message it is about, maybe none. `envelope_id` is
-    what the submitter gave (ENVID); `message_id` our own id of the message. `last_attempt_ms` and `retry_until_ms` are
-    written where they are not 0.
+    `original` are header fields of the message it is about, maybe none. `envelope_id` is what the submitter gave
+    (ENVID); `message_id` our own id of the message. `last_attempt_ms` and `retry_until_ms` are written where they are
+    not 0.
     """
 
     reporting_mta: str
     recipients: tuple[RecipientStatus, ...]
     arrival_date: str = ""
     envelope_id: str = ""
-    original: tuple[tuple[str, str], ...] = ()
+    original: tuple[Field, ...] = ()
     message_id: str = ""
     last_attempt_ms: int = 0
     retry_until_ms: int = 0

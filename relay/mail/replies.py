@@ -12,6 +12,7 @@ address, of the message or of a policy is Transient, even by a 5xx: the same add
 `Judgement.suppresses` says whether an address may be suppressed for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -74,6 +75,24 @@ class Judgement:
     def suppresses(self) -> bool:
         """True when the address may be suppressed: it failed for good, by its own fault or for no stated reason."""
         return self.bounce.bounce_type == "Permanent" and self.fault in {Fault.RECIPIENT, Fault.UNSTATED}
+
+    def as_note(self) -> dict[str, object]:
+        """Return what notes of an event say of it (`relay.model.event`)."""
+        return {"rule": self.rule, "fault": self.fault.value, "suppress": self.suppresses}
+
+    def as_json(self) -> list[str]:
+        """Return it as it travels from a worker to another; `judgement_of` is the way back."""
+        return [self.bounce.bounce_type, self.bounce.bounce_sub_type, self.fault.value, self.rule]
+
+
+def judgement_of(written: Sequence[str]) -> Judgement:
+    """Return a judgement from its JSON form."""
+    bounce_type, sub_type, fault, rule = written
+    return Judgement(Bounce(bounce_type, sub_type), Fault(fault), rule)
+
+
+GIVEN_BACK = Judgement(TRANSIENT, Fault.SYSTEM, "given back by an operator")
+NOTHING_SAID = Judgement(UNDETERMINED, Fault.UNSTATED, "nothing known")
 
 
 _MEANING: Final = {
@@ -150,7 +169,7 @@ def judge(code: int, enhanced: str, text: str) -> Judgement:
             return Judgement(TRANSIENT, Fault.MAILBOX, "reply 552", "RFC 5321 section 4.2.3")
         fault = Fault.POLICY if subject(enhanced).startswith("7.") else Fault.UNSTATED
         return Judgement(GENERAL, fault, "class 5", "RFC 5321 section 4.2.1")
-    return Judgement(UNDETERMINED, Fault.UNSTATED, "nothing known")
+    return NOTHING_SAID
 
 
 def judge_reply(code: int, enhanced: str, text: str) -> Bounce:

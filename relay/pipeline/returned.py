@@ -20,13 +20,15 @@ from relay.events import payload
 from relay.mail import returnpath
 from relay.mail.addresslist import parse_from
 from relay.mail.arf import ComplaintReport, date_ms
-from relay.mail.classify import Classification, bounce_of_recipient
+from relay.mail.classify import Classification
 from relay.mail.dsn import RecipientStatus
 from relay.mail.feedback import Cause, original_field
 from relay.mail.forwarded import forwarded_head, submitted_head
 from relay.mail.mime import find, read_part
+from relay.mail.replies import NOTHING_SAID, Judgement, judgement_of
 from relay.model.content import Content
 from relay.model.feedback import FeedbackKind
+from relay.model.ids import accepted_ms_of
 from relay.model.message import Delivery, Message, NewEvent, NewMessage
 from relay.pipeline.internal import InternalMail, protection
 from relay.policy.notification import failure_told, report_forwarded
@@ -45,14 +47,19 @@ Taken = Callable[[Exception | None], None]
 
 
 def item_of(prefix: str, index: int, seen: Classification, content: Content, arrived_ms: int) -> bytes:
-    """Return the JSON that the owner of a message gets: which message, which recipient, and what the report says."""
+    """Return the JSON that the owner of a message gets: which message, which recipient, and what the report says.
+
+    When the report was sent (EVT-020) is what its Date says, where that lies between acceptance and arrival.
+    """
+    said_ms = date_ms(seen.date)
     item: Json = {
         "prefix": prefix,
         "index": index,
-        "arrivedMs": arrived_ms,
+        "arrivedMs": said_ms if accepted_ms_of(prefix) <= said_ms <= arrived_ms else arrived_ms,
         "kind": seen.kind,
         "reportingMta": seen.report.reporting_mta if seen.report else "",
         "recipients": [[r.address, r.action, r.status, r.diagnostic] for r in seen.recipients],
+        "judgements": [each.as_json() for each in seen.judgements],
     }
     if seen.complaint is not None:
         item |= {
@@ -252,7 +259,8 @@ def _within(domain: str, reporter: str) -> bool:
 
 def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedupe: str) -> NewEvent:
     message = delivery.message
-    kind = bounce_of_recipient(status)
+    judged = _judgement(delivery, about)
+    kind = judged.bounce
     body = payload.bounce(
         message.mail_json,
         timestamp_ms=about["arrivedMs"],
@@ -263,7 +271,16 @@ def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedu
         reporting_mta=about["reportingMta"],
         outgoing_ip=delivery.source,
     )
-    return NewEvent(f"{message.message_id}/{delivery.index}/Bounce/returned", "Bounce", message.message_id, body)
+    event_id = f"{message.message_id}/{delivery.index}/Bounce/returned"
+    return NewEvent(event_id, "Bounce", message.message_id, body, orjson.dumps(judged.as_note()))
+
+
+def _judgement(delivery: Delivery, about: Json) -> Judgement:
+    """Return what the report means for the recipient: what was judged of its row, or of the report as a whole."""
+    judged = [judgement_of(each) for each in about["judgements"]]
+    rows = zip(about["recipients"], judged, strict=False)
+    same = [one for row, one in rows if row[0].lower() == delivery.recipient.lower()]
+    return (same or judged or [NOTHING_SAID])[0]
 
 
 def _status(delivery: Delivery, about: Json) -> RecipientStatus:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.mail.dsn import RECIPIENTS_MAX, untyped
+from relay.mail.headers import Field
 from relay.mail.reading.opened import Fields, Opened, read_fields
 from relay.mail.reading.origin import address_in
 from relay.mail.reading.status import clean_address
@@ -31,7 +32,7 @@ class Complaint:
     user_agent: str = ""
     arrival_date: str = ""
     recipients: tuple[str, ...] = ()
-    original: tuple[tuple[str, str], ...] = ()
+    original: tuple[Field, ...] = ()
     return_paths: tuple[str, ...] = ()
     reporting_mta: str = ""
     redacted: bool = False
@@ -57,7 +58,7 @@ def read_complaint(opened: Opened) -> Complaint | None:
         about.first("user-agent"),
         about.first("arrival-date") or about.first("received-date"),
         recipients,
-        returned.items,
+        returned.raw,
         _return_paths(about, returned),
         about.first("reporting-mta"),
         redacted=not named,
@@ -72,7 +73,7 @@ def _bare_loop(opened: Opened) -> Complaint | None:
     if not (reported and (begins or opened.fields.first("x-jmrp") or returned.has("x-hmxmroriginalrecipient"))):
         return None
     paths = _return_paths(Fields(), returned)
-    return Complaint("abuse", "", "", reported, returned.items, paths, rule="attached message with its recipient")
+    return Complaint("abuse", "", "", reported, returned.raw, paths, rule="attached message with its recipient")
 
 
 def _return_paths(about: Fields, returned: Fields) -> tuple[str, ...]:

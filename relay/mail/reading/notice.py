@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from relay.mail.dsn import RecipientStatus
+from relay.mail.headers import Field
 from relay.mail.reading.notice_rules import (
     DELAY_SUBJECTS,
     DELAYS,
@@ -47,7 +48,7 @@ class Notice:
     rule: str
     recipients: tuple[RecipientStatus, ...]
     judgements: tuple[Judgement, ...]
-    original: tuple[tuple[str, str], ...] = ()
+    original: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def read_notice(opened: Opened) -> Notice | None:
     recipients = tuple(map(_status, named))
     name = rule.name if rule is not None else "subject"
     judgements = tuple(judged) or (whole,)
-    return Notice("delay" if delayed else "bounce", f"notice of {name}", recipients, judgements, original.items)
+    return Notice("delay" if delayed else "bounce", f"notice of {name}", recipients, judgements, original.raw)
 
 
 def _is_report(origin: Origin, rule: NoticeRule | None, *, titled: bool, delayed: bool) -> bool:

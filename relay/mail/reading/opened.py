@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from relay.mail.headers import HEAD_MAX_BYTES
+from relay.mail.headers import HEAD_MAX_BYTES, Field
 from relay.mail.mime import MediaType, find_delimiters, parse_media_type
 from relay.mail.words import CHARSETS, decode_words
 
@@ -49,6 +49,11 @@ class Fields:
     def has(self, *names: str) -> bool:
         """Say whether there is one of these fields."""
         return any(key in names for key, _ in self.items)
+
+    @property
+    def raw(self) -> tuple[Field, ...]:
+        """The fields as those of a header section, unfolded."""
+        return tuple(Field(key.encode(), f"{key}: {value}\r\n".encode()) for key, value in self.items)
 
     @property
     def media_type(self) -> MediaType:

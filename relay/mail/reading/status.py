@@ -47,7 +47,7 @@ def read_status(opened: Opened) -> Report | None:
         tuple(recipients),
         about.get("arrival-date", ""),
         about.get("original-envelope-id", ""),
-        original=opened.returned.items,
+        original=opened.returned.raw,
     )
 
 
