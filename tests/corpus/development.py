@@ -362,7 +362,9 @@ def complaints() -> list[Case]:
             written = base64.encodebytes(written.replace("\n", "\r\n").encode()).decode()
         text = LOOP.lstrip("\n").replace("{top}", top).replace("{coding}", coding).replace("{fields}", written)
         head, _, body = fill(text, names, rcpt=recipient, original=original(names, recipient)).partition("\n\n")
-        cases.append(Case(f"dev-loop-{name}", "complaint", message(head, body), "complaint", (recipient,), None, kind))
+        cases.append(
+            Case(f"dev-loop-{name}", "complaint", message(head, body), "complaint", (recipient,), None, kind)
+        )
     return cases
 
 
@@ -371,7 +373,7 @@ AUTO = {
     "dev-rfc3834": "From: {rcpt}\nTo: {path}\nSubject: Auto: Your order\nAuto-Submitted: auto-replied\nDate: {date}\n\nAway.\n",
     "dev-cpanel": "From: {rcpt}\nTo: {path}\nSubject: I am away\nX-Autorespond: Your order\nPrecedence: auto_reply\n"
     "Date: {date}\n\nAway.\n",
-    "dev-spanish": "From: {rcpt}\nTo: {path}\nSubject: Respuesta automatica: pedido\nDate: {date}\n\nFuera.\n",
+    "dev-spanish-ooo": "From: {rcpt}\nTo: {path}\nSubject: Respuesta automatica: pedido\nDate: {date}\n\nFuera.\n",
 }
 
 

@@ -98,7 +98,7 @@ EXCHANGE_ONLINE = Form(
     "From: <postmaster@{domain}>\nTo: <{path}>\nDate: {date}\nX-MS-Exchange-Message-Is-Ndr:\nContent-Language: en-GB\n"
     "Message-ID: <{token}@{host}>\nIn-Reply-To: <order.1@shop.example>\nReferences: <order.1@shop.example>\n"
     "Thread-Topic: Your order 4711\nSubject: Undeliverable: Your order 4711\nAuto-Submitted: auto-replied",
-    "<html>\n<head><meta http-equiv=\"Content-Type\" content=\"text/html; charset=us-ascii\"></head><body>\n<p><b>Your"
+    '<html>\n<head><meta http-equiv="Content-Type" content="text/html; charset=us-ascii"></head><body>\n<p><b>Your'
     " message to {rcpt} couldn't be delivered.</b></p><p>Remote Server returned '{reply}'</p>\n</body></html>\n",
     text_type='text/html; charset="us-ascii"',
     about="Reporting-MTA: dns;{host}\nReceived-From-MTA: dns;relay.example\nArrival-Date: {date}\n",
@@ -843,7 +843,9 @@ X-Reporter-IP: 192.0.2.200
 def complaints() -> list[Case]:
     cases = []
 
-    def add(name: str, fields: str, kept: str, kind: str = "abuse", recipients: tuple[str, ...] | None = None) -> None:
+    def add(
+        name: str, fields: str, kept: str, kind: str = "abuse", recipients: tuple[str, ...] | None = None
+    ) -> None:
         names = Names(f"held/{name}")
         recipient = names.address()
         domain = recipient.partition("@")[2]
@@ -856,15 +858,33 @@ def complaints() -> list[Case]:
 
     plain = "Feedback-Type: abuse\nUser-Agent: SomeGenerator/1.0\nVersion: 1\n"
     add("loop-minimal", plain, WHOLE)
-    add("loop-full", "Feedback-Type: abuse\nUser-Agent: Big-Loop/2.1\nVersion: 1\nOriginal-Envelope-Id: QQ\n"
+    add(
+        "loop-full",
+        "Feedback-Type: abuse\nUser-Agent: Big-Loop/2.1\nVersion: 1\nOriginal-Envelope-Id: QQ\n"
         "Original-Mail-From: <{path}>\nOriginal-Rcpt-To: <{rcpt}>\nArrival-Date: {date}\nReporting-MTA: dns; {host}\n"
         "Source-IP: 192.0.2.5\nIncidents: 2\nAuthentication-Results: {host}; spf=pass smtp.mailfrom=shop.example\n"
-        "Reported-Domain: shop.example\nReported-Domain: img.shop.example\nReported-Uri: http://shop.example/a\n", HEADS)
-    add("loop-v0.1", "Feedback-Type: abuse\nUser-Agent: Portal-Mail-Feedback/2.0\nVersion: 0.1\n"
-        "Original-Mail-From: <{path}>\nOriginal-Rcpt-To: {rcpt}\nReceived-Date: {date}\nReported-Domain: shop.example\n", WHOLE)
+        "Reported-Domain: shop.example\nReported-Domain: img.shop.example\nReported-Uri: http://shop.example/a\n",
+        HEADS,
+    )
+    add(
+        "loop-v0.1",
+        "Feedback-Type: abuse\nUser-Agent: Portal-Mail-Feedback/2.0\nVersion: 0.1\n"
+        "Original-Mail-From: <{path}>\nOriginal-Rcpt-To: {rcpt}\nReceived-Date: {date}\nReported-Domain: shop.example\n",
+        WHOLE,
+    )
     add("loop-fraud", "Feedback-Type: fraud\nUser-Agent: x\nVersion: 1\nOriginal-Rcpt-To: {rcpt}\n", WHOLE, "fraud")
-    add("loop-opt-out", "Feedback-Type: opt-out\nUser-Agent: x\nVersion: 1\nOriginal-Rcpt-To: {rcpt}\n", HEADS, "other")
-    add("loop-not-spam", "Feedback-Type: not-spam\nUser-Agent: x\nVersion: 1\nOriginal-Rcpt-To: {rcpt}\n", HEADS, "not-spam")
+    add(
+        "loop-opt-out",
+        "Feedback-Type: opt-out\nUser-Agent: x\nVersion: 1\nOriginal-Rcpt-To: {rcpt}\n",
+        HEADS,
+        "other",
+    )
+    add(
+        "loop-not-spam",
+        "Feedback-Type: not-spam\nUser-Agent: x\nVersion: 1\nOriginal-Rcpt-To: {rcpt}\n",
+        HEADS,
+        "not-spam",
+    )
     add("loop-redacted", plain + "Original-Rcpt-To: [redacted]\nReporting-MTA: dns; mx.{domain}\n", WHOLE)
     add("loop-auth-failure", "Feedback-Type: auth-failure\nUser-Agent: x\nVersion: 1\nOriginal-Rcpt-To: <{rcpt}>\n"
         "Auth-Failure: dmarc\nIdentity-Alignment: none\nDelivery-Result: reject\nReported-Domain: shop.example\n",

@@ -30,7 +30,9 @@ def _multipart(head: str, kind: str, *parts: str) -> str:
 
 
 def _report(kind: str, part: str, text: str) -> str:
-    inner = f"From: MAILER-DAEMON@{{host}}\nTo: someone@person.example\nSubject: Undelivered Mail\nMIME-Version: 1.0\n"
+    inner = (
+        f"From: MAILER-DAEMON@{{host}}\nTo: someone@person.example\nSubject: Undelivered Mail\nMIME-Version: 1.0\n"
+    )
     inner += f'Content-Type: multipart/report; report-type={kind}; boundary="in"\n\n'
     return inner + f"--in\nContent-Type: text/plain\n\nFailed.\n--in\nContent-Type: {part}\n\n{text}\n--in--\n"
 
@@ -42,8 +44,12 @@ def _texts() -> dict[str, str]:
             f"{PERSON}Subject: Re: Undelivered Mail Returned to Sender\nIn-Reply-To: <1@host.example>\n\n"
             f"What does this mean?\n\n{_quoted(quote)}"
         )
-        texts[f"pasted-{name}"] = f"{PERSON}Subject: help please\n\nHello, I got this today:\n\n{quote}\nThanks, Lea\n"
-        texts[f"pasted-only-{name}"] = f"{PERSON}Subject: Fwd: Mail delivery failed: returning message to sender\n\n{quote}"
+        texts[f"pasted-{name}"] = (
+            f"{PERSON}Subject: help please\n\nHello, I got this today:\n\n{quote}\nThanks, Lea\n"
+        )
+        texts[f"pasted-only-{name}"] = (
+            f"{PERSON}Subject: Fwd: Mail delivery failed: returning message to sender\n\n{quote}"
+        )
         texts[f"forwarded-inline-{name}"] = (
             f"{PERSON}Subject: Fw: failure notice\n\n-----Original Message-----\nFrom: MAILER-DAEMON@{{host}}\n"
             f"Subject: failure notice\n\n{quote}"

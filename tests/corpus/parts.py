@@ -19,7 +19,9 @@ Said = tuple[str, Label]  # a reply, and what it means
 
 PATH = "g4ydgnbsgiydcmrtgq2tmnzygi3tmnzygeydsobzhaydcmrr@bounce.relay.example"
 MESSAGE_ID = "00010193a5c4e2d1-5a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9-000000"
-_NAMES = "anna.bloch ben ceyda d.okafor erik42 fumiko gil_vaz h.lund ines ivo j.kim kofi lea mia nils.o oksana".split()
+_NAMES = (
+    "anna.bloch ben ceyda d.okafor erik42 fumiko gil_vaz h.lund ines ivo j.kim kofi lea mia nils.o oksana".split()
+)
 _WORDS = "alder birch cedar delta ember fjord grove haven inlet juniper kestrel lagoon".split()
 
 
@@ -140,7 +142,10 @@ def standard(
     block = "\n".join(blocks)
     coding = ""
     if form.coded:
-        block, coding = base64.encodebytes(block.replace("\n", "\r\n").encode()).decode(), "\nContent-Transfer-Encoding: base64"
+        block, coding = (
+            base64.encodebytes(block.replace("\n", "\r\n").encode()).decode(),
+            "\nContent-Transfer-Encoding: base64",
+        )
     parts = [
         f"Content-Type: {form.text_type}\n\n" + fill(form.text, names, host=host, **values),
         f"Content-Type: {form.status_type}{coding}\n\n{block}",

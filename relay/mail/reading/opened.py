@@ -146,6 +146,8 @@ def read_fields(head: bytes) -> Fields:
     items: list[tuple[str, list[str]]] = []
     size = 0
     for line in head.splitlines():
+        if not line:
+            continue
         if len(items) > FIELDS_MAX:
             break
         text = as_text(line[: 4 * VALUE_MAX_CHARS], "utf-8")
