@@ -79,9 +79,16 @@ class Classification:
             "bounceType": verdict.bounce.bounce_type if verdict else None,
             "bounceSubType": verdict.bounce.bounce_sub_type if verdict else None,
             "complaintFeedbackType": self.complaint.feedback_type or None if self.complaint else None,
-            "fault": verdict.fault.value if verdict else None,
-            "suppress": verdict.suppresses if verdict else False,
             "rule": f"{self.rule}: {verdict.rule}" if verdict else self.rule,
+        }
+
+    def explained(self) -> dict[str, object]:
+        """Return that object with whose fault it is, whether to suppress, and what decided on each recipient."""
+        judged = [one.as_note() | {"source": one.source or None} for one in self.judgements]
+        return self.as_json() | {
+            "fault": self.verdict.fault.value if self.verdict else None,
+            "suppress": self.verdict.suppresses if self.verdict else False,
+            "judgements": judged,
         }
 
 
@@ -163,7 +170,9 @@ def _complaint(opened: Opened, *, is_report: bool) -> Complaint | None:
 
 
 def _by_a_loop(opened: Opened) -> bool:
-    """Say whether a message may be of a feedback loop, by the name of who sent it."""
+    """Say whether a message may be of a feedback loop, by its subject or the name of who sent it."""
+    if opened.fields.subject.strip().lower().startswith("complaint about message from"):
+        return True
     local = opened.fields.first("from").lower()
     names = ("staff@", "fbl", "feedback", "abuse", "complaint", "arf", "jmrp", "loop", "scomp")
     return any(name in local for name in names)

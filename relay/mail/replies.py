@@ -12,6 +12,7 @@ address, of the message or of a policy is Transient, even by a 5xx: the same add
 `Judgement.suppresses` says whether an address may be suppressed for it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -134,6 +135,8 @@ _PREFIXES: Final = tuple(
     for detail in details
     if detail.endswith("*")
 )
+# An address, or a link, with its host for what is kept.
+_NAMES: Final = re.compile(r"https?://([^\s/?#<>\"]{1,255})[^\s<>\"]*+|[^@<>()\[\]\"',;:]*+@[^@<>()\[\]\"',;:]*+")
 _LONG: Final = len("7.60")  # a code that a prefix stands for has two digits more than the prefix
 _ANYWHERE: Final = tuple(rule for rule in TEXTS if rule.anywhere)
 
@@ -148,8 +151,12 @@ def subject(enhanced: str) -> str:
 
 
 def normal(text: str) -> str:
-    """Return a text as rules look at it: at most `TEXT_MAX_CHARS`, lower case, single blanks, plain apostrophes."""
-    return " ".join(text[:TEXT_MAX_CHARS].replace("\u2019", "'").lower().split())
+    """Return a text as rules look at it: at most `TEXT_MAX_CHARS`, lower case, single blanks, plain apostrophes.
+
+    Addresses go, and of links all but the host: what somebody is called says nothing of why mail was refused.
+    """
+    words = text[:TEXT_MAX_CHARS].replace("\u2019", "'").lower().split()
+    return " ".join(word if "@" not in word and "://" not in word else _NAMES.sub(r" \1 ", word) for word in words)
 
 
 def judge(code: int, enhanced: str, text: str) -> Judgement:

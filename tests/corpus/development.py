@@ -3,7 +3,21 @@
 from dataclasses import replace
 
 from tests.corpus.parts import (
-    ATTACHED, CONTENT, FULL, HARD, LARGE, NO_EMAIL, SOFT, UNKNOWN, Case, Form, Names, fill, free, message, original,
+    ATTACHED,
+    CONTENT,
+    FULL,
+    HARD,
+    LARGE,
+    NO_EMAIL,
+    SOFT,
+    UNKNOWN,
+    Case,
+    Form,
+    Names,
+    fill,
+    free,
+    message,
+    original,
     standard,
 )  # fmt: skip
 
@@ -305,12 +319,48 @@ FREE = {
 }  # fmt: skip
 
 
+# Forms of one report each: head, text, kind, label.
+OTHERS = {
+    "intermail": ("From: Mail Administrator<Postmaster@{domain}>\nSubject: Mail System Error - Returned Mail",
+        "This Message was undeliverable due to the following reason:\n\nThe user(s) account is temporarily over quota.\n\n"
+        "<{rcpt}>\n\nPlease reply to Postmaster@{domain}\nif you feel this message to be in error.\n", "bounce", FULL),
+    "google-2009": ("From: Mail Delivery Subsystem <mailer-daemon@{domain}>\nX-Failed-Recipients: {rcpt}\n"
+        "Subject: Delivery Status Notification (Failure)",
+        "Delivery to the following recipient failed permanently:\n\n     {rcpt}\n\nTechnical details of permanent failure:"
+        "\nThe error that the other server returned was: 550 550 5.1.1 unknown user (state 14).\n", "bounce", NO_EMAIL),
+    "google-delay": ("From: Mail Delivery Subsystem <mailer-daemon@{domain}>\nSubject: Delivery Status Notification (Delay)",
+        "THIS IS A WARNING MESSAGE ONLY.\n\nDelivery to the following recipient has been delayed:\n\n     {rcpt}\n\n"
+        "Message will be retried for 2 more day(s)\n", "delay", SOFT),
+    "portal-cn": ("From: Postmaster@{domain}\nSubject: =?gbk?B?z7XNs83L0MU=?=\nContent-Type: text/plain; charset=utf-8",
+        "很抱歉，您发送的邮件无法投递到收件人 {rcpt} 。\n原因：收件人的邮箱空间不足\n", "bounce", FULL),
+    "exchange-de": ("From: Postmaster <postmaster@{domain}>\nSubject: Undeliverable: Order\n"
+        "Content-Type: text/plain; charset=utf-8",
+        "Ihre Nachricht hat einige oder alle Empfänger nicht erreicht.\n\n      Betreff: Order\n\nFolgende(r) Empfänger"
+        " kann/können nicht erreicht werden:\n\n      '{rcpt}' am 17.11.2026 10:17\n            550 5.1.1 User unknown\n",
+        "bounce", NO_EMAIL),
+    "small-portal": ("From: mailer-daemon@{domain}\nSubject: Undelivered Mail Returned to Sender",
+        "A message that you sent could not be delivered to one or more of its recipients. This is a permanent error.\n\n"
+        "{rcpt} Invalid Recipients, ERROR_CODE :550\n", "bounce", NO_EMAIL),
+    "notes-4": ("From: Postmaster@{domain}\nSubject: Nondeliverable mail",
+        "------Transcript of session follows -------\n{rcpt}\nThe user's email name is not found.\n", "bounce", NO_EMAIL),
+    "list-host": ("From: MAILER-DAEMON@{domain}\nSubject: FAILURE NOTICE :",
+        "----- The following addresses had permanent fatal errors -----\n\n>>> {rcpt} <{rcpt}>\n\n----- Transcript of session"
+        " follows -----\n550 sorry, no mailbox here by that name (#5.1.1 - chkuser)\n", "bounce", NO_EMAIL),
+    "polite": ("From: Mail Delivery System <MAILER-DAEMON@{domain}>\nSubject: Delivery Failure",
+        "We're sorry. There's a problem with the e-mail address(es) you're trying to send to.\n\n{rcpt}\n\nUser unknown\n",
+        "bounce", NO_EMAIL),
+}  # fmt: skip
+
+
 def frees() -> list[Case]:
     cases = [
         free(f"dev-{product}", template, said, number, charset="iso-8859-1" if product == "german" else "utf-8")
         for product, (template, replies) in FREE.items()
         for number, said in enumerate(replies)
     ]
+    for name, (head, text, kind, label) in OTHERS.items():
+        template = f"{head}\nTo: {{path}}\nDate: {{date}}\n\n{text}"
+        cases.append(free(f"dev-{name}", template, ("", label), 0, kind=kind))
     cases.append(free("dev-warning", WARNING, ("Connection refused by {host}", SOFT), 0, kind="delay"))
     return cases
 

@@ -7,7 +7,20 @@ that text to `development.py`.
 from dataclasses import replace
 
 from tests.corpus.parts import (
-    ATTACHED, CONTENT, FULL, HARD, LARGE, NO_EMAIL, SOFT, Case, Form, Names, Said, fill, free, message, original,
+    ATTACHED,
+    CONTENT,
+    FULL,
+    HARD,
+    LARGE,
+    NO_EMAIL,
+    SOFT,
+    Case,
+    Form,
+    Names,
+    fill,
+    free,
+    message,
+    original,
     standard,
 )  # fmt: skip
 
@@ -163,7 +176,7 @@ ORACLE = Form(
 )
 BASE64_STATUS = replace(
     SENDMAIL, product="gateway-base64", coded=True, preamble="",
-    head="From: \"Mail Gateway\" <no-reply@{host}>\nTo: {path}\nSubject: Message could not be delivered\nDate: {date}",
+    head='From: "Mail Gateway" <no-reply@{host}>\nTo: {path}\nSubject: Message could not be delivered\nDate: {date}',
     top='Content-Type: Multipart/Report; Report-Type="delivery-status"; Boundary="{boundary}"',
 )  # fmt: skip
 JAMES = Form(
@@ -737,7 +750,7 @@ FREE = {
         ("no answer within four days", SOFT),
     ]),
     "yahoo-2009": (YAHOO_OLD, [
-        ("Mail server for \"{domain}\" unreachable for too long", SOFT),
+        ('Mail server for "{domain}" unreachable for too long', SOFT),
         ("Remote host said: 554 delivery error: dd Sorry your message to {rcpt} cannot be delivered. This account has"
          " been disabled or discontinued [#102]. [RCPT_TO]", HARD),
         ("Remote host said: 552 1 Requested mail action aborted, mailbox not found [RCPT_TO]", NO_EMAIL),

@@ -30,9 +30,7 @@ def _multipart(head: str, kind: str, *parts: str) -> str:
 
 
 def _report(kind: str, part: str, text: str) -> str:
-    inner = (
-        f"From: MAILER-DAEMON@{{host}}\nTo: someone@person.example\nSubject: Undelivered Mail\nMIME-Version: 1.0\n"
-    )
+    inner = "From: MAILER-DAEMON@{host}\nTo: someone@person.example\nSubject: Undelivered Mail\nMIME-Version: 1.0\n"
     inner += f'Content-Type: multipart/report; report-type={kind}; boundary="in"\n\n'
     return inner + f"--in\nContent-Type: text/plain\n\nFailed.\n--in\nContent-Type: {part}\n\n{text}\n--in--\n"
 

@@ -12,16 +12,17 @@ KINDS = {"bounce", "delay", "complaint", "auto-reply", "success", "none"}
 PIECES = st.one_of(
     st.binary(max_size=8),
     st.sampled_from(
-        [b"\r\n", b"\n\n", b"--", b"\r\n--b\r\n", b"<a@b.example>:", b"550 5.1.1 ", b"Final-Recipient: rfc822; a@b.example",
-         b"\xff\xfe", b"\x00", b"=?utf-8?b?A?=", b"Content-Type: multipart/report; boundary=b\r\n", b"@" * 50, b"<style>",
-         b"Feedback-Type: abuse\r\n", "über@b.example".encode(), b"Content-Transfer-Encoding: base64\r\n"]
+        [b"\r\n", b"\n\n", b"--", b"\r\n--b\r\n", b"<a@b.example>:", b"550 5.1.1 ", b"\xff\xfe", b"\x00",
+         b"Final-Recipient: rfc822; a@b.example", b"=?utf-8?b?A?=", b"@" * 50, b"<style>",
+         b"Content-Type: multipart/report; boundary=b\r\n", b"Feedback-Type: abuse\r\n",
+         "über@b.example".encode(), b"Content-Transfer-Encoding: base64\r\n"]
     ),
 )  # fmt: skip
 
 
 def check(found):
     assert found.kind in KINDS
-    shown = found.as_json()
+    shown = found.explained()
     assert (shown["bounceType"] is not None) == (found.kind == "bounce")
     assert shown["suppress"] in (True, False)
     assert len(found.recipients) <= 1000

@@ -69,7 +69,7 @@ def _bare_loop(opened: Opened) -> Complaint | None:
     """Return a complaint that is the message alone, attached (JMRP)."""
     returned = opened.returned
     reported = _addresses(_all(returned, _REPORTED))
-    begins = opened.fields.subject.lower().startswith(_LOOPS)
+    begins = opened.fields.subject.strip().lower().startswith(_LOOPS)
     if not (reported and (begins or opened.fields.first("x-jmrp") or returned.has("x-hmxmroriginalrecipient"))):
         return None
     paths = _return_paths(Fields(), returned)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - words of other languages
 """Reports in free form: which text is one, whom it is about, and what it gives as the reason.
 
 Three things are asked of a message: who wrote it (`origin`), how it begins (`notice_rules`), and whether an
@@ -35,7 +36,10 @@ _BEFORE = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}\Z")
 _AFTER = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _REPLY = re.compile(r"(?<![\d.])([245]\d\d)[ -](?:#?([245]\.\d{1,3}\.\d{1,3})[ :-])?")
 _ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
-_LEADING = re.compile(r"^[ \t>*-]*(?:\[?smtp:)?<?\Z", re.IGNORECASE)
+_LEADING = re.compile(r"^[ \t>*'-]*(?:\[?smtp:)?<?\Z", re.IGNORECASE)
+_REASON = re.compile(
+    r"\A[\s.。>:)]*(?:reason|error|grund|motif|motivo|errore|原因|理由|причина)\s*[:：]\s*", re.IGNORECASE
+)
 _MTA = re.compile(r"(?:^|[ ,>:(])([245]\d\d[ -].*)")
 _OFFICES: Final = frozenset({"postmaster", "mailer-daemon", "abuse", "support", "help", "noreply", "no-reply"})
 
@@ -77,12 +81,12 @@ def read_notice(opened: Opened) -> Notice | None:
     original = opened.returned if opened.returned.items else copy
     named = _failed(opened.fields, text, own) or _of_original(original, own)
     whole = _judge(text, subject, rule)
-    judged = [_judgement(one, whole, several=len(named) > 1) for one in named]
+    judged = [_judgement(one, text, whole, several=len(named) > 1) for one in named]
     if not named and not (whole.stated or original.items or (rule is not None and rule.product)):
         return None
-    recipients = tuple(map(_status, named))
+    recipients = tuple(_status(one.address, said) for one, (_, said) in zip(named, judged, strict=True))
     name = rule.name if rule is not None else "subject"
-    judgements = tuple(judged) or (whole,)
+    judgements = tuple(found for found, _ in judged) or (whole,)
     return Notice("delay" if delayed else "bounce", f"notice of {name}", recipients, judgements, original.raw)
 
 
@@ -212,19 +216,18 @@ def _judge(text: str, subject: str, rule: NoticeRule | None) -> Judgement:
     return found
 
 
-def _judgement(one: _Named, whole: Judgement, *, several: bool) -> Judgement:
-    """Return what is said of one recipient: beside its address, else in all of the notice when it is the only one."""
+def _judgement(one: _Named, text: str, whole: Judgement, *, several: bool) -> tuple[Judgement, str]:
+    """Return what is said of one recipient, and where: beside its address, else anywhere if it is alone."""
     own = judge_text(one.text)
-    if own.stated or several:
-        return own if own.bounce.bounce_type != "Undetermined" else whole
-    if own.bounce.bounce_type != "Undetermined" and not whole.stated:
-        return own
-    return whole
+    known = own.bounce.bounce_type != "Undetermined"
+    if own.stated or (known and (several or not whole.stated)):
+        return own, one.text
+    return whole, one.text if several or not whole.stated else text[:REASON_MAX_CHARS]
 
 
-def _status(one: _Named) -> RecipientStatus:
-    code, enhanced, flat = reply_in(one.text)
+def _status(address: str, text: str) -> RecipientStatus:
+    code, enhanced, flat = reply_in(text)
     quoted = _MTA.search(flat)
-    said = printable((quoted[1] if quoted else flat)[:REASON_MAX_CHARS]).strip()
+    said = _REASON.sub("", printable((quoted[1] if quoted else flat)[:REASON_MAX_CHARS])).strip()
     diagnostic = f"smtp; {said}" if code else (f"x-notice; {said}" if said else "")
-    return RecipientStatus(one.address, "failed", enhanced, diagnostic)
+    return RecipientStatus(address, "failed", enhanced, diagnostic)

@@ -38,7 +38,7 @@ NOTICES: Final = (
         "could not be delivered to one or more recipients",
     )),
     NoticeRule("sendmail", SENDMAIL, (
-        "----- transcript of session follows", "had permanent fatal errors", "had delivery problems",
+        "transcript of session follows", "had permanent fatal errors", "had delivery problems",
         "----- the following addresses",
     )),
     NoticeRule("courier", "https://www.courier-mta.org/courier.html", (
@@ -87,9 +87,14 @@ NOTICES: Final = (
         failed recipient
         failed address
         delivery to the following
+        error occurred while trying to deliver
+        problem with the e-mail address
+        problem delivering
     """), product=False, lasting=False),
     NoticeRule("german", WORDS, _lines("""
         nicht zugestellt
+        nicht erreicht
+        nicht erreicht werden
         nicht ausgeliefert
         unzustellbar
         konnte nicht erreicht werden
@@ -259,6 +264,7 @@ SEPARATORS: Final = re.compile(
     r"|-+ ?(?:a partir de aqu|es folgt|ursprüngliche nachricht|mensagem original|mensaje original|message d'origine"
     r"|message original|messaggio originale)"
     r"|(?:possibly truncated )?original message follows|message headers? follows?|your mail message follows"
+    r"|included is a copy of|original message headers:?"
     r"|received:[ \t]|return-path:[ \t]|delivered-to:[ \t]|dkim-signature:[ \t]|mime-version:[ \t]"
     r")",
     re.IGNORECASE | re.MULTILINE,

@@ -170,8 +170,6 @@ def test_bounce_is_classified():
         "bounceType": "Permanent",
         "bounceSubType": "NoEmail",
         "complaintFeedbackType": None,
-        "fault": "recipient",
-        "suppress": True,
         "rule": "RFC 3464 bounce: no-such-mailbox (status 1.1)",
     }
     assert classify(postfix().replace(b"\r\n", b"\n")) == classify(postfix())

@@ -38,13 +38,14 @@ ONE = "Final-Recipient: rfc822; a@rcpt.example\nAction: failed\nStatus: 5.1.1\n"
         (f"Reporting-MTA: dns; mx.example\n\n{ONE}", [("a@rcpt.example", "failed", "5.1.1")]),
         (f"Reporting-MTA: dns; mx.example\n{ONE}", [("a@rcpt.example", "failed", "5.1.1")]),
         (
-            f"Reporting-MTA: dns; mx.example\n\n{ONE}Final-Recipient: rfc822; b@rcpt.example\nAction: failed\nStatus: 5.2.2\n",
+            f"Reporting-MTA: dns; mx.example\n\n{ONE}{ONE.replace('a@', 'b@').replace('5.1.1', '5.2.2')}",
             [("a@rcpt.example", "failed", "5.1.1"), ("b@rcpt.example", "failed", "5.2.2")],
         ),
         ("Final-Recipient: rfc822;<a@rcpt.example>\nAction: FAILURE (x)\nStatus: 5.1.1 (bad)\n",
          [("a@rcpt.example", "failed", "5.1.1")]),
-        ("Original-Recipient: rfc822; a@rcpt.example\nAction: failed\nStatus: 5.0.0\n", [("a@rcpt.example", "failed", "5.0.0")]),
-        ("Final-Recipient: x400; /c=de/s=a/\nOriginal-Recipient: rfc822;a@rcpt.example\nAction: failed\nStatus: 5.1.1\n",
+        ("Original-Recipient: rfc822; a@rcpt.example\nAction: failed\nStatus: 5.0.0\n",
+         [("a@rcpt.example", "failed", "5.0.0")]),
+        (f"Final-Recipient: x400; /c=de/s=a/\n{ONE.replace('Final', 'Original')}",
          [("a@rcpt.example", "failed", "5.1.1")]),
         ("Final-Recipient: utf-8; \\x{FC}ber@rcpt.example\nAction: failed\nStatus: 5.1.1\n",
          [("über@rcpt.example", "failed", "5.1.1")]),
@@ -150,6 +151,23 @@ def test_nobody_is_named_where_nothing_says_who_it_was():
     assert (found.kind, found.recipients) == ("complaint", ())
 
 
+@pytest.mark.req("EVT-026", "EVT-028")
+@pytest.mark.parametrize("author", ["staff@hotmail.example", "someone@provider.example"])
+def test_a_loop_that_attaches_the_message_alone(author):
+    """The form of Microsoft's JMRP: the recipient is in a field of the message."""
+    raw = (
+        f"From: {author}\nSubject:  complaint about message from 192.0.2.5\nMIME-Version: 1.0\n"
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n"
+        "X-HmXmrOriginalRecipient: a@rcpt.example\nX-Reporter-IP: 192.0.2.9\n"
+        f"Message-ID: <{MESSAGE_ID}@relay.example>\nFrom: a@b.example\n\nBody\n--b--\n"
+    ).encode()
+    found = classify(raw)
+    assert (found.kind, found.message_id) == ("complaint", MESSAGE_ID)
+    assert found.complaint.recipients == ("a@rcpt.example",)
+    passed_on = raw.replace(b" complaint about message from 192.0.2.5", b"look at this").replace(b"staff", b"lea")
+    assert classify(passed_on).kind == "none"
+
+
 def test_a_report_that_a_person_passed_on_is_no_complaint():
     fields = "Feedback-Type: abuse\nUser-Agent: x\nVersion: 1\n"
     assert classify(loop(fields, author="lea@person.example", top="multipart/mixed")).kind == "none"
@@ -177,14 +195,16 @@ def test_each_recipient_of_a_notice_has_its_own_judgement():
 
 def test_a_copy_of_the_message_is_not_searched_for_recipients():
     text = QMAIL.format("a@rcpt.example", "550 no", "a@rcpt.example", "550 no")
-    copy = f"--- Below this line is a copy of the message.\n\nReceived: by x id {MESSAGE_ID}; d\nTo: c@rcpt.example\n\n<d@e.example>:\n"
+    copy = "--- Below this line is a copy of the message.\n\n"
+    copy += f"Received: by x id {MESSAGE_ID}; d\nTo: c@rcpt.example\n\n<d@e.example>:\n"
     found = classify(notice(text + copy))
     assert [each.address for each in found.recipients] == ["a@rcpt.example"]
     assert found.message_id == MESSAGE_ID
 
 
 def test_a_notice_that_names_nobody_is_about_whom_the_message_was_to():
-    text = "The message could not be delivered: 550 no such user\n\n--- Original message ---\nFrom: x@y.example\nTo: a@rcpt.example\n\n"
+    text = "The message could not be delivered: 550 no such user\n\n"
+    text += "--- Original message ---\nFrom: x@y.example\nTo: a@rcpt.example\n\n"
     assert [each.address for each in classify(notice(text)).recipients] == ["a@rcpt.example"]
 
 
@@ -263,7 +283,8 @@ def test_html_is_read_as_it_is_seen():
 @pytest.mark.parametrize(
     ("text", "address"),
     [("<a@b.example>", "a@b.example"), ("A <a@b.example> x", "a@b.example"), ("mailto:a@b.example", "a@b.example"),
-     ("a@b.example (A Person)", "a@b.example"), ("'a@b.example'", "a@b.example"), ('"a b"@c.example', '"a b"@c.example')],
+     ("a@b.example (A Person)", "a@b.example"), ("'a@b.example'", "a@b.example"),
+     ('"a b"@c.example', '"a b"@c.example')],
 )  # fmt: skip
 def test_addresses_are_cleaned(text, address):
     assert clean_address(text) == address
