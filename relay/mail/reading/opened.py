@@ -22,11 +22,13 @@ READ_MAX_BYTES: Final = 1024 * 1024
 PARTS_MAX: Final = 50
 DEPTH_MAX: Final = 6
 FIELDS_MAX: Final = 1000
+LINES_MAX: Final = 20_000
 VALUE_MAX_CHARS: Final = 4000
 TEXT_MAX_CHARS: Final = 32 * 1024
 _CHARSETS: Final = CHARSETS | {"cp932", "windows-31j", "euc-cn", "cp949", "big5-hkscs", "utf-16"}
 _FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:(.*)", re.DOTALL)
-_BASE64_JUNK = re.compile(rb"[^A-Za-z0-9+/=]+")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_BASE64_JUNK: Final = bytes(octet for octet in range(256) if octet not in _BASE64)
 _BREAKING = re.compile(r"<(?:br|/?p|/?div|/?tr|/?li|/?h[1-6]|/?pre|/?table)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 _BLANKS = re.compile(r"[^\S\n]+")
@@ -145,8 +147,9 @@ def read_fields(head: bytes) -> Fields:
     """Return the fields of lines; those that are no fields are skipped."""
     items: list[tuple[str, list[str]]] = []
     size = 0
-    for line in head.splitlines():
-        if not line:
+    for ended in head.split(b"\n", LINES_MAX)[:LINES_MAX]:
+        line = ended.rstrip(b"\r")
+        if not line.strip():
             continue
         if len(items) > FIELDS_MAX:
             break
@@ -190,7 +193,7 @@ def _walk(content: bytes, parts: list[Part], depth: int) -> Fields:
 def decoded(data: bytes, encoding: str) -> bytes:
     """Return octets whose transfer encoding is undone, as far as they can be."""
     if encoding == "base64":
-        joined = _BASE64_JUNK.sub(b"", data).partition(b"=")[0]
+        joined = data.translate(None, _BASE64_JUNK).partition(b"=")[0]
         try:
             return binascii.a2b_base64(joined[: len(joined) - (len(joined) % 4 == 1)] + b"===")
         except binascii.Error:
