@@ -152,7 +152,7 @@ def deliver(product, path, text):
 
 
 QMAIL = (
-    "From: MAILER-DAEMON@mx.remote.example\nTo: {path}\nSubject: failure notice\nDate: {date}\n\n"
+    "From: MAILER-DAEMON@mx.remote.example\nTo: {path}\nSubject: failure notice\nDate: {date}\nX-Raw: Grüße\n\n"
     "Hi. This is the qmail-send program at mx.remote.example.\nI'm afraid I wasn't able to deliver your message to"
     " the following addresses.\n\n<renamed@elsewhere.example>:\n{reply}\n"
 )

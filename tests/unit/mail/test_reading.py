@@ -136,7 +136,17 @@ def test_feedback_types(said, type_):
 
 
 @pytest.mark.req("EVT-028")
-@pytest.mark.parametrize("named", ["", "Original-Rcpt-To: <redacted@rcpt.example>\n", "Original-Rcpt-To: redacted\n"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        "",
+        "Original-Rcpt-To: <redacted@rcpt.example>\n",
+        "Original-Rcpt-To: redacted\n",
+        "Redacted-Address: redacted\nRedacted-Address: redacted@\n",
+        "Original-Rcpt-To: 0f3a9c1d2b7e4f60a1b2c3d4e5f60718\n",
+        "Original-Rcpt-To: rfc822; xxx@rcpt.example\n",
+    ],
+)
 def test_recipients_that_were_blacked_out_are_those_at_the_provider(named):
     original = "From: a@b.example\nTo: a@rcpt.example, Someone <b@rcpt.example>\nCc: c@other.example\n"
     complaint = classify(loop(f"Feedback-Type: abuse\nUser-Agent: x\nVersion: 1\n{named}", original)).complaint
@@ -233,6 +243,18 @@ def test_what_is_tried_further_is_a_delay(text, subject, kind):
 )
 def test_who_wrote_it(more, author, origin):
     assert origin_of(open_message(notice("x", author=author, more=more)).fields) is origin
+
+
+def test_a_receipt_is_no_report():
+    """RFC 8098: a mail that was read, or deleted, was delivered."""
+    raw = (
+        "Return-Path: <>\nFrom: lea@person.example\nSubject: Read: Your order\nMIME-Version: 1.0\n"
+        "Content-Type: multipart/report; report-type=disposition-notification; boundary=b\n\n--b\n"
+        "Content-Type: text/plain\n\nYour message was deleted without being read.\n--b\n"
+        "Content-Type: message/disposition-notification\n\nFinal-Recipient: rfc822; lea@person.example\n"
+        "Disposition: automatic-action/MDN-sent-automatically; deleted\n--b--\n"
+    )
+    assert classify(raw.encode()).kind == "none"
 
 
 def test_an_answer_to_a_report_is_none():
