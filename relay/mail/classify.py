@@ -25,7 +25,6 @@ from relay.model.ids import is_message_id
 _OUR_ID = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d{6}")
 _CODE = re.compile(r"(?:^|[;\s])([245]\d\d)(?:[ -]|$)")
 _ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
-_VAGUE = (".0.0", ".0", "")
 NOTICE_ABOUT_MAX_CHARS = 1000  # of the text for people, from a recipient's address on
 
 __all__ = [
@@ -118,8 +117,7 @@ def _classify(opened: Opened) -> Classification:
     if notice is not None and not (automatic and origin_of(opened.fields) is not Origin.SYSTEM):
         return _of_notice(notice)
     if automatic:
-        fields = opened.fields.raw
-        return Classification("auto-reply", automatic, _original_id(fields))
+        return Classification("auto-reply", automatic, _original_id(opened.fields.raw))
     return Classification("none", "no known form")
 
 
@@ -127,10 +125,9 @@ def judge_recipient(status: RecipientStatus, notice: str = "") -> Judgement:
     """Return what a report says of one recipient: its diagnostic and status, else its `notice` for people."""
     code = _CODE.search(status.diagnostic)
     number, enhanced = int(code.group(1)) if code else 0, status.status
-    if enhanced.endswith(".0.0") or not enhanced:
-        said = _ENHANCED.search(status.diagnostic)
-        if said is not None and said[1][0] in "45":
-            enhanced = said[1]
+    said = _ENHANCED.search(status.diagnostic) if _is_vague(enhanced) else None
+    if said is not None and said[1][0] in "45":
+        enhanced = said[1]
     found = judge(number, enhanced, status.diagnostic)
     if found.stated or not notice:
         return found
@@ -138,8 +135,12 @@ def judge_recipient(status: RecipientStatus, notice: str = "") -> Judgement:
     told = notice[max(at, 0) :][:NOTICE_ABOUT_MAX_CHARS]
     if not judge_text(told).stated:
         return found
-    _, said_status, said_text = reply_in(told)
-    return judge(number, enhanced if enhanced[1:] not in _VAGUE else said_status or enhanced, said_text)
+    _, told_status, told_text = reply_in(told)
+    return judge(number, (told_status if _is_vague(enhanced) else "") or enhanced, told_text)
+
+
+def _is_vague(enhanced: str) -> bool:
+    return not enhanced or enhanced.endswith(".0.0")
 
 
 def _of_report(report: Report, notice: str) -> Classification:

@@ -42,6 +42,10 @@ def _texts() -> dict[str, str]:
             f"{PERSON}Subject: Re: Undelivered Mail Returned to Sender\nIn-Reply-To: <1@host.example>\n\n"
             f"What does this mean?\n\n{_quoted(quote)}"
         )
+        texts[f"postmaster-quotes-{name}"] = (
+            f"From: Ines <postmaster@person.example>\nTo: {{path}}\nDate: {{date}}\nReturn-Path: <ines@person.example>\n"
+            f"Subject: A question about your mail\n\nHello,\n\nyour system wrote to us:\n\n{quote}\nInes\n"
+        )
         texts[f"pasted-{name}"] = (
             f"{PERSON}Subject: help please\n\nHello, I got this today:\n\n{quote}\nThanks, Lea\n"
         )

@@ -24,7 +24,7 @@ from relay.mail.reading.notice_rules import (
     NoticeRule,
 )
 from relay.mail.reading.opened import Fields, Opened, printable, read_fields
-from relay.mail.reading.origin import Origin, address_in, origin_of
+from relay.mail.reading.origin import Origin, address_in, is_null, origin_of
 from relay.mail.replies import GENERAL, Fault, Judgement, judge
 
 NOTICE_MAX_CHARS: Final = 12_000
@@ -75,7 +75,7 @@ def read_notice(opened: Opened) -> Notice | None:
     rule = _rule_of(opening)
     titled = any(words in subject for words in SUBJECTS) or _rule_of(subject) is not None
     delayed = _is_delay(opening, subject)
-    if not _is_report(origin, rule, titled=titled, delayed=delayed):
+    if not _is_report(opened.fields, origin, rule, titled=titled, delayed=delayed):
         return None
     own = _own_addresses(opened.fields)
     original = opened.returned if opened.returned.items else copy
@@ -90,10 +90,12 @@ def read_notice(opened: Opened) -> Notice | None:
     return Notice("delay" if delayed else "bounce", f"notice of {name}", recipients, judgements, original.raw)
 
 
-def _is_report(origin: Origin, rule: NoticeRule | None, *, titled: bool, delayed: bool) -> bool:
+def _is_report(fields: Fields, origin: Origin, rule: NoticeRule | None, *, titled: bool, delayed: bool) -> bool:
     if origin is Origin.SYSTEM:
         return rule is not None or titled or delayed
-    return (rule is not None or delayed) and (titled or (rule is not None and rule.product))
+    # A postmaster may quote a product's words, but does not write with the null sender.
+    product = rule is not None and rule.product and is_null(fields)
+    return (rule is not None or delayed) and (titled or product)
 
 
 def _rule_of(text: str) -> NoticeRule | None:
@@ -194,14 +196,12 @@ def judge_text(text: str) -> Judgement:
 def reply_in(text: str) -> tuple[int, str, str]:
     """Return code, enhanced code and text of what a text quotes of a reply; 0 and "" where there is none."""
     flat = " ".join(text.split())
-    enhanced = ""
     for found in _REPLY.finditer(flat):
         if found[1][0] in "45":
             near = _ENHANCED.search(flat, found.start(), found.end() + 60)
             return int(found[1]), found[2] or (near[1] if near else ""), flat
     near = _ENHANCED.search(flat)
-    enhanced = near[1] if near else ""
-    return 0, enhanced, flat
+    return 0, near[1] if near else "", flat
 
 
 def _judge(text: str, subject: str, rule: NoticeRule | None) -> Judgement:

@@ -42,11 +42,15 @@ def origin_of(fields: Fields) -> Origin:
     name = written.partition("<")[0].lower() or written.lower()
     if _SYSTEMS.match(local) or fields.has("x-failed-recipients", "x-ms-exchange-message-is-ndr"):
         return Origin.SYSTEM
-    null = fields.first("return-path").replace(" ", "") == "<>"
-    office = bool(_OFFICES.match(local)) or null
+    office = bool(_OFFICES.match(local)) or is_null(fields)
     if any(word in name or word in written.lower().partition("(")[2] for word in _NAMES) and office:
         return Origin.SYSTEM
     return Origin.PERHAPS if office else Origin.SOMEBODY
+
+
+def is_null(fields: Fields) -> bool:
+    """Say whether a message came with the null sender, as its first Return-Path says."""
+    return fields.first("return-path").replace(" ", "") == "<>"
 
 
 def address_in(text: str) -> str:
