@@ -360,6 +360,7 @@ def warmup_rules(config: Config) -> WarmUpRules:
         health=own.health.enabled,
         bounce_percent=100 * own.health.bounce_rate,
         block_percent=100 * own.health.block_rate,
+        complaint_percent=100 * own.health.complaint_rate,
         attempts_min=own.health.attempts_min,
         step_back_days=own.health.step_back,
     )

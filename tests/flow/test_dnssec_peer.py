@@ -119,7 +119,7 @@ def received(world, message_id):
 
 
 def test_the_resolver_validates(world):
-    """What the other tests stand on: the bit for what is signed, SERVFAIL for what is forged, neither for the rest."""
+    """What the others stand on: the bit for what is signed, SERVFAIL for what is forged, neither for the rest."""
     signed = world.resolver.ask("fits.test.", "MX")
     assert signed.flags & dns.flags.AD
     unsigned = world.resolver.ask("unsigned.test.", "MX")
