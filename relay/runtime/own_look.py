@@ -57,13 +57,15 @@ class OwnAddress:
 class LookedAt:
     """What one round found: checks, and verdicts of lists with what the lists say, by address and list.
 
-    `signing` counts identities by the state of their DKIM records; empty while the catalog cannot be read.
+    `signing` counts identities by the state of their DKIM records; empty while the catalog cannot be read. `private`
+    are the addresses that were not looked at, because the Internet does not route them.
     """
 
     checks: Sequence[OwnCheck]
     listings: Mapping[tuple[str, str], Verdict]
     details: Mapping[tuple[str, str], str]
     signing: Mapping[CheckState, int] = field(default_factory=dict)
+    private: Sequence[str] = ()
 
 
 def policy_fetcher(config: Config, resolver: Resolver) -> FetchPolicy:
@@ -126,7 +128,8 @@ async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask, fetch:
     for found in lists:
         key, verdict, detail = found.result()
         listings[key], details[key] = verdict, detail
-    return LookedAt(checks, listings, details, signing[0] if signing else {})
+    private = [one.address for one in addresses if one not in public]
+    return LookedAt(checks, listings, details, signing[0] if signing else {}, private)
 
 
 async def look_lists(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> LookedAt:

@@ -135,8 +135,13 @@ class Plan:
     @property
     def certain(self) -> str:
         """The one address that all mail leaves from, "" where it may be another or is not known."""
-        found = {one.source.address for ring in self.rings for one in ring.all()}
-        return found.pop() if len(found) == 1 else ""
+        found = self.addresses
+        return found[0] if len(found) == 1 else ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses that mail may leave from, best first."""
+        return tuple(dict.fromkeys(one.source.address for ring in self.rings for one in ring.all()))
 
     def candidates(self, families: frozenset[int], turn: float, late: Callable[[], bool]) -> Iterator[Candidate]:
         """Yield what a message may leave from, best first; `late` is asked when all before had no room."""

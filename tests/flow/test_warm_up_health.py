@@ -145,7 +145,7 @@ def send_back(product, receiver, kind, recipient):
         f'Content-Type: multipart/report; report-type={name}; boundary="b"\r\n\r\n'
         f"--b\r\nContent-Type: text/plain\r\n\r\nLook.\r\n--b\r\nContent-Type: message/{name}\r\n\r\n"
         f"{head}{fields.format(to=recipient)}\r\n"
-        "--b\r\nContent-Type: message/rfc822\r\n\r\nFrom: app@example.com\r\nSubject: A test\r\n\r\nHello\r\n--b--\r\n"
+        "--b\r\nContent-Type: message/rfc822\r\n\r\nFrom: app@example.com\r\nSubject: A test\r\n\r\nHi\r\n--b--\r\n"
     )
     with smtplib.SMTP("127.0.0.1", product.mx_port) as client:
         client.sendmail("", [path], report)
