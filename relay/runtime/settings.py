@@ -38,10 +38,10 @@ from relay.schedule.throttle import FailureLimits
 from relay.schedule.warmup import OTHER, SHARES, Schedule
 from relay.schedule.warmup import Rules as WarmUpRules
 from relay.signing.secrets import decode_master_key, derive
-from relay.smtp.client import Timeouts
 from relay.smtp.client_envelope import Downgrade
+from relay.smtp.client_options import Timeouts
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
-from relay.store.catalog_addresses import Declared
+from relay.store.catalog_address_values import Declared
 from relay.store.housekeeping import Retention
 from relay.store.spool import SpoolOptions
 
