@@ -65,7 +65,7 @@ def came_from(receiver, to):
     return eventually(lambda: [address for address, _, one in list(receiver.arrivals) if one == to], what=to)[0]
 
 
-@pytest.mark.req("POOL-014", "POOL-015", "POOL-008", "WARM-008")
+@pytest.mark.req("POOL-014", "POOL-015", "WARM-008")
 def test_levels_follow_the_volume_and_what_has_no_room_leaves_elsewhere_early_and_waits_late(product, receiver):
     begun = today()
     sources = [came_from(receiver, send(product)[0]) for _ in range(4)]

@@ -278,7 +278,9 @@ def as_receivers_see_it(site: Site) -> Iterator[Check]:
 async def _look(site: Site) -> LookedAt:
     resolver = lookup.asking(site.config)
     fetch = own_look.policy_fetcher(site.config, resolver)
-    return await own_look.look(site.config, own_look.configured_addresses(site.config), resolver.records, fetch)
+    return await own_look.look(
+        site.config, own_look.anew(own_look.configured_addresses(site.config)), resolver.records, fetch
+    )
 
 
 _RESULTS: dict[Grade, Result] = {
