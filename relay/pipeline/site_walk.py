@@ -65,7 +65,7 @@ class Walk:
     def __init__(self, site: "Site", context: WalkContext) -> None:
         self._site = site
         self._context = context
-        self._hosts = mx.order(site.hosts, context.shuffle)
+        self._hosts = site.deck.deal(site.hosts, context.shuffle)
         self._targets: list[Target] = []
         self._tried = 0
         self._failures: list[Answer] = []

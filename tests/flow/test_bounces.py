@@ -164,14 +164,14 @@ COMPLAINT = (
     "From: fbl@provider.example\r\nTo: {path}\r\nSubject: A complaint\r\nMIME-Version: 1.0\r\n"
     'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
     "--b\r\nContent-Type: text/plain\r\n\r\nSomebody complained.\r\n"
-    "--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nUser-Agent: x/1\r\nVersion: 1\r\n\r\n"
+    "--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nUser-Agent: x\r\nVersion: 1\r\n\r\n"
     "--b\r\nContent-Type: message/rfc822\r\n\r\n{original}\r\n--b--\r\n"
 )
 
 
 @pytest.mark.req("DLV-004")
 def test_marks_of_a_message_come_back_with_its_bounce_and_its_complaint(product, receiver):
-    """An X- field, or a mark in the body, tells the sender who it was, whatever the reporter left out."""
+    """An X- field or a mark in the body tells the sender who it was, whatever the reporter left out."""
     product.send("nobody@marks.example", headers="X-Campaign: spring/77\r\n")
     report = eventually(lambda: reports(receiver, "nobody@marks.example"))[0]
     assert b"X-Campaign: spring/77" in report[2]
