@@ -70,6 +70,13 @@ class Dialogue:
         found = self.writer.get_extra_info("ssl_object")
         return found.version() or "TLS" if found is not None else ""
 
+    def peer_address(self) -> str:
+        """Return the client's address; a client that left before it was looked at has none any more."""
+        peer = self.writer.get_extra_info("peername")
+        if peer is None:
+            raise Gone
+        return str(peer[0])
+
     async def say(self, code: int, *lines: str) -> None:
         """Write a reply, or what a fault makes of it."""
         texts = lines or (f"text for {code}",)
@@ -82,7 +89,7 @@ class Dialogue:
 
     async def scripted(self, stage: str) -> bool:
         """Say the words that the script has for a stage now; False when it has none."""
-        peer = self.writer.get_extra_info("peername")[0]
+        peer = self.peer_address()
         reply = self.host.replies_from.get(peer, {}).get(stage) or self.host.replies.get(stage)
         if reply is None:
             return False
@@ -366,7 +373,7 @@ class Dialogue:
             await self.refuse(code)
             return
         assert self.sender is not None
-        peer = self.writer.get_extra_info("peername")[0]
+        peer = self.peer_address()
         host.received.append(
             Received(
                 host=host.name,
