@@ -8,8 +8,11 @@ COMMAND = "/usr/sbin/postfix"
 
 
 @contextlib.contextmanager
-def postfix(directory, port, settings):
-    """Run a Postfix that takes mail on a port of 127.0.0.1; `settings` are further lines of its main.cf."""
+def postfix(directory, port, settings, listeners=()):
+    """Run a Postfix that takes mail on a port of 127.0.0.1; `settings` are further lines of its main.cf.
+
+    `listeners` are further lines of its master.cf.
+    """
     etc, queue, data = directory / "etc", directory / "queue", directory / "data"
     for path in (etc, queue, data):
         path.mkdir(parents=True)
@@ -34,6 +37,7 @@ maillog_file_prefixes = {directory}
     )
     services = [
         f"127.0.0.1:{port} inet n - n - - smtpd",
+        *listeners,
         "pickup unix n - n 60 1 pickup",
         "cleanup unix n - n - 0 cleanup",
         "qmgr unix n - n 300 1 qmgr",

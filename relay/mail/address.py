@@ -56,11 +56,6 @@ class Address:
         bare = _QUOTED_PAIR.sub(r"\1", self.local[1:-1])
         return f"{bare}@{self.domain}" if _DOT_STRING.match(bare) else str(self)
 
-    @property
-    def is_ascii(self) -> bool:
-        """True when the mailbox can be used without SMTPUTF8."""
-        return self.local.isascii()
-
 
 @dataclass(frozen=True, slots=True)
 class BadAddress:

@@ -78,14 +78,27 @@ class Sources(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room in a warm-up: granted, or not before a time (milliseconds since 1970).
+
+    `late`: what has no room should wait, not leave from elsewhere (POOL-015).
+    """
+
+    not_before_ms: int = 0
+    late: bool = False
+
+
+GRANTED = Room()
+
+
 class Volumes(Protocol):
     """Counts what may leave today from addresses that warm up, over all workers."""
 
-    def take(self, source: str, provider: str, done: Callable[[int], None], *, engaged: bool = False) -> None:
+    def take(self, source: str, provider: str, done: Callable[[Room], None], *, engaged: bool = False) -> None:
         """Take room for one message from an address to a provider (or to a site that is none's).
 
-        `done`, which may be called from inside, gets 0 when it was granted, else the time in milliseconds since 1970
-        from which on there may be room again. `engaged`: mail that goes first.
+        `done` may be called from inside. `engaged`: mail that goes first.
         """
         ...
 
@@ -186,10 +199,10 @@ class PlainSources:
 class PlainVolumes:
     """Grants everything."""
 
-    def take(self, source: str, provider: str, done: Callable[[int], None], *, engaged: bool = False) -> None:
+    def take(self, source: str, provider: str, done: Callable[[Room], None], *, engaged: bool = False) -> None:
         """Grant."""
         del source, provider, engaged
-        done(0)
+        done(GRANTED)
 
     def give_back(self, source: str, provider: str) -> None:
         """Nothing was taken."""

@@ -3,6 +3,8 @@
 The order of candidates is `relay.schedule.pools`; here they are asked one by one: is the address passed over at this
 provider, and is there room in its warm-up. A retry keeps the address of its last attempt, wherever it was moved
 since, as long as it exists, can be used and may carry the account's mail; else it gets a new one like all others.
+Where that address warms up and is out of room for some minutes the retry waits for it, in the message's first hour;
+when there is none today it leaves as all mail does that has no room: the next day may be too late for it.
 When nobody may carry the delivery it waits, without an attempt.
 
 Nothing here waits or reads a disk, except for one look at the catalog's version every quarter of a second.
@@ -17,7 +19,7 @@ from relay.model.lane import Lane, Source
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage
 from relay.model.pool import DEFAULT_POOL, NO_POOLS, RELAY, PoolSnapshot, SourceAddress
-from relay.pipeline.departure import Chosen, Deferral, Gate, Volumes, family
+from relay.pipeline.departure import Chosen, Deferral, Gate, Room, Volumes, family
 from relay.ports import Clock, Directory, Log, Metrics
 from relay.schedule.backlog import Backlog
 from relay.schedule.effects import EffectKind
@@ -26,8 +28,11 @@ from relay.smtp.client_answer import Answer, local_failure
 
 LOOK_SECONDS = 0.25  # how old what is known of the catalog may be
 GONE_SECONDS = 5.0  # longer than the office takes to notice
+RETRY_WAITS_MS = 900_000  # for room at the address of its last attempt: receivers that greylist remember longer
+RETRY_PATIENCE_MS = 3_600_000  # since it was accepted
 WAIT_MS = 60_000  # until a pool without a usable address is looked at again; each look is a write
 _NOBODY = Source()
+_NOTHING_LEFT: Iterator[Candidate] = iter(())
 _UNSENT = frozenset(
     (
         *(Stage.ROUTE, Stage.DNS, Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.TLS, Stage.AUTH),
@@ -63,12 +68,17 @@ class _Search:
     delivery: Delivery
     where: str
     plan: Plan
-    left: Iterator[Candidate]
     then: Chosen
+    left: Iterator[Candidate] = _NOTHING_LEFT
+    late: bool = False
     asked: str = ""
     fitting: bool = False
     blocked: str = ""
     not_before_ms: int = 0
+
+    def is_late(self) -> bool:
+        """Say whether an address told that what it has no room for should wait."""
+        return self.late
 
 
 class PoolSources:
@@ -118,8 +128,8 @@ class PoolSources:
         if plan.system:
             then(_NOBODY)
             return
-        left = plan.candidates(families, self._turns.next(where), self._clock.now_ms())
-        search = _Search(delivery, where, plan, left, then)
+        search = _Search(delivery, where, plan, then)
+        search.left = plan.candidates(families, self._turns.next(where), search.is_late)
         kept = self._kept(book, delivery, families)
         if kept is None:
             self._go_on(search)
@@ -233,16 +243,25 @@ class PoolSources:
     def _take(self, search: _Search, candidate: Candidate) -> None:
         source = candidate.source
 
-        def answered(not_before_ms: int) -> None:
-            if not_before_ms:
-                search.not_before_ms = min(search.not_before_ms or not_before_ms, not_before_ms)
-                self._go_on(search)
+        def answered(room: Room) -> None:
+            if room.not_before_ms:
+                search.late = search.late or room.late
+                search.not_before_ms = min(search.not_before_ms or room.not_before_ms, room.not_before_ms)
+                if source.address == search.asked and self._is_patient(search, room.not_before_ms):
+                    search.then(self._nobody(search))
+                else:
+                    self._go_on(search)
                 return
             self._taken[search.delivery.message.message_id, search.delivery.index] = search.where
             search.then(source)
 
         engaged = search.delivery.message.options.engaged
         self._volumes.take(source.address, search.where, answered, engaged=engaged)
+
+    def _is_patient(self, search: _Search, not_before_ms: int) -> bool:
+        """Say whether a retry waits for room at the address of its last attempt."""
+        now_ms, accepted_ms = self._clock.now_ms(), search.delivery.message.accepted_ms
+        return not_before_ms - now_ms <= RETRY_WAITS_MS and now_ms - accepted_ms < RETRY_PATIENCE_MS
 
     def _nobody(self, search: _Search) -> Deferral | Answer:
         """Return why a delivery waits, or that its hosts have no address of the family of ours."""

@@ -106,12 +106,14 @@ class Returned:
         inbox: Inbox,
         mail: InternalMail,
         accepted: Callable[[NewMessage], None],
+        came_back: Callable[[str, str], None],
         log: Log,
         metrics: Metrics,
     ) -> None:
         self._inbox = inbox
         self._mail = mail
         self._accepted = accepted
+        self._came_back = came_back
         self._log = log
         self._metrics = metrics
 
@@ -230,6 +232,7 @@ class Returned:
                 self._metrics.count("relay_feedback_total", result if written else "repeat")
             if written and delivery.source:
                 self._metrics.count("relay_source_feedback_total", delivery.source, result)
+                self._came_back(delivery.source, result)
             done(error)
 
         self._inbox.record(dedupe, events, messages, recorded)

@@ -31,6 +31,7 @@ from relay.pipeline.site_walk import Walk, WalkContext
 from relay.policy.tls_policy import SiteTls
 from relay.ports import Job, Json, MailHost
 from relay.schedule.fair import FairQueue, Flow
+from relay.schedule.mx import Deck
 from relay.schedule.route import Route, TlsMode
 from relay.schedule.shaping import Shape
 from relay.smtp.client_answer import Answer, Fault
@@ -118,6 +119,7 @@ class Site:
     ) -> None:
         self.name = destination.name
         self.hosts: Sequence[MailHost] = destination.hosts
+        self.deck = Deck()
         self.route: Route | None = destination.route
         self.domain = destination.domain
         self.shape = destination.shape.at(source)

@@ -19,9 +19,10 @@ from relay.policy.notification import next_hop_told
 from relay.policy.tls_policy import PLAIN, SiteTls
 from relay.ports import SOURCE_GONE, Clock, Connector, Job, Link, LinkOptions
 from relay.schedule.fair import flow_of
-from relay.smtp.client import Client, ClientOptions
+from relay.smtp.client import Client
 from relay.smtp.client_answer import Answer, Fault, local_failure
 from relay.smtp.client_envelope import Transaction
+from relay.smtp.client_options import ClientOptions
 from relay.smtp.transcript import Transcript
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from relay.policy.tls_policy import HostTls, TlsNeed, after_testing, of_host, re
 from relay.ports import Clock, Connector, LinkOptions, MailHost, Metrics, Resolver, ResolverError
 from relay.schedule import mx
 from relay.schedule.route import ip_address
-from relay.smtp.client import ClientOptions, TlsUse
 from relay.smtp.client_answer import Answer, Fault, local_failure, local_refusal
+from relay.smtp.client_options import ClientOptions, TlsUse
 
 if TYPE_CHECKING:
     from relay.pipeline.site import Site
@@ -65,7 +65,7 @@ class Walk:
     def __init__(self, site: "Site", context: WalkContext) -> None:
         self._site = site
         self._context = context
-        self._hosts = mx.order(site.hosts, context.shuffle)
+        self._hosts = site.deck.deal(site.hosts, context.shuffle)
         self._targets: list[Target] = []
         self._tried = 0
         self._failures: list[Answer] = []

@@ -11,7 +11,7 @@ from relay.model.pool import Reverse, ReverseDns
 from relay.policy.records import Answer
 
 NAMES_MAX = 5  # PTR records that are looked at
-GOOD_MS = 6 * 3600 * 1000
+GOOD_MS = 3600 * 1000
 BAD_MS = 600_000
 UNANSWERED_MS = 60_000
 ERROR_MAX_CHARACTERS = 200

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from relay.model.check import CheckState
+from relay.model.pool import Reverse, ReverseDns
 from relay.model.tls import StsMode, StsPolicy
 from relay.policy.mta_sts import names_host, policy_host, record_id, record_name
 from relay.policy.records import Answer
@@ -15,7 +16,6 @@ from relay.policy.tls_report import report_addresses
 CERTIFICATE_WARNING_DAYS = 14
 CERTIFICATE_ERROR_DAYS = 3
 DAY_SECONDS = 86_400.0
-CLOCK_ERROR_SECONDS = 5.0
 
 
 class Grade(StrEnum):
@@ -41,24 +41,19 @@ class OwnCheck:
     next_step: str = ""
 
 
-def reverse(address: str, helo: str, names: Answer, forward: Sequence[Answer]) -> OwnCheck:
-    """Judge the reverse name of an address: there is one, it leads back, and it is the EHLO name (RFC 1912 2.1).
-
-    `names` is the PTR answer; `forward` the A and AAAA answers of each of its names.
-    """
-    back_again = any(address in one.values for one in forward)
-    failure = names.failure or ("" if back_again else next((one.failure for one in forward if one.failure), ""))
-    if failure:  # of half an answer, what was found counts, and what was not says nothing
-        return OwnCheck("reverse name", address, Grade.UNKNOWN, failure)
+def reverse(address: str, helo: str, found: ReverseDns) -> OwnCheck:
+    """Say what the reverse name of an address is worth, by the judgement of `relay.policy.reverse`."""
+    subject, names = "reverse name", ", ".join(found.names)
     step = f"Ask whoever owns {address} for a PTR record to {helo}, and give {helo} an address record of {address}."
-    if not names.values:
-        return OwnCheck("reverse name", address, Grade.ERROR, "has no reverse name; many servers refuse it", step)
-    back = ", ".join(names.values)
-    if not back_again:
-        return OwnCheck("reverse name", address, Grade.ERROR, f"is {back}, which does not lead back", step)
-    if helo.lower() not in (name.lower() for name in names.values):
-        return OwnCheck("reverse name", address, Grade.WARNING, f"is {back}, and says EHLO {helo}", step)
-    return OwnCheck("reverse name", address, Grade.OK, f"is {helo} and back")
+    if found.state in (Reverse.UNAVAILABLE, Reverse.UNKNOWN):
+        return OwnCheck(subject, address, Grade.UNKNOWN, found.error or "was not looked at yet")
+    if found.state is Reverse.MISSING:
+        return OwnCheck(subject, address, Grade.ERROR, "has no reverse name; many servers refuse it", step)
+    if found.state is Reverse.UNCONFIRMED:
+        return OwnCheck(subject, address, Grade.ERROR, f"is {names}, which does not lead back", step)
+    if not found.helo:
+        return OwnCheck(subject, address, Grade.WARNING, f"is {names}, and says EHLO {helo}", step)
+    return OwnCheck(subject, address, Grade.OK, f"is {helo} and back")
 
 
 def helo_name(helo: str, address: str, forward: Sequence[Answer]) -> OwnCheck:
@@ -171,13 +166,11 @@ def _covers(pattern: str, name: str) -> bool:
     return pattern == name
 
 
-def clock(*, synchronised: bool | None, offset_seconds: float) -> OwnCheck:
-    """Judge the clock by what the kernel knows: whether something keeps it right, and how far off it is."""
+def clock(*, synchronised: bool | None) -> OwnCheck:
+    """Judge the clock by what the kernel knows: whether something keeps it right. No other clock is asked."""
     step = "Start a time service (systemd-timesyncd, chrony): signatures, TLS and quotas need the right time."
     if synchronised is None:
         return OwnCheck("clock", "this machine", Grade.UNKNOWN, "the kernel does not say whether it is synchronised")
-    if abs(offset_seconds) > CLOCK_ERROR_SECONDS:
-        return OwnCheck("clock", "this machine", Grade.ERROR, f"is off by {offset_seconds:.1f} s", step)
     if not synchronised:
         return OwnCheck("clock", "this machine", Grade.WARNING, "is not synchronised with any other", step)
     return OwnCheck("clock", "this machine", Grade.OK, "is synchronised")

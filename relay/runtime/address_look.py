@@ -1,4 +1,4 @@
-"""One look at the reverse DNS of a source address, for the office and for `relay address check`."""
+"""One look at the reverse DNS of a source address: by the office, `relay address check` and `relay doctor`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -25,7 +25,7 @@ _PROBE_SECONDS = 5.0
 _QUOTA_RULES_SECONDS = 3600.0
 
 
-def default_services() -> tuple[ServiceFactory, ...]:
+def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
     from relay.runtime.office_addresses import AddressService  # noqa: PLC0415 (tests of the pages need no storage)
     from relay.runtime.office_checks import CheckService  # noqa: PLC0415
@@ -40,7 +40,7 @@ def default_services() -> tuple[ServiceFactory, ...]:
         CheckService,
         DkimService,
         AddressService,
-        ManagedPoolService,
+        lambda context: ManagedPoolService(context, gathering),
         OwnService,
         TlsService,
     )
@@ -63,7 +63,7 @@ class OfficeBody:
             Job("quota rules", _QUOTA_RULES_SECONDS, self._quota_rules),
         )
         self._schedule = Schedule(jobs, context.log)
-        factories = default_services() if services is None else services
+        factories = default_services(self._gathering) if services is None else services
         self._services = [make(context) for make in factories]
 
     async def start(self) -> None:

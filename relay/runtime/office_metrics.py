@@ -12,7 +12,7 @@ from relay.runtime.board import Phase, RowFacts, monotonic_ms
 from relay.runtime.children import ChildContext
 from relay.runtime.observe.aggregate import Aggregate, Sample
 from relay.runtime.observe.exposition import render
-from relay.runtime.observe.metrics import ProcessMetrics
+from relay.runtime.observe.metrics import ProcessMetrics, Series
 from relay.runtime.observe.sampling import sample
 from relay.runtime.office_health import BEAT_MS_MAX
 
@@ -32,6 +32,11 @@ class Gathering:
         """Return the metrics page."""
         await self.gather()
         return render(self._aggregate)
+
+    async def totals(self) -> dict[Series, float]:
+        """Return the counters of all processes together."""
+        await self.gather()
+        return self._aggregate.totals()[0]
 
     async def gather(self) -> None:
         """Take a new sample of everybody, unless the last one is a second old at most."""

@@ -77,7 +77,7 @@ class OwnService:
     def _keep(self, config: Config, found: LookedAt) -> list[OwnNews]:
         """Keep results, set the gauges, write the mail. On the thread of the file."""
         now_ms = self._clock.now_ms()
-        file = OwnChecks(config.data_dir / "office")
+        file = OwnChecks(config.data_dir / "office", self._context.log)
         try:
             kept = file.keep(found.checks, now_ms)
             changed = changes(file.lasting(), found.listings, found.details, now_ms)

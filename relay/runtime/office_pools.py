@@ -12,12 +12,11 @@ from relay.errors import UsageError
 from relay.model.pool import Pool, ScalingMode
 from relay.runtime import audit
 from relay.runtime.catalog_thread import CatalogThread
-from relay.runtime.children import ChildContext, Role
+from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.observe.aggregate import Aggregate
-from relay.runtime.observe.sampling import sample
 from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_metrics import Gathering
 from relay.schedule.managed import HOUR_MS, ManagedRules, Volume, change
 from relay.store.catalog import Catalog
 
@@ -32,12 +31,12 @@ Totals = dict[tuple[str, str], tuple[float, float]]
 class ManagedPoolService:
     """The service that the office runs (`relay.runtime.office.Service`)."""
 
-    def __init__(self, context: ChildContext) -> None:
+    def __init__(self, context: ChildContext, gathering: Gathering) -> None:
         self._context = context
+        self._gathering = gathering
         self._rules = rules_of(context.config)
         self._clock = SteadyClock()
         self._catalog = CatalogThread(context.config.data_dir)
-        self._aggregate = Aggregate()
         self._volumes: dict[tuple[str, str], Volume] = {}
         self._told_ms = 0
         self._began_ms = self._clock.now_ms()
@@ -101,11 +100,9 @@ class ManagedPoolService:
         await asyncio.to_thread(record)
 
     async def _totals(self) -> Totals:
-        names = [name for name in self._context.board.rows if name.startswith(Role.WORKER)]
-        await asyncio.gather(*(sample(self._context.run_dir, name, self._aggregate) for name in names))
         delivered: Counter[tuple[str, str]] = Counter()
         deferred: Counter[tuple[str, str]] = Counter()
-        for (metric, labels), value in self._aggregate.totals()[0].items():
+        for (metric, labels), value in (await self._gathering.totals()).items():
             if metric != METRIC:
                 continue
             _source, label, verdict = labels

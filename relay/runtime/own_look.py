@@ -9,15 +9,15 @@ import ctypes
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dns.exception
-import dns.reversename
 from cryptography import x509
 
 from relay.errors import RelayError
 from relay.model.check import Aspect, CheckState
+from relay.model.pool import ReverseDns
 from relay.model.tls import StsPolicy
 from relay.net.mta_sts import NoPolicy, fetch_policy
 from relay.policy.mta_sts import record_name
@@ -28,7 +28,7 @@ from relay.ports import Resolver
 from relay.reputation import own
 from relay.reputation.blocklist import Action, BlockList, Verdict, judge, question
 from relay.reputation.own import OwnCheck
-from relay.runtime import settings
+from relay.runtime import address_look, settings
 from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask
 from relay.runtime.office_tls import web_of
@@ -47,23 +47,26 @@ FetchPolicy = Callable[[str], Awaitable[StsPolicy | NoPolicy]]
 
 @dataclass(frozen=True, slots=True)
 class OwnAddress:
-    """An address that mail leaves from, and its name in EHLO."""
+    """An address that mail leaves from, its name in EHLO, and its reverse DNS where that is known already."""
 
     address: str
     helo_name: str
+    reverse: ReverseDns | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LookedAt:
     """What one round found: checks, and verdicts of lists with what the lists say, by address and list.
 
-    `signing` counts identities by the state of their DKIM records; empty while the catalog cannot be read.
+    `signing` counts identities by the state of their DKIM records; empty while the catalog cannot be read. `private`
+    are the addresses that were not looked at, because the Internet does not route them.
     """
 
     checks: Sequence[OwnCheck]
     listings: Mapping[tuple[str, str], Verdict]
     details: Mapping[tuple[str, str], str]
     signing: Mapping[CheckState, int] = field(default_factory=dict)
+    private: Sequence[str] = ()
 
 
 def policy_fetcher(config: Config, resolver: Resolver) -> FetchPolicy:
@@ -82,15 +85,28 @@ def signing_states(config: Config) -> tuple[dict[CheckState, int], list[str]] | 
 
 
 def configured_addresses(config: Config) -> list[OwnAddress]:
-    """Return all source addresses of the relay; those of the configuration while the catalog cannot be read."""
+    """Return all source addresses of the relay; those of the configuration while the catalog cannot be read.
+
+    The reverse DNS of those in the catalog is what the office found last, on a schedule of its own.
+    """
     try:
         with open_existing_catalog(config.data_dir, settings.master_key(config.data_dir)) as catalog:
-            known = [(one.address, one.helo_name) for one in catalog.addresses.list()]
+            known = catalog.addresses.list()
     except RelayError:
         known = []
-    declared = [(one.address, one.ehlo_name or "") for one in config.delivery.source_addresses]
-    found = dict([*declared, *known])
-    return [OwnAddress(address, helo_name or config.hostname) for address, helo_name in found.items()]
+    found = {
+        one.address: OwnAddress(one.address, one.ehlo_name or config.hostname)
+        for one in config.delivery.source_addresses
+    }
+    for one in known:
+        reverse = one.reverse if one.reverse.checked_ms else None
+        found[one.address] = OwnAddress(one.address, one.helo_name or config.hostname, reverse)
+    return list(found.values())
+
+
+def anew(addresses: Sequence[OwnAddress]) -> list[OwnAddress]:
+    """Return addresses of which nothing is known, so that everything is asked now."""
+    return [replace(one, reverse=None) for one in addresses]
 
 
 def block_lists(config: Config) -> list[BlockList]:
@@ -126,7 +142,8 @@ async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask, fetch:
     for found in lists:
         key, verdict, detail = found.result()
         listings[key], details[key] = verdict, detail
-    return LookedAt(checks, listings, details, signing[0] if signing else {})
+    private = [one.address for one in addresses if one not in public]
+    return LookedAt(checks, listings, details, signing[0] if signing else {}, private)
 
 
 async def look_lists(config: Config, addresses: Sequence[OwnAddress], ask: Ask) -> LookedAt:
@@ -172,17 +189,20 @@ class _Asker:
 
 
 async def _address(asker: _Asker, config: Config, one: OwnAddress) -> list[OwnCheck]:
-    names, helo, verdict = await asyncio.gather(
-        asker.answer(dns.reversename.from_address(one.address).to_text(omit_final_dot=True), "PTR"),
+    reverse, helo, verdict = await asyncio.gather(
+        _reverse(asker, one),
         _forward(asker, one.helo_name),
         _spf(asker, config.bounce_domain, one.address),
     )
-    back = await asyncio.gather(*(_forward(asker, name) for name in names.values[:NAMES_MAX]))
     return [
-        own.reverse(one.address, one.helo_name, names, [answer for pair in back for answer in pair]),
+        own.reverse(one.address, one.helo_name, reverse),
         own.helo_name(one.helo_name, one.address, helo),
         own.spf(config.bounce_domain, one.address, verdict),
     ]
+
+
+async def _reverse(asker: _Asker, one: OwnAddress) -> ReverseDns:
+    return one.reverse or await address_look.look(asker.answer, one.address, one.helo_name, now_ms=0)
 
 
 async def _mta_sts(asker: _Asker, domain: str, fetch: FetchPolicy) -> OwnCheck:
@@ -268,4 +288,4 @@ def clock() -> OwnCheck:
     except (OSError, AttributeError):
         state = -1
     synchronised = None if state < 0 else state != _TIME_ERROR
-    return own.clock(synchronised=synchronised, offset_seconds=0.0)
+    return own.clock(synchronised=synchronised)

@@ -38,10 +38,10 @@ from relay.schedule.throttle import FailureLimits
 from relay.schedule.warmup import OTHER, SHARES, Schedule
 from relay.schedule.warmup import Rules as WarmUpRules
 from relay.signing.secrets import decode_master_key, derive
-from relay.smtp.client import Timeouts
 from relay.smtp.client_envelope import Downgrade
+from relay.smtp.client_options import Timeouts
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
-from relay.store.catalog_addresses import Declared
+from relay.store.catalog_address_values import Declared
 from relay.store.housekeeping import Retention
 from relay.store.spool import SpoolOptions
 
@@ -360,6 +360,7 @@ def warmup_rules(config: Config) -> WarmUpRules:
         health=own.health.enabled,
         bounce_percent=100 * own.health.bounce_rate,
         block_percent=100 * own.health.block_rate,
+        complaint_percent=100 * own.health.complaint_rate,
         attempts_min=own.health.attempts_min,
         step_back_days=own.health.step_back,
     )

@@ -64,6 +64,7 @@ class LineTools:
     progress: Callable[[], None]
     is_mail_from: Callable[[str], bool]
     forwards: Forwarding
+    came_back: Callable[[str, str], None]  # the address of ours that mail left from, and what came back for it
 
 
 class ShardLine:
@@ -134,7 +135,12 @@ class ShardLine:
         outbound.on_outcome = self._on_outcome
         self.inbox = ShardInbox(spool, tools.clock)
         self.returned = Returned(
-            inbox=self.inbox, mail=self.mail, accepted=self.accepted, log=tools.log, metrics=tools.metrics
+            inbox=self.inbox,
+            mail=self.mail,
+            accepted=self.accepted,
+            came_back=tools.came_back,
+            log=tools.log,
+            metrics=tools.metrics,
         )
         self.receive = Receive(
             rules=rules.receive,

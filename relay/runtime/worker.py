@@ -94,16 +94,6 @@ class WorkerBody:
         )
         self._apply_tls(config)
         self._connector = TcpConnector(ca_file=str(config.delivery.tls_ca_file or ""))
-        self._tools = LineTools(
-            clock=self._clock,
-            call_later=self._loop.call_later,
-            log=context.log,
-            metrics=context.metrics,
-            peers=WorkerPeers(context.run_dir, self._workers(), context.log),
-            progress=context.row.progress,
-            is_mail_from=self._is_mail_from,
-            forwards=IdentityForwarding(self._directory, context.log),
-        )
         rules = self._line_rules(config)
         self._permits = self._permits_client(config)
         self._gate_of_lanes = LaneGate(self._permits, self._clock)
@@ -120,6 +110,17 @@ class WorkerBody:
             seed=context.index,
             workers=self._workers(),
             on_lost=lambda address: self._loop.call_soon(self._lost, address),
+        )
+        self._tools = LineTools(
+            clock=self._clock,
+            call_later=self._loop.call_later,
+            log=context.log,
+            metrics=context.metrics,
+            peers=WorkerPeers(context.run_dir, self._workers(), context.log),
+            progress=context.row.progress,
+            is_mail_from=self._is_mail_from,
+            forwards=IdentityForwarding(self._directory, context.log),
+            came_back=self._volumes.returned,
         )
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]

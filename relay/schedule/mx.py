@@ -19,12 +19,30 @@ def without_us(hosts: Sequence[MailHost], own_names: Collection[str]) -> tuple[M
     return tuple(host for host in hosts if host.preference < best)
 
 
-def order(hosts: Iterable[MailHost], shuffle: Shuffle) -> list[MailHost]:
-    """Return at most 10 hosts by preference, at random inside one preference (RFC 5321 section 5.1)."""
-    shuffled = list(hosts)
-    shuffle(shuffled)
-    shuffled.sort(key=_preference)  # a stable sort keeps the random order inside one preference
-    return shuffled[:HOSTS_MAX]
+class Deck:
+    """Deals the hosts of a site to its connections: of those of the best preference each comes first equally often.
+
+    A connection carries many messages, so that chance alone would leave hosts without any (RFC 5321 section 5.1).
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def deal(self, hosts: Iterable[MailHost], shuffle: Shuffle) -> list[MailHost]:
+        """Return at most 10 hosts for a connection, by preference, at random inside one."""
+        ordered = list(hosts)
+        shuffle(ordered)
+        ordered.sort(key=_preference)  # a stable sort keeps the random order inside one preference
+        best = [one for one in ordered if one.preference == ordered[0].preference]
+        if len(best) > 1:
+            names = [one.host for one in best]
+            self._left = [name for name in self._left if name in names] or list(names)
+            first = best[names.index(self._left.pop())]
+            ordered.remove(first)
+            ordered.insert(0, first)
+        return ordered[:HOSTS_MAX]
 
 
 def _preference(host: MailHost) -> int:

@@ -15,7 +15,7 @@ addresses of the account, or from shared ones when the account has no warm addre
 
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -34,13 +34,8 @@ from relay.model.pool import (
     Reverse,
     ScalingMode,
     SourceAddress,
-    WarmUp,
 )
 
-WARM_UP_DAYS = 45  # WARM-002
-HALF_WARM_UP_MS = WARM_UP_DAYS * 86_400_000 // 2
-HALF_PERCENT = 50
-FOREVER_MS = 1 << 62
 NAMED_MAX = 3  # addresses that a sentence names
 PLANS_MAX = 10_000
 TURNS_MAX = 20_000
@@ -127,13 +122,12 @@ def source_of(address: SourceAddress) -> Source:
 class Plan:
     """Where mail of one account and pool may leave from: `rings` in order.
 
-    The last ring is used until `overflow_until_ms` only, when it is the way out of a warm-up (`overflows`). Without
+    The last ring is the way out of a managed warm-up when `overflows`: for its early phase only (POOL-015). Without
     rings, `system` says that the host may choose, and `why` else why mail waits; `awaits_reverse`: for DNS.
     """
 
     rings: tuple[Ring, ...] = ()
     overflows: bool = False
-    overflow_until_ms: int = FOREVER_MS
     system: bool = False
     why: str = ""
     awaits_reverse: bool = False
@@ -141,14 +135,19 @@ class Plan:
     @property
     def certain(self) -> str:
         """The one address that all mail leaves from, "" where it may be another or is not known."""
-        found = {one.source.address for ring in self.rings for one in ring.all()}
-        return found.pop() if len(found) == 1 else ""
+        found = self.addresses
+        return found[0] if len(found) == 1 else ""
 
-    def candidates(self, families: frozenset[int], turn: float, now_ms: int) -> Iterator[Candidate]:
-        """Yield what a message may leave from, best first."""
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses that mail may leave from, best first."""
+        return tuple(dict.fromkeys(one.source.address for ring in self.rings for one in ring.all()))
+
+    def candidates(self, families: frozenset[int], turn: float, late: Callable[[], bool]) -> Iterator[Candidate]:
+        """Yield what a message may leave from, best first; `late` is asked when all before had no room."""
         last = len(self.rings) - 1
         for at, ring in enumerate(self.rings):
-            if not (self.overflows and at == last and now_ms >= self.overflow_until_ms):
+            if not (self.overflows and at == last and late()):
                 yield from ring.order(families, turn)
 
 
@@ -261,16 +260,16 @@ class PoolBook:
         usable = [one for one in members if not unusable(one)]
         rings = _rings(usable)
         warming = [one for one in usable if one.warming]
-        until_ms = FOREVER_MS
         overflow: tuple[Ring, ...] = ()
+        by_warm_up = False
         if pool.overflow and pool.overflow != NO_OVERFLOW:
             overflow = self._rings_of(pool.overflow, account)
         elif not pool.overflow and warming and len(warming) == len(usable):
             overflow = self._way_out(pool, account)
-            until_ms = _late_ms(warming) if pool.mode is ScalingMode.MANAGED else FOREVER_MS
+            by_warm_up = pool.mode is ScalingMode.MANAGED
         rings += overflow
         if rings:
-            return Plan(rings, overflows=bool(overflow) and until_ms < FOREVER_MS, overflow_until_ms=until_ms)
+            return Plan(rings, overflows=by_warm_up and bool(overflow))
         return _waiting(pool.name, members)
 
     def _way_out(self, pool: Pool, account: str) -> tuple[Ring, ...]:
@@ -352,16 +351,6 @@ def _rings(addresses: Sequence[SourceAddress]) -> tuple[Ring, ...]:
 def _heavy(address: SourceAddress) -> SourceAddress:
     """Return an address with a weight: who asks for one address means it."""
     return address if address.weight else replace(address, weight=1)
-
-
-def _late_ms(warming: Iterable[SourceAddress]) -> int:
-    """Return when the early phase of a warm-up ends: with the first half, of days or of percent (POOL-015)."""
-    return min(
-        (0 if one.warmup_percent >= HALF_PERCENT else FOREVER_MS)
-        if one.warmup is WarmUp.PERCENT
-        else one.warmup_started_ms + HALF_WARM_UP_MS
-        for one in warming
-    )
 
 
 def _waiting(name: str, members: Sequence[SourceAddress]) -> Plan:

@@ -37,11 +37,12 @@ class Status(StrEnum):
 
 
 class Mode(StrEnum):
-    """How far an address is: all the way, by its age, or as far as somebody said."""
+    """How far an address is: all the way, by its age, as far as somebody said, or by what left (`warmup_level`)."""
 
     OFF = "off"
     AUTO = "auto"
     PERCENT = "percent"
+    MANAGED = "managed"
 
 
 def day_of(now_ms: int) -> int:
@@ -82,7 +83,10 @@ class WarmUpState:
 
 
 def schedule_day(schedule: Schedule, state: WarmUpState, now_ms: int, held_days: int = 0) -> int:
-    """Return the day of the schedule an address is at: 0 when nothing may leave, above its length when it is done."""
+    """Return the day of the schedule an address is at: 0 when nothing may leave, above its length when it is done.
+
+    Of a managed one it is the furthest that it can be with any provider; where it is, its levels say.
+    """
     if state.mode is Mode.OFF:
         return schedule.days + 1
     if state.mode is Mode.PERCENT:
@@ -119,7 +123,9 @@ class Rules:
     health: bool = True
     bounce_percent: float = 10.0
     block_percent: float = 5.0
+    complaint_percent: float = 0.3
     attempts_min: int = 50
+    complaints_min: int = 3
     step_back_days: int = 3
 
     def schedule(self, address: str) -> Schedule:
@@ -165,15 +171,20 @@ class Pace:
         self._tokens += 1.0
 
 
-def held_after(rules: Rules, attempts: int, bounces: int, blocks: int) -> tuple[int, str]:
+def held_after(rules: Rules, attempts: int, bounces: int, blocks: int, complaints: int = 0) -> tuple[int, str]:
     """Return how many days a day's answers take off the schedule, and why: 0 with "" for a healthy day.
 
-    Over a line the day does not count; over twice the line some days more are taken back.
+    Over a line the day does not count; over twice the line some days more are taken back. One or two complaints are
+    no rate yet.
     """
     if not rules.health or attempts < rules.attempts_min:
         return 0, ""
     worst, why = 0.0, ""
-    for word, number, line in (("bounced", bounces, rules.bounce_percent), ("blocked", blocks, rules.block_percent)):
+    for word, number, line in (
+        ("bounced", bounces, rules.bounce_percent),
+        ("blocked", blocks, rules.block_percent),
+        ("complained about", complaints if complaints >= rules.complaints_min else 0, rules.complaint_percent),
+    ):
         rate = PERCENT_MAX * number / attempts
         if rate > line and rate / line > worst:
             worst, why = rate / line, f"{rate:.1f} % of {attempts} {word}, over {line:g} %"

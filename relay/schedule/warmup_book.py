@@ -3,6 +3,9 @@
 Counts are by day, address and group of providers. A message may leave once a count that includes it is on disk
 (`kept`); more is written ahead, in blocks, so a crash can lose a two-hundredth of a day's room, never give it twice.
 
+Addresses of managed pools have a level with each group of providers (`warmup_level`) in place of a day of the
+schedule, and no limit over all groups.
+
 Mail to engaged recipients goes first: where some of it found no room, the next room is kept for it until it has had
 time to come again. Other mail is told to come after that. A restart forgets this, no count.
 """
@@ -11,7 +14,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from relay.schedule.warmup import DAY_MS, Pace, Rules, WarmUpState, day_of, held_after, schedule_day
+from relay.schedule.warmup import DAY_MS, Mode, Pace, Rules, WarmUpState, day_of, held_after, schedule_day
+from relay.schedule.warmup_level import Level, Levels, late
 
 DAYS_KEPT = 8
 ENGAGED_GRACE_MS = 300_000
@@ -23,13 +27,14 @@ Key = tuple[int, str, str]
 
 @dataclass(slots=True)
 class Count:
-    """What left, what is on disk, and how receivers took it: attempts, bounces, blocks."""
+    """What left, what is on disk, and how receivers took it: attempts, bounces, blocks, complaints."""
 
     used: int = 0
     kept: int = 0
     attempts: int = 0
     bounces: int = 0
     blocks: int = 0
+    complaints: int = 0
 
 
 @dataclass(slots=True)
@@ -43,15 +48,20 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Room or not. `not_before_ms` 0: granted, once a count of `reserve` is on disk when that is above 0."""
+    """Room or not. `not_before_ms` 0: granted, once a count of `reserve` is on disk when that is above 0.
+
+    `late`: the address is managed and past its early phase, so what has no room should wait (POOL-015).
+    """
 
     not_before_ms: int
     day: int = 0
     group: str = ""
     reserve: int = 0
+    late: bool = False
 
 
 _FREE = Answer(0)
+_ANSWERS = ("attempts", "bounces", "blocks", "complaints")
 
 
 class WarmUpBook:
@@ -63,17 +73,27 @@ class WarmUpBook:
         self._totals: Counter[tuple[int, str]] = Counter()
         self._paces: dict[tuple[str, str], Pace] = {}
         self._holds: dict[str, Hold] = {}
+        self.levels = Levels(self._used_on, self._volume_at, self._top)
         self._engaged: dict[tuple[str, str], int] = {}  # until when the next room is for engaged recipients
 
     def restore(
-        self, counts: Iterable[tuple[int, str, str, int, int, int, int]], holds: Iterable[tuple[str, int, int, str]]
+        self,
+        counts: Iterable[tuple[int, str, str, int, int, int, int, int]],
+        holds: Iterable[tuple[str, int, int, str]],
+        levels: Iterable[tuple[str, str, int, int, int]] = (),
     ) -> None:
-        """Take over what is on disk: (day, address, group, used, attempts, bounces, blocks), and holds."""
-        for day, address, group, used, attempts, bounces, blocks in counts:
-            self._counts[day, address, group] = Count(used, used, attempts, bounces, blocks)
+        """Take over what is on disk.
+
+        Counts are (day, address, group, used, attempts, bounces, blocks, complaints), holds (address, days, last day
+        judged, why), levels (address, group, level, day, beginning).
+        """
+        for day, address, group, used, *answers in counts:
+            self._counts[day, address, group] = Count(used, used, *answers)
             self._totals[day, address] += used
         for address, days, judged_day, why in holds:
             self._holds[address] = Hold(days, judged_day, why)
+        for address, group, *level in levels:
+            self.levels.restore(address, group, Level(*level))
 
     def take(self, address: str, state: WarmUpState, provider: str, now_ms: int, *, engaged: bool = False) -> Answer:
         """Take room for one message; `engaged`: its recipient is known to want it."""
@@ -89,6 +109,8 @@ class WarmUpBook:
 
     def _take(self, address: str, state: WarmUpState, provider: str, now_ms: int, *, until_ms: int) -> Answer:
         """Take room that nobody goes before until `until_ms`, 0 where nobody does."""
+        if state.mode is Mode.MANAGED:
+            return self._take_managed(address, state, provider, now_ms, until_ms=until_ms)
         rules, day = self.rules, day_of(now_ms)
         schedule = rules.schedule(address)
         at = schedule_day(schedule, state, now_ms, self.held_days(address))
@@ -100,20 +122,55 @@ class WarmUpBook:
             return Answer(until_ms)
         volume, group = schedule.allowed(at), rules.group(provider)
         cap = rules.share(group, volume)
-        count = self.count(day, address, group)
         if self.used(day, address) >= volume:
             return Answer((day + 1) * DAY_MS)
-        pace = self._paces.get((address, group))
-        if pace is None:
-            pace = self._paces[address, group] = Pace(now_ms)
-        not_before_ms = pace.take(cap, count.used, now_ms)
+        not_before_ms = self._paced((address, group), cap, self.count(day, address, group).used, now_ms)
+        return Answer(not_before_ms) if not_before_ms else self._counted(day, address, group, cap)
+
+    def _take_managed(self, address: str, state: WarmUpState, provider: str, now_ms: int, *, until_ms: int) -> Answer:
+        """Take room of an address that goes by its level with the provider."""
+        schedule, group = self.rules.schedule(address), self.rules.group(provider)
+        day, at = day_of(now_ms), self.level(address, group, state.started_ms, now_ms)
+        cap = self.rules.share(group, schedule.allowed(at))
+        if at > schedule.days:
+            return self._counted(day, address, group, cap)
+        not_before_ms = until_ms or self._paced((address, group), cap, self.count(day, address, group).used, now_ms)
         if not_before_ms:
-            return Answer(not_before_ms)
+            return Answer(not_before_ms, late=late(at, schedule.days))
+        return self._counted(day, address, group, cap)
+
+    def _paced(self, key: tuple[str, str], cap: int, used: int, now_ms: int) -> int:
+        pace = self._paces.get(key)
+        if pace is None:
+            pace = self._paces[key] = Pace(now_ms)
+        return pace.take(cap, used, now_ms)
+
+    def _counted(self, day: int, address: str, group: str, cap: int) -> Answer:
+        """Count one that may leave."""
+        count = self.count(day, address, group)
         count.used += 1
         self._totals[day, address] += 1
         if count.used <= count.kept:
             return Answer(0, day, group)
-        return Answer(0, day, group, max(count.used, min(cap, count.used + cap // BLOCK_PARTS)))
+        ahead = count.used + cap // BLOCK_PARTS
+        return Answer(0, day, group, max(count.used, min(cap, ahead) if count.used <= cap else ahead))
+
+    # --- managed addresses ---------------------------------------------------------------------------------------
+
+    def level(self, address: str, group: str, started_ms: int, now_ms: int) -> int:
+        """Return the level of an address with a group today, less the days that are taken off."""
+        at = self.levels.at(address, group, started_ms, day_of(now_ms))
+        return max(1, at - self.held_days(address))
+
+    def _used_on(self, day: int, address: str, group: str) -> int:
+        count = self._counts.get((day, address, group))
+        return count.used if count is not None else 0
+
+    def _volume_at(self, level: int, address: str, group: str) -> int:
+        return self.rules.share(group, self.rules.schedule(address).allowed(level - self.held_days(address)))
+
+    def _top(self, address: str) -> int:
+        return self.rules.schedule(address).days + 1 + self.held_days(address)
 
     def give_back(self, day: int, address: str, provider: str) -> None:
         """Return room of a day that was not used."""
@@ -130,12 +187,17 @@ class WarmUpBook:
         self.count(day, address, group).used -= 1
         self._totals[day, address] -= 1
 
-    def note(self, day: int, address: str, provider: str, *, attempts: int, bounces: int, blocks: int) -> Count:
-        """Count how receivers took messages."""
+    # --- health --------------------------------------------------------------------------------------------------
+
+    def note(
+        self, day: int, address: str, provider: str, *, attempts: int, bounces: int, blocks: int, complaints: int = 0
+    ) -> Count:
+        """Count how receivers took messages, at once or in what came back later."""
         count = self.count(day, address, self.rules.group(provider))
         count.attempts += attempts
         count.bounces += bounces
         count.blocks += blocks
+        count.complaints += complaints
         return count
 
     def judge(self, now_ms: int) -> Iterator[tuple[str, Hold]]:
@@ -146,7 +208,7 @@ class WarmUpBook:
             if hold.judged_day >= day:
                 continue
             today = [count for (d, a, _), count in self._counts.items() if d == day and a == address]
-            sums = [sum(getattr(one, name) for one in today) for name in ("attempts", "bounces", "blocks")]
+            sums = [sum(getattr(one, name) for one in today) for name in _ANSWERS]
             days, why = held_after(self.rules, *sums)
             if days:
                 hold.days, hold.judged_day, hold.why = hold.days + days, day, why
@@ -160,7 +222,7 @@ class WarmUpBook:
         """
         for (_, known, _), count in self._counts.items():
             if known == address:
-                count.attempts = count.bounces = count.blocks = 0
+                count.attempts = count.bounces = count.blocks = count.complaints = 0
         for key in [key for key in self._engaged if key[0] == address]:
             del self._engaged[key]
         return self._holds.pop(address, None) is not None

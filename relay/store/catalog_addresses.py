@@ -7,45 +7,35 @@ An address is in one pool at most, since its place is one row (POOL-003). What c
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.errors import AlreadyExistsError, LimitExceededError, NotFoundError, UsageError
-from relay.mail.address import BadAddress, normal_domain
 from relay.model.pool import (
-    PERCENT_MAX,
     RELAY,
-    WEIGHT_MAX,
     AddressRange,
     Origin,
-    Reverse,
     ReverseDns,
     ScalingMode,
     SourceAddress,
     WarmUp,
 )
-from relay.store.catalog_tables import Row, Tables
+from relay.store.catalog_address_values import (
+    Declared,
+    addresses_of,
+    canonical,
+    checked_helo,
+    checked_percent,
+    checked_weight,
+    inside,
+    network_of,
+)
+from relay.store.catalog_tables import Tables
 
 CHANGED = "pools"  # in the change log, where accounts are named
 ADDRESSES_MAX = 4096  # of the relay: every worker holds them all
 RANGES_MAX = 5  # of an account (POOL-010)
 TEXT_MAX_CHARACTERS = 1000
 LISTED = "listed by "  # how the reason begins of a suspension by a block list
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An address as the configuration has it; None where it says nothing."""
-
-    address: str
-    helo_name: str | None = None
-    weight: int | None = None
-    warmup: WarmUp | None = None
-    warmup_percent: int | None = None
-
-    @property
-    def text(self) -> str:
-        """What was said, to be compared with what is said later."""
-        return json.dumps([self.helo_name, self.weight, self.warmup, self.warmup_percent])
 
 
 class SourceAddresses:
@@ -255,7 +245,7 @@ class SourceAddresses:
 
     def add_range(self, wanted: AddressRange) -> AddressRange:
         """Register a range that an account brings (POOL-010)."""
-        network = _network(wanted.network)
+        network = network_of(wanted.network)
         for what, text in (("registry", wanted.registry), ("use case", wanted.use_case)):
             if not 0 < len(text) <= TEXT_MAX_CHARACTERS or not text.isprintable():
                 raise UsageError(f"A range has a {what}: one line of 1 to {TEXT_MAX_CHARACTERS} characters.")
@@ -271,7 +261,7 @@ class SourceAddresses:
             if sum(one.account == wanted.account for one in known) >= RANGES_MAX:
                 raise LimitExceededError(f"Account {wanted.account} has {RANGES_MAX} ranges, as many as it may.")
             foreign = [
-                one.address for one in self.list() if _inside(one.address, network) and one.account != made.account
+                one.address for one in self.list() if inside(one.address, network) and one.account != made.account
             ]
             if foreign:
                 raise UsageError(
@@ -293,7 +283,7 @@ class SourceAddresses:
     def remove_range(self, network: str) -> None:
         """Forget a range; addresses in it become ordinary ones of their account."""
         with self._tables.writing(CHANGED):
-            if not self._tables.run("delete_range", {"network": str(_network(network))}):
+            if not self._tables.run("delete_range", {"network": str(network_of(network))}):
                 raise NotFoundError(f"There is no range {network}.")
 
     # --- checks --------------------------------------------------------------------------------------------------
@@ -302,7 +292,7 @@ class SourceAddresses:
         """Raise UsageError when an address cannot be put there."""
         if account:
             self._tables.require_account(account)
-        owner = next((one.account for one in self.ranges() if _inside(address, _network(one.network))), account)
+        owner = next((one.account for one in self.ranges() if inside(address, network_of(one.network))), account)
         if owner != account:
             raise UsageError(f"{address} is of a range of account {owner} and can be nobody else's.")
         if reserve and (account or pool):
@@ -414,84 +404,3 @@ def _set(tables: Tables, one: Declared) -> None:
 
 def _said(address: str, text: str, origin: Origin) -> dict[str, object]:
     return {"address": address, "declared": text, "origin": str(origin)}
-
-
-# --- values --------------------------------------------------------------------------------------------------------
-
-
-def canonical(address: str) -> str:
-    """Return an address in the form it is kept in. Raise UsageError for what no mail can leave from."""
-    try:
-        read = ipaddress.ip_address(address.strip("[]"))
-    except ValueError:
-        raise UsageError(f"{address[:80]!r} is no IPv4 or IPv6 address.") from None
-    if read.is_unspecified or read.is_multicast or getattr(read, "scope_id", None):
-        raise UsageError(f"No mail can leave from {read}.")
-    return str(read)
-
-
-def checked_helo(name: str) -> str:
-    """Return a name for EHLO, "" for the relay's."""
-    if not name:
-        return ""
-    domain = normal_domain(name)
-    if isinstance(domain, BadAddress) or "_" in domain:
-        raise UsageError(f"{name[:80]!r} is no host name.")
-    return domain
-
-
-def checked_weight(weight: int) -> int:
-    """Return a weight: 0 lets an address rest."""
-    if not 0 <= weight <= WEIGHT_MAX:
-        raise UsageError(f"A weight is 0 to {WEIGHT_MAX}, not {weight}.")
-    return weight
-
-
-def checked_percent(percent: int) -> int:
-    """Return how far an address is warmed up."""
-    if not 0 <= percent <= PERCENT_MAX:
-        raise UsageError(f"A percentage is 0 to {PERCENT_MAX}, not {percent}.")
-    return percent
-
-
-def addresses_of(rows: Iterable[Row], ranges: Sequence[AddressRange]) -> list[SourceAddress]:
-    """Return the addresses of rows of `list_source_addresses`, marked where they are in a range of their account."""
-    networks = [(_network(one.network), one.account) for one in ranges]
-    return [_address_of(row, networks) for row in rows]
-
-
-def _address_of(row: Row, networks: Sequence[tuple["_Network", str]]) -> SourceAddress:
-    (address, account, pool, helo_name, weight, warmup, percent, started_ms, origin, reserve, absent_ms, suspended,
-     created_ms, state, names, helo, error, checked_ms, next_ms, managed) = row  # fmt: skip
-    return SourceAddress(
-        address=address,
-        account=account,
-        pool=pool,
-        helo_name=helo_name,
-        weight=weight,
-        warmup=WarmUp(warmup),
-        warmup_percent=percent,
-        warmup_started_ms=started_ms,
-        origin=Origin(origin),
-        reserve=bool(reserve),
-        managed=bool(managed),
-        absent_ms=absent_ms,
-        suspended=suspended,
-        registered=any(owner == account and _inside(address, network) for network, owner in networks),
-        reverse=ReverseDns(Reverse(state), tuple(json.loads(names)), bool(helo), error, checked_ms, next_ms),
-        created_ms=created_ms,
-    )
-
-
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _network(text: str) -> _Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError:
-        raise UsageError(f"{text[:80]!r} is no range such as 192.0.2.0/24.") from None
-
-
-def _inside(address: str, network: _Network) -> bool:
-    return ipaddress.ip_address(address) in network

@@ -23,7 +23,8 @@ from relay.model.pool import (
     ScalingMode,
 )
 from relay.policy.tags import require_tags
-from relay.store.catalog_addresses import CHANGED, SourceAddresses, addresses_of, allocate, place
+from relay.store.catalog_address_values import addresses_of
+from relay.store.catalog_addresses import CHANGED, SourceAddresses, allocate, place
 from relay.store.catalog_tables import Row, Tables
 
 STANDARD_MAX = 50  # standard pools of an account

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay.errors import StorageError
+from relay.ports import Log
 from relay.reputation.blocklist import Change, Listing
 from relay.reputation.own import Grade, OwnCheck
-from relay.store.database import open_reader, open_writer
-from relay.store.small_file import whole
+from relay.store.database import open_reader
+from relay.store.small_file import open_or_anew, whole
 from relay.store.sql import queries
 
 FILE_NAME: Final = "own.db"
@@ -35,17 +36,16 @@ class KeptCheck:
 
 
 class OwnChecks:
-    """The file, open for its writer or for a reader; used by one thread. Errors of the file are StorageError."""
+    """The file; used by one thread. Errors of the file are StorageError."""
 
-    def __init__(self, office_dir: Path, *, read_only: bool = False) -> None:
+    def __init__(self, office_dir: Path, log: Log | None = None) -> None:
+        """Open the file for its writer, who says by `log` when it began anew; without one, for a reader."""
         self._path = office_dir / FILE_NAME
         try:
-            if not read_only:
-                office_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            opening = open_reader if read_only else open_writer
-            self._connection = opening(self._path, "own")
-            if not read_only:
-                self._connection.execute("PRAGMA wal_autocheckpoint = 100")
+            if log is None:
+                self._connection = open_reader(self._path, "own")
+            else:
+                self._connection = open_or_anew(self._path, "own", log, "file of own checks")
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"{self._path} cannot be opened: {error}") from error
 

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from relay.testing.internet_dialogue import Received
 from relay.testing.internet_dns import FakeDns
-from relay.testing.internet_host import FakeHost, Received, words
+from relay.testing.internet_host import FakeHost, words
 
 _PORT_TRIES = 50
 _HOSTS_A_ROW = 250

@@ -17,6 +17,7 @@ DOMAINS = {
     "closing-mail.test": ["limit-msgs.3"],
     "closing-dot.test": ["dot-421", ""],
     "two-conns.test": ["limit-conns.2"],
+    "fewer.test": ["limit-conns.2 slow-dot.0.03"],
     "one-each.test": ["drop-reused"],
     "flaky.test": ["flaky.1"],
     "grey.test": ["grey.1"],
@@ -176,6 +177,23 @@ def test_hosts_with_limits_get_everything_and_nothing_bounces(product, net):
         wait_for(product, message_id, count=len(recipients))
         assert sorted(r.recipients[0] for r in taken(net, domain)) == sorted(recipients)
         assert events_of(product, message_id, "Bounce") == []
+
+
+def test_connections_fall_when_a_host_wants_fewer(product, net):
+    """H12: after 421 "too many connections" it sees fewer, and gets everything all the same."""
+    host = net.hosts["mx1.fewer.test"]
+    recipients = [f"u{n}@fewer.test" for n in range(50)]
+    wait_for(product, send(product, *recipients), count=len(recipients))
+    most = host.open_most
+    assert most > 2  # it was asked for more than the two that it grants
+    eventually(lambda: host.open_connections == 0, what="the end of the first connections")
+    host.open_most = 0
+    message_id = send(product, *recipients)
+    wait_for(product, message_id, count=len(recipients))
+    assert 1 <= host.open_most < most
+    assert len(taken(net, "fewer.test")) == 2 * len(recipients)
+    assert events_of(product, message_id, "Bounce") == []
+    assert "too many connections" in product.run("shaping", "explain", "fewer.test").stdout
 
 
 @pytest.mark.req("FLOW-008")

@@ -86,3 +86,22 @@ def test_what_a_receiver_sees_before_and_after_the_records_are_published(relay, 
 def test_who_may_not_send_is_told_so(relay):
     done = relay.run("auth-test", "bob@remote.example", "--from", "eve@other.example", check=False)
     assert "Email address is not verified" in done.stderr
+
+
+def test_spf_is_asked_for_addresses_that_the_message_may_leave_from(relay):
+    """An address that the host does not have, and one of another account, are nobody's business here."""
+    other = "000000000077"
+    relay.run("account", "create", other)
+    relay.run("address", "add", "192.0.2.66")
+    relay.run("address", "add", "127.0.0.66", "--account", other)
+    eventually(lambda: relay.json("address", "show", "192.0.2.66")["absentSince"], what="the host to say so")
+    _, found = judged(relay, "--dry-run")
+    assert [one["address"] for one in found["spf"]] == [ADDRESS]
+
+
+def test_doctor_says_which_addresses_it_did_not_look_at(relay):
+    rows = [row for row in relay.rows("doctor", check=False) if row["check"] == "source addresses"]
+    (skipped,) = [row for row in rows if row["result"] == "skipped"]
+    assert ADDRESS in skipped["detail"]
+    assert "private" in skipped["detail"]
+    assert "own_checks.private_addresses" in skipped["next"]

@@ -217,3 +217,30 @@ def test_the_mx_listener_relays_for_nobody(product):
 def test_postmaster_of_our_own_domains_reaches_the_contact(product, receiver):
     assert deliver_report(product, "postmaster@relay.example", "x@y.example")[0] == 250
     eventually(lambda: [m for m in receiver.messages if m[1] == ["postmaster@relay.example"]])
+
+
+COMPLAINT = (
+    "From: fbl@provider.example\r\nTo: {path}\r\nSubject: A complaint\r\nMIME-Version: 1.0\r\n"
+    'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
+    "--b\r\nContent-Type: text/plain\r\n\r\nSomebody complained.\r\n"
+    "--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nUser-Agent: x\r\nVersion: 1\r\n\r\n"
+    "--b\r\nContent-Type: message/rfc822\r\n\r\n{original}\r\n--b--\r\n"
+)
+
+
+@pytest.mark.req("DLV-004")
+def test_marks_of_a_message_come_back_with_its_bounce_and_its_complaint(product, receiver):
+    """An X- field or a mark in the body tells the sender who it was, whatever the reporter left out."""
+    product.send("nobody@marks.example", headers="X-Campaign: spring/77\r\n")
+    report = eventually(lambda: reports(receiver, "nobody@marks.example"))[0]
+    assert b"X-Campaign: spring/77" in report[2]
+    product.send("angry@marks.example", headers="X-Campaign: spring/78\r\n", body="mark 4711\r\n")
+    path, _, data = eventually(lambda: [m for m in receiver.messages if m[1] == ["angry@marks.example"]])[0]
+    with smtplib.SMTP("127.0.0.1", product.mx_port) as client:
+        client.sendmail("", [path], COMPLAINT.format(path=path, original=data.decode()).encode())
+    mailed = eventually(
+        lambda: [m[2] for m in receiver.messages if m[1] == ["app@example.com"] and b"feedback-report" in m[2]],
+        what="the complaint, passed on",
+    )
+    assert b"X-Campaign: spring/78" in mailed[0]
+    assert b"mark 4711" in mailed[0]

@@ -161,14 +161,25 @@ def test_explain_says_which_rules_apply_and_why(product, big):
 
 
 def test_explain_from_an_address_with_limits_of_its_own(product):
+    for address, pool in (("192.0.2.77", "one"), ("192.0.2.78", "bulk")):
+        product.run("pool", "create", pool)
+        product.run("address", "add", address, "--account", product.account, "--pool", pool)
     found = product.json("shaping", "explain", "big.test", "--from", "192.0.2.77")
     limits = {one["name"]: one for one in found["limits"]}
     assert limits["connections"]["value"] == 1
     assert limits["connections"]["from"].startswith("exception for 192.0.2.77")
-    found = product.json("shaping", "explain", "big.test", "--from", "192.0.2.78", "--pool", "bulk")
+    found = product.json("shaping", "explain", "big.test", "--pool", "bulk")
     limits = {one["name"]: one for one in found["limits"]}
     assert limits["connections"]["value"] == 2
     assert limits["connections"]["from"].startswith("exception for bulk")
+    assert product.json("shaping", "explain", "big.test", "--from", "192.0.2.78")["limits"] == found["limits"]
+    for option, given, said in (
+        ("--from", "192.0.2.79", "192.0.2.79 is no source address of this relay"),
+        ("--pool", "nothing", "There is no pool nothing; `relay pool list` names all"),
+    ):
+        refused = product.run("shaping", "explain", "big.test", option, given, check=False)
+        assert refused.returncode == 64
+        assert said in refused.stderr
 
 
 def test_explain_of_somebody_whom_no_rules_know(product):

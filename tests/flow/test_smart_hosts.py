@@ -7,16 +7,14 @@ Debian's mail servers cannot be installed beside each other, so these are unpack
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import dkim
 import pytest
 
+from tests.exim import EXIM, SERVERS
 from tests.flow.test_first_message import zone
 from tests.product import Product, Receiver, eventually
 
-SERVERS = Path(os.environ.get("RELAY_TEST_MAIL_SERVERS", "/opt/relay-mail-servers"))
-EXIM = SERVERS / "usr/sbin/exim4"
 SENDMAIL = SERVERS / "usr/libexec/sendmail/sendmail"
 
 pytestmark = [

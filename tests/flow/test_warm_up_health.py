@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import smtplib
 
 import pytest
 
@@ -123,3 +124,63 @@ def test_blocks_and_bounces_set_a_warm_up_back_until_it_is_set_anew(product):
     send(product, "one", ["fine"])
     eventually(lambda: product.json("warmup", "show", BLOCKED)["providers"][0]["attempts"] == 1)
     assert product.json("warmup", "show", BLOCKED)["heldDays"] == 0
+
+
+REPORTS = {
+    "bounce": (
+        "delivery-status",
+        "Final-Recipient: rfc822; {to}\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 gone\r\n",
+    ),
+    "complaint": ("feedback-report", "Feedback-Type: abuse\r\nUser-Agent: x/1\r\nVersion: 1\r\n"),
+}
+
+
+def send_back(product, receiver, kind, recipient):
+    """Report to the return path of a message that was delivered, as its receiver would."""
+    path = eventually(lambda: [m[0] for m in receiver.messages if m[1] == [recipient]], what=recipient)[0]
+    name, fields = REPORTS[kind]
+    head = "Reporting-MTA: dns; mx.remote.example\r\n\r\n" if kind == "bounce" else ""
+    report = (
+        f"From: MAILER-DAEMON@remote.example\r\nTo: {path}\r\nSubject: Report\r\nMIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/report; report-type={name}; boundary="b"\r\n\r\n'
+        f"--b\r\nContent-Type: text/plain\r\n\r\nLook.\r\n--b\r\nContent-Type: message/{name}\r\n\r\n"
+        f"{head}{fields.format(to=recipient)}\r\n"
+        "--b\r\nContent-Type: message/rfc822\r\n\r\nFrom: app@example.com\r\nSubject: A test\r\n\r\nHi\r\n--b--\r\n"
+    )
+    with smtplib.SMTP("127.0.0.1", product.mx_port) as client:
+        client.sendmail("", [path], report)
+
+
+def test_what_comes_back_later_counts_for_the_address_that_sent_it():
+    """Two workers: whichever takes a report, and whichever has the message."""
+    health = {"attempts_min": 10, "bounce_rate": "50%", "block_rate": "50%", "complaint_rate": "20%", "step_back": 3}
+    warmup = {
+        "schedule": "ten",
+        "schedules": [{"name": "ten", "volumes": [10_000 * day for day in range(1, 11)]}],
+        "shares": [{"provider": "other", "share": "100%"}],
+        "health": health,
+    }
+    with Receiver() as receiver, Product(receiver.port, workers=2, warmup=warmup) as product:
+        product.run("pool", "create", "one", "--overflow", "none")
+        product.run("address", "add", GOOD, "--account", product.account, "--pool", "one")
+        product.run("configuration-set", "create", "one", "--pool", "one")
+        product.run("warmup", "set-percent", GOOD, "60")
+        send(product, "one", ["x"] * 10)
+
+        def counted(**wanted):
+            provider = product.json("warmup", "show", GOOD)["providers"][0]
+            return all(provider[key] == value for key, value in wanted.items())
+
+        eventually(lambda: counted(attempts=10, bounces=0, complaints=0), what="all answers")
+        for number in range(5):
+            send_back(product, receiver, "bounce", f"x{number}@remote.example")
+        eventually(lambda: counted(bounces=5), what="the bounces")
+        for _ in range(2):  # a repeat changes nothing
+            send_back(product, receiver, "bounce", "x0@remote.example")
+        for number in (5, 6):
+            send_back(product, receiver, "complaint", f"x{number}@remote.example")
+        eventually(lambda: counted(attempts=10, bounces=5, complaints=2), what="the complaints")
+        assert shown_with(product, GOOD, heldDays=0)  # half is no more than half, and two complaints are no rate
+        send_back(product, receiver, "complaint", "x7@remote.example")
+        shown = shown_with(product, GOOD, heldDays=1)
+        assert "30.0 % of 10 complained about, over 20 %" in shown["heldBecause"]

@@ -60,7 +60,7 @@ def add(
     from relay.runtime.cli.output import note  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.clock import SteadyClock  # noqa: PLC0415
-    from relay.store.catalog_addresses import canonical  # noqa: PLC0415
+    from relay.store.catalog_address_values import canonical  # noqa: PLC0415
 
     here = has_address(canonical(address))
     mode, percent = read_warm_up(warmup)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from relay.model.account import Identity
     from relay.policy.spf_evaluation import SpfVerdict
     from relay.runtime.cli.site import Site
+    from relay.schedule.pools import Plan
 
 BODY = "This message was sent by `relay auth-test` to see whether its receiver can tell who sent it.\n"
 GOOD = "pass"
@@ -28,6 +29,8 @@ def auth_test(
     as_json: JsonOption = False,
 ) -> None:
     """Send a message through the relay, and judge SPF, DKIM and DMARC of it by what DNS says now.
+
+    SPF is asked for each source address that the message may leave from.
 
     Exit code 0 when DMARC passes, 75 when it does not or the message was not accepted.
     """
@@ -54,6 +57,7 @@ def _judge(site: "Site", account: str, sender: str, recipient: str) -> dict[str,
     from relay.runtime.cli.send_message import Draft, render  # noqa: PLC0415
     from relay.runtime.dry_run import made  # noqa: PLC0415
     from relay.runtime.sender_outlook import own_settings  # noqa: PLC0415
+    from relay.schedule.pools import PoolBook  # noqa: PLC0415
     from relay.store.directory import CatalogDirectory  # noqa: PLC0415
 
     for given in (sender, recipient):
@@ -63,15 +67,17 @@ def _judge(site: "Site", account: str, sender: str, recipient: str) -> dict[str,
     with closing(CatalogDirectory(site.data_dir, site.master_key())) as directory:
         new = made(site.config, site.master_key(), directory, account, sender, recipient, message)
         identity = own_settings(directory, account, sender)
+        plan = PoolBook(directory.pools()).plan(account, new.message.options.pool)
     body = new.content.body
     assert isinstance(body, bytes)
     assert identity is not None  # else the message had been refused
     path = new.message.options.mail_from_domain or site.config.bounce_domain
-    return asyncio.run(_verdicts(site, identity, sender.rpartition("@")[2].lower(), path, new.content.head + body))
+    domain = sender.rpartition("@")[2].lower()
+    return asyncio.run(_verdicts(site, plan, identity, domain, path, new.content.head + body))
 
 
-async def _verdicts(
-    site: "Site", identity: "Identity", from_domain: str, path: str, content: bytes
+async def _verdicts(  # noqa: PLR0917 - all that a receiver goes by
+    site: "Site", plan: "Plan", identity: "Identity", from_domain: str, path: str, content: bytes
 ) -> dict[str, Any]:
     import asyncio  # noqa: PLC0415
 
@@ -96,12 +102,11 @@ async def _verdicts(
         return found[0].encode() if found else None
 
     signatures = await asyncio.to_thread(dkim_results, content, text)
-    addresses = own_look.configured_addresses(config) or [
-        own_look.OwnAddress(value, config.hostname)
-        for kind in ("A", "AAAA")
-        for value in (await resolver.records(config.hostname, kind)).values
-    ]
-    spf = {one.address: await own_look.evaluated(resolver.records, path, one.address) for one in addresses}
+    addresses = plan.addresses
+    if plan.system:  # the host chooses, and nobody can say more about that than DNS does about its name
+        answers = [await resolver.records(config.hostname, kind) for kind in ("A", "AAAA")]
+        addresses = tuple(value for one in answers for value in one.values)
+    spf = {one: await own_look.evaluated(resolver.records, path, one) for one in addresses}
     looked = await look(resolver.records, identity, from_domain, config.bounce_domain)
     rules = looked.record
 
@@ -117,6 +122,7 @@ async def _verdicts(
         "from": from_domain,
         "returnPath": path,
         "spf": [_spf_object(address, one) for address, one in spf.items()],
+        "noAddress": plan.why or None,
         "spfAligned": aligned("spf", path),
         "dkim": [
             {
@@ -167,7 +173,7 @@ def _tell(result: dict[str, Any]) -> None:
     for one in result["spf"]:
         line("SPF", one["result"], f"{result['returnPath']} from {one['address']}: {one['reason']} ({aligned})")
     if not result["spf"]:
-        line("SPF", "none", "no source address is known; set delivery.source_addresses")
+        line("SPF", "none", result["noAddress"] or "no source address is known; set delivery.source_addresses")
     for one in result["dkim"]:
         way = "aligned" if one["aligned"] else f"not aligned with {result['from']}"
         why = f": {one['reason']}" if one["reason"] else ""

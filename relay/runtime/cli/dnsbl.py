@@ -55,7 +55,7 @@ def _kept(site: "Site") -> "list[Listing]":
     from relay.store.own_checks import OwnChecks  # noqa: PLC0415
 
     try:
-        file = OwnChecks(site.data_dir / "office", read_only=True)
+        file = OwnChecks(site.data_dir / "office")
     except StorageError:
         return []  # the office has not looked yet
     try:

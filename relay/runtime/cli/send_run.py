@@ -68,7 +68,7 @@ def pinned(config: Path | None, address: str, account: str, *, host: str, file: 
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.settings import PIN_PURPOSE  # noqa: PLC0415
     from relay.signing.secrets import derive  # noqa: PLC0415
-    from relay.store.catalog_addresses import canonical  # noqa: PLC0415
+    from relay.store.catalog_address_values import canonical  # noqa: PLC0415
 
     key = derive(open_site(config).master_key(), PIN_PURPOSE)
     return [f"{pin.FIELD}: {pin.make(key, canonical(address), account, int(time.time()))}"]

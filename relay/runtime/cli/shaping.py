@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay.errors import EX_CONFIG, UsageError
+from relay.errors import EX_CONFIG, NotFoundError, UsageError
 from relay.runtime.cli.options import ConfigOption, JsonOption
 from relay.runtime.cli.output import (
     note,
@@ -21,6 +21,8 @@ from relay.runtime.cli.output import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from relay.model.lane import Source
+    from relay.runtime.cli.site import Site
     from relay.runtime.shaping_explain import Explained
     from relay.schedule.replay import Replay
     from relay.schedule.shaping_rules import ProviderRules, Response
@@ -96,19 +98,20 @@ def check(file: FileArgument, *, config: ConfigOption = None, as_json: JsonOptio
 def explain(
     target: Annotated[str, typer.Argument(metavar="ADDRESS|DOMAIN", help="A recipient, or its domain.")],
     *,
-    source: Annotated[str, typer.Option("--from", metavar="IP", help="The source address.")] = "",
-    pool: Annotated[str, typer.Option(metavar="NAME", help="The pool of the source address.")] = "",
+    source: Annotated[str, typer.Option("--from", metavar="IP", help="A source address of the relay.")] = "",
+    pool: Annotated[
+        str, typer.Option(metavar="NAME", help="The pool that mail leaves from [that of the source address].")
+    ] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which rules apply to a recipient and why, the limits in force, and why its lane is slow, now."""
-    from relay.model.lane import Source  # noqa: PLC0415
     from relay.runtime.cli.shards import open_shards  # noqa: PLC0415
     from relay.runtime.shaping_explain import live, resolve  # noqa: PLC0415
 
     domain, address = _lane(target, source)
     with open_shards(config) as (site, shards), working("asking"):
-        explained = resolve(site.config, domain, Source(address, pool=pool))
+        explained = resolve(site.config, domain, _source(site, address, pool))
         now = live(site.data_dir / "run", explained.destination)
         queued, more = _queued(shards, domain)
     found = _explained(explained, now, queued, more=more)
@@ -153,6 +156,21 @@ def lift(
         typer.echo(printable(f"{one['kind']} from {one['source'] or 'every address'} to {destination} is over."))
     if not ended:
         note(f"Nothing was in force at {destination}.")
+
+
+def _source(site: "Site", address: str, pool: str) -> "Source":
+    """Return a source that the relay has; the pool of its address where none is named."""
+    from relay.model.lane import Source  # noqa: PLC0415
+    from relay.model.pool import BUILT_IN  # noqa: PLC0415
+
+    if not address and not pool:
+        return Source()
+    with site.catalog() as catalog:
+        known = catalog.addresses.require(address) if address else None
+        names = {one.name for one in catalog.pools.list()}
+    if pool and pool not in BUILT_IN and pool not in names:
+        raise NotFoundError(f"There is no pool {printable(pool)}; `relay pool list` names all.")
+    return Source(address, pool=pool or (known.pool_name if known else ""))
 
 
 def _lane(target: str, source: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Warm-up of source addresses: how far they are, and what they may send.", no_args_is_help=True)
 
 AddressArgument = Annotated[str, typer.Argument(metavar="ADDRESS", help="A source address.")]
+_COUNTS = ("used", "attempts", "bounces", "blocks", "complaints")
 ADVICE = (
     "After the warm-up, send about 1,000 messages a day to each provider from each address to keep its reputation, "
     "and raise the volume slowly: a sudden jump gets mail blocked."
@@ -228,6 +229,7 @@ class _View:
             found, self.known = _from_file(site), False
         self.volumes = found["volumes"]
         self.holds = {one["address"]: one for one in found["holds"]}
+        self.levels = {(one["address"], one["provider"]): one for one in found["levels"]}
 
     def of(self, one: "SourceAddress") -> dict[str, Any]:
         """Return the warm-up of an address for programs."""
@@ -256,16 +258,28 @@ class _View:
             "providers": [
                 {
                     "provider": group,
-                    "volume": None if volume is None else self.rules.share(group, volume),
+                    **(
+                        self._managed(one, group, hold["days"])
+                        if managed
+                        else {"volume": None if volume is None else self.rules.share(group, volume)}
+                    ),
                     **_sums([row for row in used if row["provider"] == group]),
                 }
                 for group in self.rules.shares
             ],
         }
 
+    def _managed(self, one: "SourceAddress", group: str, held_days: int) -> dict[str, int | None]:
+        """Return how far a managed address is with a provider, and what it may send there today (POOL-014)."""
+        plan, known = self.rules.schedule(one.address), self.levels.get((one.address, group))
+        mine = known is not None and known["startedMs"] == one.warmup_started_ms
+        level = max(1, known["level"] - held_days) if known and mine else 1
+        volume = None if level > plan.days else self.rules.share(group, plan.allowed(level))
+        return {"level": level, "volume": volume}
+
 
 def _sums(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return {name: sum(row[name] for row in rows) for name in ("used", "attempts", "bounces", "blocks")}
+    return {name: sum(row[name] for row in rows) for name in _COUNTS}
 
 
 def _write(view: _View, known: "SourceAddress", *, as_json: bool) -> None:
@@ -274,17 +288,19 @@ def _write(view: _View, known: "SourceAddress", *, as_json: bool) -> None:
         write_json(row)
         return
     fields = {key: row[key] for key in ("address", "pool", "status", "percentage", "schedule", "started", "day")}
-    fields["today"] = "no limit" if row["volume"] is None else f"{row['used']} of {row['volume']}"
+    whole = "by provider, as below" if known.managed else "no limit"
+    fields["today"] = whole if row["volume"] is None else f"{row['used']} of {row['volume']}"
     fields["held"] = f"{row['heldDays']} days: {row['heldBecause']}" if row["heldDays"] else "-"
     write_fields({key: "-" if value is None else value for key, value in fields.items()})
     typer.echo()
     write_table(
-        ("Provider", "Today", "Used", "Attempts", "Bounces", "Blocks"),
+        ("Provider", "Level", "Today", "Used", "Attempts", "Bounces", "Blocks", "Complaints"),
         (
             (
                 one["provider"],
+                one.get("level", "-"),
                 "no limit" if one["volume"] is None else one["volume"],
-                *(one[name] for name in ("used", "attempts", "bounces", "blocks")),
+                *(one[name] for name in _COUNTS),
             )
             for one in row["providers"]
         ),
@@ -361,13 +377,16 @@ def _from_file(site: "Site") -> dict[str, Any]:
 
     file = _file(site)
     if file is None:
-        return {"volumes": [], "holds": []}
+        return {"volumes": [], "holds": [], "levels": []}
     today = day_of(_now_ms())
-    names = ("address", "provider", "used", "attempts", "bounces", "blocks")
+    names = ("address", "provider", *_COUNTS)
     volumes = [dict(zip(names, row[1:], strict=True)) for row in file.read("volumes") if row[0] == today]
     holds = [{"address": row[0], "days": row[1], "reason": row[3]} for row in file.read("holds")]
+    levels = [
+        {"address": row[0], "provider": row[1], "level": row[2], "startedMs": row[4]} for row in file.read("levels")
+    ]
     file.close()
-    return {"volumes": volumes, "holds": holds}
+    return {"volumes": volumes, "holds": holds, "levels": levels}
 
 
 def _now_ms() -> int:

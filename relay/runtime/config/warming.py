@@ -41,8 +41,11 @@ class WarmUpHealth(Section):
     """When answers of receivers set a warm-up back."""
 
     enabled: Flag = setting(True, "Whether they do.")
-    bounce_rate: Share = setting("10%", "Share of a day's attempts that bounce above which the day does not count.")
+    bounce_rate: Share = setting(
+        "10%", "Share of a day's attempts that bounce, at once or later, above which the day does not count."
+    )
     block_rate: Share = setting("5%", "The same for answers that are about us (enhanced codes x.7.x).")
+    complaint_rate: Share = setting("0.3%", "The same for complaints that came back on a day, of three or more.")
     attempts_min: Number = setting(50, "Attempts on a day that a rate needs to count.", ge=1, le=10**9)
     step_back: Number = setting(3, "Days that are taken back beside, above twice a rate.", ge=0, le=366)
 

@@ -184,6 +184,13 @@ FAMILIES: tuple[Family, ...] = (
     _gauge(
         "relay_managed_pool_day_messages", "Messages delivered from each managed pool in the last 24 hours.", "pool"
     ),
+    _gauge(
+        "relay_managed_warmup_level",
+        "How far an address of a managed pool is with a group of providers: a day of the schedule, above its last "
+        "one without a limit.",
+        "source",
+        "provider",
+    ),
     _counter("relay_managed_pool_changes_total", "Managed pools that grew or shrank by themselves.", "change"),
     _counter(
         "relay_source_feedback_total",

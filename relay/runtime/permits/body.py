@@ -49,13 +49,14 @@ class PermitsBody:
             serving=lambda shard: self._serving(shard, clock.monotonic()),
         )
         file = PermitsFile(context.config.data_dir / FILE, context.log)
-        known, volumes, holds = file.read("standings"), file.read("volumes"), file.read("holds")
+        known = file.read("standings")
+        warmups = [file.read(name) for name in ("volumes", "holds", "levels")]
         self._keeper = Keeper(file, context.log)
         self._desk = LaneDesk(clock, self._keeper)
         self._desk.restore(known)
         rules = warmup_rules(context.config)
         self._warmup = WarmUpDesk(rules, clock, self._keeper, context.log, context.metrics)
-        self._warmup.book.restore(volumes, holds)
+        self._warmup.book.restore(*warmups)
         context.ops.add("warmup.today", self._warmup.listing)
         context.ops.add("warmup.release", self._warmup.release)
         context.ops.add("lanes.list", self._desk.listing)

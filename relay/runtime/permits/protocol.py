@@ -25,7 +25,7 @@ keeps a lease cheap. A note that does not fit its form ends the connection; the 
         ["volume", id, address, provider, mode, started_ms, percent, engaged]
                                                     asks for room in a warm-up
         ["volume back", day, address, provider]     gives it back
-        ["answers", address, provider, attempts, bounces, blocks]
+        ["answers", address, provider, attempts, bounces, blocks, complaints]
                                                     how receivers took mail of a warm-up
     permits to worker
         ["hello", epoch]                            first note of every connection
@@ -38,7 +38,7 @@ keeps a lease cheap. A note that does not fit its form ends the connection; the 
         ["afresh"]                                  all that is in force follows
         ["standing", kind, destination, source, account, set, until_ms, factor, rule, reply]
         ["ended", kind, destination, source, account, set]
-        ["room", id, day] / ["full", id, not_before_ms]
+        ["room", id, day] / ["full", id, not_before_ms, late]
         ["slow", source, destination, factor]       the part of its limits that a lane may use
 """
 

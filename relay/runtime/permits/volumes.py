@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from relay.model.lane import Lane
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.model.pool import SourceAddress, WarmUp
+from relay.pipeline.departure import GRANTED, Room
 from relay.ports import Clock
 from relay.runtime.permits.client import PermitsClient
 from relay.runtime.permits.protocol import Note
-from relay.schedule.warmup import Mode, Rules, WarmUpState, schedule_day
+from relay.schedule.warmup import OTHER, Mode, Rules, WarmUpState, schedule_day
 
 WAIT_SECONDS = 2.0
 AWAY_MS = 10_000
@@ -22,9 +23,12 @@ WAITING_MAX = 10_000
 TELL_SECONDS = 1.0
 DAYS_MAX = 20_000
 _ENDLESS = 1 << 40
+_NO_ANSWERS = (0, 0, 0, 0)
+_BOUNCE, _COMPLAINT = "bounce", "complaint"
+_RETURNED = frozenset({_BOUNCE, _COMPLAINT})
 _POLICY = frozenset({"7"})  # RFC 3463 section 3.8: security or policy status
 
-Done = Callable[[int], None]
+Done = Callable[[Room], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class WarmUpVolumes:
         self._waiting: dict[int, _Waiting] = {}
         self._last = 0
         self._days: dict[tuple[str, str], int] = {}
-        self._answers: dict[tuple[str, str], list[int]] = {}
+        self._answers: dict[tuple[str, str], tuple[int, ...]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._teller: asyncio.TimerHandle | None = None
         permits.parts.append(self)
@@ -62,13 +66,13 @@ class WarmUpVolumes:
         """Ask for room for one message; an address that does not warm up any more has it."""
         address = self._address_of(source)
         if address is None or address.warmup is WarmUp.OFF:
-            done(0)
+            done(GRANTED)
             return
         if len(self._waiting) >= WAITING_MAX:
-            done(self._clock.now_ms() + AWAY_MS)
+            done(Room(self._clock.now_ms() + AWAY_MS))
             return
         self._last += 1
-        note: Note = ["volume", self._last, source, provider, address.warmup.value]
+        note: Note = ["volume", self._last, source, provider, _mode(address).value]
         note += [address.warmup_started_ms, address.warmup_percent, int(engaged)]
         self._waiting[self._last] = _Waiting(note, done, self._clock.monotonic() + WAIT_SECONDS)
         self._permits.send(note)
@@ -82,11 +86,11 @@ class WarmUpVolumes:
             self._permits.send(["volume back", day, source, provider])
 
     def room_a_day(self, source: str) -> int:
-        """Return what may leave from an address today by its schedule; holds are known to permits alone."""
+        """Return what may leave from an address today by its schedule; permits alone knows holds and levels."""
         address, schedule = self._address_of(source), self.rules.schedule(source)
         if address is None:
             return 0
-        state = WarmUpState(Mode(address.warmup.value), address.warmup_started_ms, address.warmup_percent)
+        state = WarmUpState(_mode(address), address.warmup_started_ms, address.warmup_percent)
         day = schedule_day(schedule, state, self._clock.now_ms())
         if day == 0:
             return 0
@@ -96,13 +100,24 @@ class WarmUpVolumes:
         """Count how a receiver took a message of an address that warms up."""
         if (lane.source, lane.destination) not in self._days or outcome.stage is Stage.SHAPING:
             return
-        sums = self._answers.setdefault((lane.source, lane.destination), [0, 0, 0])
         if outcome.local and outcome.verdict is not Verdict.DELIVERED:
             return
         blocked = outcome.verdict is not Verdict.DELIVERED and outcome.enhanced[2:3] in _POLICY
-        sums[0] += 1
-        sums[1] += outcome.verdict is Verdict.PERMANENT and not blocked
-        sums[2] += blocked
+        bounced = outcome.verdict is Verdict.PERMANENT and not blocked
+        self._note((lane.source, lane.destination), 1, bounced, blocked, 0)
+
+    def returned(self, source: str, kind: str) -> None:
+        """Count a bounce or a complaint that came back for mail from an address, if that warms up.
+
+        Reports do not say which provider they are from: they count for the address, with those that have no share.
+        """
+        address = self._address_of(source)
+        if address is not None and address.warming and kind in _RETURNED:
+            self._note((source, OTHER), 0, kind == _BOUNCE, 0, kind == _COMPLAINT)
+
+    def _note(self, key: tuple[str, str], *numbers: int) -> None:
+        known = self._answers.get(key, _NO_ANSWERS)
+        self._answers[key] = tuple(a + b for a, b in zip(known, numbers, strict=True))
         if self._teller is None:
             self._teller = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 
@@ -125,10 +140,10 @@ class WarmUpVolumes:
         match note:
             case ["room", int() as number, int() as day]:
                 self._granted(number, day)
-            case ["full", int() as number, int() as not_before_ms]:
+            case ["full", int() as number, int() as not_before_ms, bool() as late]:
                 waiting = self._waiting.pop(number, None)
                 if waiting is not None:
-                    waiting.done(not_before_ms)
+                    waiting.done(Room(not_before_ms, late))
             case _:
                 return False
         return True
@@ -141,7 +156,7 @@ class WarmUpVolumes:
         if len(self._days) >= DAYS_MAX:
             self._days.clear()
         self._days[key] = day
-        waiting.done(0)
+        waiting.done(GRANTED)
 
     def _give_up(self) -> None:
         self._timer = None
@@ -152,11 +167,15 @@ class WarmUpVolumes:
                 self._timer = asyncio.get_running_loop().call_later(delay, self._give_up)
                 return
             del self._waiting[number]
-            waiting.done(self._clock.now_ms() + AWAY_MS)
+            waiting.done(Room(self._clock.now_ms() + AWAY_MS))
 
     def _tell(self) -> None:
         self._teller = None
         answers, self._answers = self._answers, {}
         for (source, provider), sums in answers.items():
-            if sums[0]:
-                self._permits.send(["answers", source, provider, *sums])
+            self._permits.send(["answers", source, provider, *sums])
+
+
+def _mode(address: SourceAddress) -> Mode:
+    managed = address.managed and address.warmup is WarmUp.AUTO
+    return Mode.MANAGED if managed else Mode(address.warmup.value)

@@ -44,7 +44,7 @@ class WarmUpDesk:
         answer = self.book.take(address, state, provider, now_ms, engaged=bool(values.count(engaged)))
         if answer.not_before_ms:
             self._metrics.count("relay_warmup_total", "full")
-            peer.tell(["full", number, answer.not_before_ms])
+            peer.tell(["full", number, answer.not_before_ms, answer.late])
         elif not answer.reserve:
             self._metrics.count("relay_warmup_total", "room")
             peer.tell(["room", number, answer.day])
@@ -62,7 +62,7 @@ class WarmUpDesk:
             peer.tell(["room", number, answer.day])
         else:
             self.book.refuse(answer.day, address, answer.group)
-            peer.tell(["full", number, self._clock.now_ms() + RETRY_MS])
+            peer.tell(["full", number, self._clock.now_ms() + RETRY_MS, False])
 
     def back(self, note: Note) -> None:
         """Take room back."""
@@ -72,9 +72,11 @@ class WarmUpDesk:
     def answers(self, note: Note) -> None:
         """Count how receivers took mail."""
         _, address, provider, *numbers = note
-        attempts, bounces, blocks = map(values.count, numbers)
+        attempts, bounces, blocks, complaints = map(values.count, numbers)
         day, address, provider = day_of(self._clock.now_ms()), values.name(address), values.name(provider)
-        self.book.note(day, address, provider, attempts=attempts, bounces=bounces, blocks=blocks)
+        self.book.note(
+            day, address, provider, attempts=attempts, bounces=bounces, blocks=blocks, complaints=complaints
+        )
         self._dirty.add((day, address, self.book.rules.group(provider)))
 
     def tick(self) -> None:
@@ -83,7 +85,7 @@ class WarmUpDesk:
         writes: list[Write] = []
         for day, address, group in self._dirty:
             count = self.book.count(day, address, group)
-            row = (day, address, group, count.attempts, count.bounces, count.blocks)
+            row = (day, address, group, count.attempts, count.bounces, count.blocks, count.complaints)
             writes.append(("note_answers", row))
         self._dirty.clear()
         for address, hold in self.book.judge(now_ms):
@@ -94,7 +96,12 @@ class WarmUpDesk:
             )
         if day_of(now_ms) != self._forgotten_day:
             self._forgotten_day = day_of(now_ms)
+            self.book.levels.move(day_of(now_ms))
             writes.append(("forget_volumes", (self.book.forget_old(now_ms),)))
+        for address, group, level in self.book.levels.changed():
+            writes.append(("put_level", (address, group, level.at, level.day, level.started_ms)))
+        for address, group, level in self.book.levels.all():
+            self._metrics.gauge("relay_managed_warmup_level", level.at, address, group)
         if writes:
             self._keeper.write(writes)
 
@@ -108,7 +115,7 @@ class WarmUpDesk:
     # --- for commands --------------------------------------------------------------------------------------------
 
     def listing(self, _request: Json) -> Json:
-        """Answer `warmup.today`: what left today by address and group, and which addresses are held."""
+        """Answer `warmup.today`: what left today by address and group, holds, levels of managed addresses."""
         now_ms = self._clock.now_ms()
         rows = [
             {
@@ -118,11 +125,16 @@ class WarmUpDesk:
                 "attempts": count.attempts,
                 "bounces": count.bounces,
                 "blocks": count.blocks,
+                "complaints": count.complaints,
             }
             for address, group, count in self.book.today(now_ms)
         ]
         holds = [{"address": address, "days": hold.days, "reason": hold.why} for address, hold in self.book.holds()]
-        return {"day": day_of(now_ms), "volumes": rows, "holds": holds}
+        levels = [
+            {"address": address, "provider": group, "level": level.at, "startedMs": level.started_ms}
+            for address, group, level in self.book.levels.all()
+        ]
+        return {"day": day_of(now_ms), "volumes": rows, "holds": holds, "levels": levels}
 
     def release(self, request: Json) -> Json:
         """Answer `warmup.release`: an operator set the warm-up of an address anew, so it is held no more."""

@@ -19,7 +19,7 @@ WHERE kind = ? AND destination = ? AND source = ? AND account = ? AND configurat
 
 -- name: volumes
 -- What left on each day that is kept.
-SELECT day, address, grp, used, attempts, bounces, blocks FROM volume
+SELECT day, address, grp, used, attempts, bounces, blocks, complaints FROM volume
 
 -- name: reserve_volume
 -- So much of a day may have left; in the end of a run exactly what did.
@@ -28,9 +28,10 @@ ON CONFLICT (day, address, grp) DO UPDATE SET used = excluded.used
 
 -- name: note_answers
 -- How receivers took the mail of a day.
-INSERT INTO volume (day, address, grp, used, attempts, bounces, blocks) VALUES (?, ?, ?, 0, ?, ?, ?)
+INSERT INTO volume (day, address, grp, used, attempts, bounces, blocks, complaints) VALUES (?, ?, ?, 0, ?, ?, ?, ?)
 ON CONFLICT (day, address, grp)
-DO UPDATE SET attempts = excluded.attempts, bounces = excluded.bounces, blocks = excluded.blocks
+DO UPDATE SET attempts = excluded.attempts, bounces = excluded.bounces, blocks = excluded.blocks,
+    complaints = excluded.complaints
 
 -- name: forget_volumes
 -- Days that are over and not kept.
@@ -47,8 +48,17 @@ ON CONFLICT (address) DO UPDATE SET days = excluded.days, judged_day = excluded.
 
 -- name: forget_answers
 -- An operator set the warm-up of an address anew: it is judged by what comes from now on.
-UPDATE volume SET attempts = 0, bounces = 0, blocks = 0 WHERE address = ?
+UPDATE volume SET attempts = 0, bounces = 0, blocks = 0, complaints = 0 WHERE address = ?
 
 -- name: remove_hold
 -- An operator set the warm-up of an address anew.
 DELETE FROM warmup_hold WHERE address = ?
+
+-- name: levels
+-- How far addresses of managed pools are with each group of providers.
+SELECT address, grp, level, day, started_ms FROM warmup_level
+
+-- name: put_level
+-- The level of an address with a group moved, or it began anew.
+INSERT INTO warmup_level (address, grp, level, day, started_ms) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (address, grp) DO UPDATE SET level = excluded.level, day = excluded.day, started_ms = excluded.started_ms

@@ -9,7 +9,7 @@ from relay.model.content import BodyFile, Content
 from relay.model.outcome import Stage, Verdict
 from relay.net.connection import TcpConnector
 from relay.schedule.route import Route, TlsMode
-from relay.smtp.client import Timeouts
+from relay.smtp.client_options import Timeouts
 from tests.unit.pipeline.outbound_harness import CONTENT, bench, until
 
 QUICK = Timeouts(

@@ -2,12 +2,31 @@
 
 from dataclasses import replace
 
+import pytest
+
 from relay.errors import StorageError
 from relay.model.message import Delivery, Message, SendOptions
 from relay.model.outcome import Outcome, Stage, Verdict
-from relay.model.pool import AccountSending, Pool, PoolSnapshot, Reverse, ReverseDns, SourceAddress, WarmUp
+from relay.model.pool import (
+    AccountSending,
+    Pool,
+    PoolSnapshot,
+    Reverse,
+    ReverseDns,
+    ScalingMode,
+    SourceAddress,
+    WarmUp,
+)
+from relay.pipeline import departure
 from relay.pipeline.departure import Deferral, PlainGate
-from relay.pipeline.pools import GONE_SECONDS, LOOK_SECONDS, WAIT_MS, PoolSources
+from relay.pipeline.pools import (
+    GONE_SECONDS,
+    LOOK_SECONDS,
+    RETRY_PATIENCE_MS,
+    RETRY_WAITS_MS,
+    WAIT_MS,
+    PoolSources,
+)
 from relay.runtime.observe.metrics import ProcessMetrics
 from relay.schedule.effects import EffectKind, Standing
 from relay.testing.directory import MemoryDirectory
@@ -45,13 +64,14 @@ class Room:
     def __init__(self, **room):
         self.room = {key.replace("_", "."): count for key, count in room.items()}
         self.asked = []
+        self.late, self.after_ms = False, 5000
 
     def take(self, source, provider, done, *, engaged=False):
         self.asked.append((source, provider))
         self.engaged = engaged
         left = self.room.get(source[-1], 0)
         self.room[source[-1]] = max(0, left - 1)
-        done(0 if left > 0 else NOW_MS + 5000)
+        done(departure.GRANTED if left > 0 else departure.Room(NOW_MS + self.after_ms, late=self.late))
 
     def room_a_day(self, source):
         return 0
@@ -165,6 +185,42 @@ def test_warm_up_first_then_warm_then_overflow_then_wait():
     assert isinstance(found[3], Deferral)
     assert found[3].not_before_ms == NOW_MS + 5000
     assert bench.room.asked[0] == ("192.0.2.1", "mx.example")
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "age_ms", "waits"),
+    [
+        (5000, 0, True),
+        (RETRY_WAITS_MS, RETRY_PATIENCE_MS - 1, True),
+        (RETRY_WAITS_MS + 1, 0, False),  # no room today, or nearly so
+        (5000, RETRY_PATIENCE_MS, False),  # it waited long enough
+    ],
+)
+def test_a_retry_waits_for_room_at_its_address_but_not_for_tomorrow(after_ms, age_ms, waits):
+    bench = Bench(address("192.0.2.1", A, warmup=WarmUp.AUTO), address("192.0.2.2", A))
+    bench.room.after_ms = after_ms
+    found = []
+    one = delivery(A, "", "192.0.2.1")
+    one = replace(one, message=replace(one.message, accepted_ms=NOW_MS - age_ms))
+    bench.sources.choose(one, "mx.example", "", BOTH, found.append)
+    if waits:
+        assert isinstance(found[0], Deferral)
+        assert found[0].not_before_ms == NOW_MS + after_ms
+    else:
+        assert found[0].address == "192.0.2.2"
+    assert bench.from_() == "192.0.2.2"  # new mail does not wait
+
+
+@pytest.mark.req("POOL-015")
+def test_what_a_managed_pool_has_no_room_for_leaves_elsewhere_early_and_waits_late():
+    managed = address("192.0.2.1", A, "m", warmup=WarmUp.AUTO, managed=True)
+    bench = Bench(managed, address("192.0.2.9"), pools=[Pool(A, "m", ScalingMode.MANAGED)], room=Room(**{"1": 1}))
+    assert bench.from_(pool="m") == "192.0.2.1"
+    assert bench.from_(pool="m") == "192.0.2.9"
+    bench.room.late = True
+    waits = bench.choose(pool="m")
+    assert isinstance(waits, Deferral)
+    assert "have no room left" in waits.text
 
 
 def test_a_warm_up_is_told_which_mail_goes_first():

@@ -17,14 +17,25 @@ def hosts(*pairs):
 def test_preference_first_and_random_inside():
     records = hosts((20, "c"), (10, "a"), (10, "b"), (30, "d"))
     shuffle = random.Random(1).shuffle
-    orders = Counter(tuple(host.host for host in mx.order(records, shuffle)) for _ in range(1000))
+    orders = Counter(tuple(host.host for host in mx.Deck().deal(records, shuffle)) for _ in range(1000))
     assert set(orders) == {("a", "b", "c", "d"), ("b", "a", "c", "d")}
     assert min(orders.values()) > 400
 
 
+def test_connections_are_dealt_evenly_whatever_chance_says():
+    records = hosts(*((10, f"h{n}") for n in range(12)), (20, "spare"))
+    deck, shuffle = mx.Deck(), random.Random(1).shuffle
+    dealt = [deck.deal(records, shuffle) for _ in range(24)]
+    assert set(Counter(one[0].host for one in dealt).values()) == {2}
+    assert all(len({host.host for host in one}) == mx.HOSTS_MAX for one in dealt)
+    assert mx.Deck().deal(hosts((20, "b"), (10, "a")), shuffle) == [*hosts((10, "a"), (20, "b"))]
+    assert deck.deal((), shuffle) == []
+    assert {deck.deal(hosts((10, "new"), (10, "h1")), shuffle)[0].host for _ in range(2)} == {"new", "h1"}
+
+
 def test_at_most_ten():
     records = hosts(*((n, f"h{n}") for n in range(1000)))
-    assert [host.preference for host in mx.order(records, random.Random(1).shuffle)] == list(range(10))
+    assert [host.preference for host in mx.Deck().deal(records, random.Random(1).shuffle)] == list(range(10))
 
 
 @pytest.mark.parametrize(

@@ -156,21 +156,25 @@ def test_room_that_comes_back_can_be_used_again():
 def test_a_restart_knows_what_left():
     rules = Rules(shares={"gmail": 100, "other": 0})
     book = WarmUpBook(rules)
-    book.restore([(day_of(START), "192.0.2.1", "gmail", 50, 0, 0, 0)], [("192.0.2.1", 2, 5, "why")])
+    book.restore([(day_of(START), "192.0.2.1", "gmail", 50, 0, 0, 0, 0)], [("192.0.2.1", 2, 5, "why")])
     assert book.take("192.0.2.1", AUTO, "gmail", START).not_before_ms
     assert book.hold("192.0.2.1").days == 2
     assert book.take("192.0.2.1", AUTO, "gmail", START + DAY_MS).not_before_ms == 0
 
 
 @pytest.mark.parametrize(
-    ("attempts", "bounces", "blocks", "days"),
-    [(49, 49, 49, 0), (100, 10, 5, 0), (100, 11, 0, 1), (100, 0, 6, 1), (100, 0, 11, 4), (100, 21, 0, 4)],
-)
-def test_what_sets_a_warm_up_back(attempts, bounces, blocks, days):
-    found, why = held_after(Rules(), attempts, bounces, blocks)
+    ("answers", "days"),
+    [
+        ((49, 49, 49, 49), 0), ((100, 10, 5, 0), 0), ((100, 11, 0, 0), 1), ((100, 0, 6, 0), 1), ((100, 0, 11, 0), 4),
+        ((100, 21, 0, 0), 4), ((100, 0, 0, 2), 0), ((100, 0, 0, 3), 4), ((1000, 0, 0, 3), 0), ((1000, 0, 0, 4), 1),
+    ],
+)  # fmt: skip
+def test_what_sets_a_warm_up_back(answers, days):
+    """Attempts, bounces, blocks, complaints."""
+    found, why = held_after(Rules(), *answers)
     assert found == days
     assert bool(why) == bool(days)
-    assert held_after(Rules(health=False), attempts, bounces, blocks) == (0, "")
+    assert held_after(Rules(health=False), *answers) == (0, "")
 
 
 def test_an_unhealthy_day_does_not_count():

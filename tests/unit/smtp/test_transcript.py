@@ -5,8 +5,9 @@ import base64
 import pytest
 
 from relay.model.content import Content
-from relay.smtp.client import Client, ClientOptions, TlsUse
+from relay.smtp.client import Client
 from relay.smtp.client_envelope import Transaction
+from relay.smtp.client_options import ClientOptions, TlsUse
 from relay.smtp.client_reply import Reply
 from relay.smtp.transcript import HEAD_ENTRIES, PART_MAX_CHARACTERS, Transcript
 

@@ -19,7 +19,7 @@ from relay.model.pool import (
 )
 from relay.store import catalog_addresses, catalog_pools
 from relay.store.catalog import open_catalog
-from relay.store.catalog_addresses import Declared
+from relay.store.catalog_address_values import Declared
 from relay.store.directory import CatalogDirectory
 
 KEY = bytes(range(32))

@@ -23,6 +23,7 @@ CREATE TABLE volume (
     attempts INTEGER NOT NULL DEFAULT 0,
     bounces  INTEGER NOT NULL DEFAULT 0,
     blocks   INTEGER NOT NULL DEFAULT 0,
+    complaints INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (day, address, grp)
 ) WITHOUT ROWID;
 
@@ -32,4 +33,15 @@ CREATE TABLE warmup_hold (
     days       INTEGER NOT NULL,
     judged_day INTEGER NOT NULL,
     why        TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- How far an address of a managed pool is with a group of providers: a day of the schedule, for which day (since 1970,
+-- UTC), and when the warm-up began that it belongs to.
+CREATE TABLE warmup_level (
+    address    TEXT NOT NULL,
+    grp        TEXT NOT NULL,
+    level      INTEGER NOT NULL,
+    day        INTEGER NOT NULL,
+    started_ms INTEGER NOT NULL,
+    PRIMARY KEY (address, grp)
 ) WITHOUT ROWID;

@@ -8,7 +8,7 @@ from relay.model.pool import WarmUp
 from relay.runtime.config.faults import InvalidConfigurationError
 from relay.runtime.config.load import parse
 from relay.runtime.settings import declared_addresses
-from relay.store.catalog_addresses import Declared
+from relay.store.catalog_address_values import Declared
 from tests.unit.runtime.config.test_load import FILE
 
 
