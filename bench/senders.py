@@ -18,6 +18,7 @@ from relay.mail.compose import Shaped, ShapeRules, shape
 from relay.mail.scan import scan_body
 from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import Content
+from relay.model.import_job import ImportAction
 from relay.model.message import Protocol, Submission
 from relay.pipeline.senders import Caller, Sender, SenderCheck
 from relay.signing.secrets import DEFAULT_REGIONS, new_master_key
@@ -53,8 +54,9 @@ def fill(catalog: Catalog, identities: int, suppressed: int) -> tuple[str, str]:
     catalog.identities.set_verified(OWNER, "owned.example")
     allow = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "ses:Send*", "Resource": ARN}
     catalog.identity_policies.put(OWNER, "owned.example", "p", json.dumps({"Statement": allow}), REGION)
-    lines = (f"user{number}@example{number % 5000}.com,BOUNCE\n" for number in range(suppressed))
-    catalog.suppression.import_lines(ACCOUNT, lines, Form.CSV)
+    lines = (b"user%d@example%d.com,BOUNCE\n" % (number, number % 5000) for number in range(suppressed))
+    job = catalog.import_jobs.create(ACCOUNT, ImportAction.PUT, Form.CSV, "made here")
+    catalog.import_jobs.run(job, lines)
     return made.credential.username, made.secret
 
 

@@ -189,8 +189,11 @@ def copy_of_template(directory, domain):
         atexit.register(shutil.rmtree, template, ignore_errors=True)
         done = run_command(["init", str(template / "made"), "--hostname", "relay.example", "--json"])
         assert done.returncode == 0, done.stderr
+        own = ("-c", str(template / "made" / "relay.yaml"))
         for command in (["create"], ["verify", "--force"]) if domain else ():
-            run_command(["identity", *command, domain, "-c", str(template / "made" / "relay.yaml")])
+            run_command(["identity", *command, domain, *own])
+        # Bounces suppress nobody here: an address may bounce in one test after the other.
+        run_command(["suppression", "settings", "--reasons", "COMPLAINT", *own])
         _TEMPLATES[domain] = (json.loads(done.stdout), template / "made")
     made, source = _TEMPLATES[domain]
     shutil.copytree(source, directory, dirs_exist_ok=True)
@@ -198,9 +201,14 @@ def copy_of_template(directory, domain):
 
 
 class Product:
-    """A relay in a directory of its own. Use as a context manager; `settings` overlay the configuration."""
+    """A relay in a directory of its own. Use as a context manager; `settings` overlay the configuration.
 
-    def __init__(self, receiver_port=None, *, workers=1, listeners=(), domain="example.com", **settings):
+    Bounces put nobody on the account's suppression list unless `suppression` is true.
+    """
+
+    def __init__(
+        self, receiver_port=None, *, workers=1, listeners=(), domain="example.com", suppression=False, **settings
+    ):
         self.directory = Path(tempfile.mkdtemp(prefix="relay-test-", dir="/tmp"))
         self.config = self.directory / "relay.yaml"
         ready = "" if "dkim" in settings else domain  # how keys are made follows the settings
@@ -241,6 +249,8 @@ class Product:
         self.domain = domain
         for command in (["create"], ["verify", "--force"]) if domain and not ready else ():
             self.run("identity", *command, domain)
+        if suppression:
+            self.run("suppression", "settings", "--reasons", "BOUNCE,COMPLAINT")
         self.process = None
 
     def save(self):

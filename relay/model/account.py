@@ -16,12 +16,23 @@ class AccountState(StrEnum):
     CLOSED = "closed"
 
 
+class SuppressionReason(StrEnum):
+    """Why an address is on a suppression list."""
+
+    BOUNCE = "BOUNCE"
+    COMPLAINT = "COMPLAINT"
+
+
+REASONS_DEFAULT = (str(SuppressionReason.BOUNCE), str(SuppressionReason.COMPLAINT))  # SUPP-007
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """An account, 12 digits. `daily_quota` is recipients in 24 hours, `send_rate` recipients a second; -1: none.
 
     `weight` is its share of the relay beside other accounts.
     With `recipient_check`, mail to a domain that certainly takes none is refused instead of bounced (DLV-003).
+    `suppressed_reasons` say what puts addresses on its suppression list, and which entries count (SUPP-008).
     """
 
     account_id: str
@@ -32,6 +43,7 @@ class Account:
     contact: str = ""
     recipient_check: bool = False
     weight: int = WEIGHT_DEFAULT
+    suppressed_reasons: tuple[str, ...] = REASONS_DEFAULT
 
     @property
     def limited(self) -> bool:
@@ -110,9 +122,14 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class SuppressionEntry:
-    """One address on an account's suppression list; `reason` is BOUNCE or COMPLAINT."""
+    """One address on an account's suppression list; `reason` is BOUNCE or COMPLAINT.
+
+    Of an entry that feedback added, `message_id` and `feedback_id` say which (SUPP-016); else they are "".
+    """
 
     account: str
     address: str
     reason: str
     updated_ms: int
+    message_id: str = ""
+    feedback_id: str = ""

@@ -15,7 +15,7 @@ from relay.mail.compose import Shaped, ShapeRules
 from relay.mail.headers import Field, join_head
 from relay.mail.tls_required import waived
 from relay.mail.trace import outgoing_field
-from relay.model.account import Account, Identity, SuppressionEntry
+from relay.model.account import Account, Identity
 from relay.model.configuration_set import ConfigurationSet, Priority, TlsPolicy
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
@@ -35,7 +35,7 @@ from relay.pipeline.pools import Shelf
 from relay.pipeline.senders import Caller, Sender
 from relay.policy.priority import is_bulk
 from relay.policy.simulator import Scenario, scenario_of
-from relay.policy.suppression import SuppressedRecipient, suppressed_recipients
+from relay.policy.suppression import SuppressedRecipient, reasons_in_use, suppressed_recipients
 from relay.ports import Directory, SigningKey
 from relay.signing.dkim import sign
 
@@ -129,22 +129,21 @@ class Promise:
 
     def _promised(self, message: Message, request: Request) -> tuple[Sequence[Delivery], Sequence[NewEvent]]:
         """Return what is to be delivered, and what is known of those who are not contacted."""
-        suppressed = suppressed_recipients(request.recipients, partial(self._suppressed, request))
+        directory, account = self._directory, request.account
+        reasons = reasons_in_use(account, request.configuration_set)
+        lookup = partial(directory.suppressed, account.account_id)
+        suppressed = suppressed_recipients(request.recipients, reasons, lookup)
         silent = {one.index for one in suppressed}
-        listed = [index for index in request.simulated if index not in silent and _plays_listed(request, index)]
         events = _suppressed_events(message, suppressed)
-        if listed:
-            recipients = [request.recipients[index] for index in listed]
-            events.append(_listed_event(message, listed[0], recipients))
-        return _deliveries(message, request, silent.union(listed)), events
-
-    def _suppressed(self, request: Request, address: str) -> SuppressionEntry | None:
-        """Return the entry that stops an address: one whose reason counts for the configuration set (SUPP-019)."""
-        entry = self._directory.suppressed(request.account.account_id, address)
-        if entry is None or request.configuration_set is None:
-            return entry
-        counted = request.configuration_set.suppressed_reasons
-        return entry if counted is None or entry.reason in counted else None
+        if not reasons:  # the account's list, where it is in use, stands above the relay's (SUPP-005, SUPP-022)
+            stopped = [i for i, one in enumerate(request.recipients) if directory.listed(one, request.now_ms)]
+            silent.update(stopped)
+            events += [_listed_event(message, index, [request.recipients[index]]) for index in stopped]
+        played = [index for index in request.simulated if index not in silent and _plays_listed(request, index)]
+        if played:
+            recipients = [request.recipients[index] for index in played]
+            events.append(_listed_event(message, played[0], recipients))
+        return _deliveries(message, request, silent.union(played)), events
 
     def _signed_head(self, request: Request, rules: AcceptRules, release_ms: int) -> bytes:
         """Return the header section with a signature of the author's domain on top (DKIM-012, DKIM-017).
@@ -303,7 +302,7 @@ def _plays_listed(request: Request, index: int) -> bool:
 
 
 def _listed_event(message: Message, index: int, recipients: Sequence[str]) -> NewEvent:
-    """Return the one bounce of all recipients that play an entry of the relay's list (SIM-006, SIM-008)."""
+    """Return the one bounce of recipients on the relay's list (SUPP-004), or that play it (SIM-006, SIM-008)."""
     event_id = f"{message.message_id}/{index}/Bounce/listed"
     body = payload.suppressed_by_relay(
         message.mail_json, recipients, timestamp_ms=message.accepted_ms, feedback_id=event_id

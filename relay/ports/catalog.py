@@ -84,6 +84,10 @@ class Directory(Protocol):
         """Return the account's suppression entry for an address, compared without case (SUPP-018)."""
         ...
 
+    def listed(self, address: str, now_ms: int) -> bool:
+        """Return whether an address is on the list of the whole relay now (SUPP-001, SUPP-003)."""
+        ...
+
 
 class Authenticator(Protocol):
     """Checks SMTP user names and passwords in constant time (CRED-005, CRED-008)."""

@@ -37,9 +37,13 @@ from relay.store.catalog_templates import VerificationTemplates
 from relay.store.catalog_users import Users
 from relay.store.catalog_verification import Verifications
 from relay.store.suppression import SuppressionLists
+from relay.store.suppression_file import SuppressionFile
+from relay.store.suppression_jobs import ImportJobs
+from relay.store.suppression_relay_list import Digester, RelayList
 
 CATALOG_FILE = "catalog.db"
 SUPPRESSION_FILE = "suppression.db"
+IMPORTS_DIRECTORY = "imports"
 
 _KEY_CHECK = "key check"
 
@@ -47,8 +51,9 @@ _KEY_CHECK = "key check"
 class Catalog:
     """The catalog, open for writing. Close it, or use it as a context manager."""
 
-    def __init__(self, tables: Tables, suppression: SuppressionLists) -> None:
+    def __init__(self, tables: Tables, suppression: SuppressionFile, data_dir: Path, hostname: str) -> None:
         self._tables = tables
+        self._suppression = suppression
         self.accounts = Accounts(tables)
         self.credentials = Credentials(tables)
         self.identities = Identities(tables)
@@ -67,12 +72,14 @@ class Catalog:
         self.verifications = Verifications(tables, self.notices)
         self.verification_templates = VerificationTemplates(tables)
         self.checks = Checks(tables, self.notices)
-        self.suppression = suppression
+        self.suppression = SuppressionLists(suppression, hostname)
+        self.relay_list = RelayList(suppression, Digester(tables.master_key))
+        self.import_jobs = ImportJobs(suppression, data_dir / IMPORTS_DIRECTORY, hostname)
 
     def close(self) -> None:
         """Close both files."""
         self._tables.connection.close()
-        self.suppression.close()
+        self._suppression.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,11 +96,13 @@ def open_catalog(
     *,
     now_ms: Callable[[], int] | None = None,
     dkim_zone: str = "",
+    hostname: str = "",
     new_key: Callable[[KeyKind], bytes] = generate,
 ) -> Catalog:
     """Open the catalog of a data directory, made when it is not there yet.
 
-    `dkim_zone` is the zone in which the relay publishes DKIM keys (DKIM-001), `new_key` makes private keys.
+    `dkim_zone` is the zone in which the relay publishes DKIM keys (DKIM-001), `hostname` names the relay, whose
+    mailbox simulator is never suppressed; `new_key` makes private keys.
 
     Raise ConfigurationError when it cannot be opened or the master key is not the one it was written with,
     NewerVersionError when a newer release wrote it, TemporaryError when another command holds it for too long.
@@ -104,16 +113,17 @@ def open_catalog(
     queries = load_queries("catalog.sql")
     path = Path(data_dir) / CATALOG_FILE
     sealer = Sealer(master_key)
-    clock = now_ms or _wall_clock_ms
+    clock = now_ms or wall_clock_ms
     connection = open_for_writing(path, queries)
     try:
         with translated(path):
             check_key(connection, path, queries, sealer)
-        lists = SuppressionLists(Path(data_dir) / SUPPRESSION_FILE, clock)
+        lists = SuppressionFile(Path(data_dir) / SUPPRESSION_FILE, clock)
     except BaseException:
         connection.close()
         raise
-    return Catalog(Tables(connection, path, queries, sealer, master_key, clock, new_key, dkim_zone), lists)
+    tables = Tables(connection, path, queries, sealer, master_key, clock, new_key, dkim_zone)
+    return Catalog(tables, lists, Path(data_dir), hostname)
 
 
 def open_existing_catalog(
@@ -122,6 +132,7 @@ def open_existing_catalog(
     *,
     now_ms: Callable[[], int] | None = None,
     dkim_zone: str = "",
+    hostname: str = "",
 ) -> Catalog:
     """Open the catalog of a relay that was set up. As `open_catalog`, and StorageError when the file is gone.
 
@@ -130,7 +141,7 @@ def open_existing_catalog(
     path = Path(data_dir) / CATALOG_FILE
     if not path.exists():
         raise StorageError(f"{path} is missing; restore it from your backup.")
-    return open_catalog(data_dir, master_key, now_ms=now_ms, dkim_zone=dkim_zone)
+    return open_catalog(data_dir, master_key, now_ms=now_ms, dkim_zone=dkim_zone, hostname=hostname)
 
 
 def check_key(connection: sqlite3.Connection, path: Path, queries: Queries, sealer: Sealer) -> None:
@@ -146,5 +157,6 @@ def check_key(connection: sqlite3.Connection, path: Path, queries: Queries, seal
         raise ConfigurationError(msg) from None
 
 
-def _wall_clock_ms() -> int:
+def wall_clock_ms() -> int:
+    """Return the time in ms since 1970."""
     return time.time_ns() // 1_000_000

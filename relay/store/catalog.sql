@@ -194,6 +194,9 @@ CREATE TABLE notice (
 -- name: migration_3
 -- What delivery asks of accounts.
 ALTER TABLE account ADD COLUMN recipient_check INTEGER NOT NULL DEFAULT 0;
+-- What counts for its suppression list, and since when it is paused.
+ALTER TABLE account ADD COLUMN suppressed_reasons TEXT NOT NULL DEFAULT '["BOUNCE","COMPLAINT"]';
+ALTER TABLE account ADD COLUMN paused_ms INTEGER NOT NULL DEFAULT 0;
 -- Where mail leaves from: source addresses, pools, who uses which, ranges that accounts bring with them.
 CREATE TABLE pool (
     account TEXT NOT NULL,
@@ -319,11 +322,13 @@ VALUES (:id, 'enabled', :sandbox, :daily_quota, :send_rate, :contact, :created_m
 
 -- name: get_account
 -- One account.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight FROM account WHERE id = :id;
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons
+FROM account WHERE id = :id;
 
 -- name: list_accounts
 -- All accounts.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight FROM account ORDER BY id;
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons
+FROM account ORDER BY id;
 
 -- name: set_weight
 -- Change what share of the relay an account has beside others.
@@ -335,8 +340,22 @@ UPDATE account SET daily_quota = coalesce(:daily_quota, daily_quota), send_rate 
 WHERE id = :id;
 
 -- name: set_state
--- Pause, close or enable an account.
-UPDATE account SET state = :state WHERE id = :id;
+-- Pause, close or enable an account; the time of a pause is that of its beginning.
+UPDATE account SET state = :state,
+    paused_ms = CASE WHEN :state <> 'paused' THEN 0 WHEN state = 'paused' THEN paused_ms ELSE :now_ms END
+WHERE id = :id;
+
+-- name: note_pauses
+-- Begin to count where a pause has no beginning yet.
+UPDATE account SET paused_ms = :now_ms WHERE state = 'paused' AND paused_ms = 0;
+
+-- name: paused_before
+-- Accounts whose pause began before a time.
+SELECT id FROM account WHERE state = 'paused' AND paused_ms BETWEEN 1 AND :until_ms ORDER BY id;
+
+-- name: set_suppressed_reasons
+-- Change which reasons count for an account's suppression list.
+UPDATE account SET suppressed_reasons = :suppressed_reasons WHERE id = :id;
 
 -- name: set_sandbox
 -- Move an account into or out of the sandbox.

@@ -1,12 +1,15 @@
 """Accounts of the catalog: 12 digits, a state, limits, a contact."""
 
+import json
 import math
 import re
+from collections.abc import Iterable, Sequence
 
 from relay.errors import UsageError
 from relay.mail.address import BadAddress, parse_mailbox
 from relay.model.account import UNLIMITED, Account, AccountState
 from relay.model.message import WEIGHT_DEFAULT, WEIGHT_MAX
+from relay.policy.suppression import checked_reasons
 from relay.store.catalog_tables import Row, Tables
 
 DEFAULT_ACCOUNT = "000000000001"
@@ -82,7 +85,7 @@ class Accounts:
 
     def set_state(self, account_id: str, state: AccountState) -> Account:
         """Enable, pause or close an account; it holds from the next request on."""
-        return self._change(account_id, "set_state", state=str(AccountState(state)))
+        return self._change(account_id, "set_state", state=str(AccountState(state)), now_ms=self._tables.now_ms())
 
     def set_sandbox(self, account_id: str, *, sandbox: bool) -> Account:
         """Move an account into or out of the sandbox; limits stay as they are."""
@@ -95,6 +98,18 @@ class Accounts:
     def set_recipient_check(self, account_id: str, *, on: bool) -> Account:
         """Refuse mail to domains that take none, or accept it and let it bounce (DLV-003)."""
         return self._change(account_id, "set_recipient_check", recipient_check=int(on))
+
+    def set_suppressed_reasons(self, account_id: str, reasons: Iterable[str]) -> Account:
+        """Change what puts addresses on an account's suppression list and which entries count; none: not in use."""
+        return self._change(
+            account_id, "set_suppressed_reasons", suppressed_reasons=json.dumps(checked_reasons(reasons))
+        )
+
+    def paused_before(self, until_ms: int) -> Sequence[str]:
+        """Return the accounts whose pause began before a time; one that has no beginning yet begins now."""
+        with self._tables.keeping_notes():
+            self._tables.run("note_pauses", {"now_ms": self._tables.now_ms()})
+        return [row[0] for row in self._tables.rows("paused_before", {"until_ms": until_ms})]
 
     def set_weight(self, account_id: str, weight: int) -> Account:
         """Change what share of the relay an account has beside others; it holds for mail accepted from now on."""
@@ -109,9 +124,17 @@ class Accounts:
 
 def account_of(row: Row) -> Account:
     """Return the account of a row of `get_account`."""
-    account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight = row
+    account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, reasons = row
     return Account(
-        account_id, AccountState(state), bool(sandbox), daily_quota, send_rate, contact, bool(recipient_check), weight
+        account_id,
+        AccountState(state),
+        bool(sandbox),
+        daily_quota,
+        send_rate,
+        contact,
+        bool(recipient_check),
+        weight,
+        tuple(json.loads(reasons)),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from relay.errors import ConflictError, UsageError
 from relay.mail.address import BadAddress, normal_domain
 from relay.model.configuration_set import MAX_DELIVERY_SECONDS, ConfigurationSet, HttpsPolicy, Priority, TlsPolicy
-from relay.policy.suppression import SuppressionReason
+from relay.policy.suppression import checked_reasons
 from relay.store.catalog_accounts import checked_weight
 from relay.store.catalog_pools import require_pool
 from relay.store.catalog_tables import Row, Tables
@@ -181,10 +181,8 @@ def _checked(one: ConfigurationSet) -> ConfigurationSet:
         )
     if one.sending_pool and (len(one.sending_pool) > POOL_MAX_CHARACTERS or not _NAME.match(one.sending_pool)):
         raise UsageError(f"A pool has a name of 1 to 64 letters, digits, - and _, not {one.sending_pool[:80]!r}.")
-    known = {str(reason) for reason in SuppressionReason}
-    for reason in one.suppressed_reasons or ():
-        if reason not in known:
-            raise UsageError(f"A suppression reason is {' or '.join(sorted(known))}, not {reason[:80]!r}.")
+    if one.suppressed_reasons is not None:
+        one = replace(one, suppressed_reasons=checked_reasons(one.suppressed_reasons))
     if not one.redirect_domain:
         return one
     domain = normal_domain(one.redirect_domain)

@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -119,14 +119,26 @@ def reading(path: Path) -> Iterator[None]:
         raise StorageError(f"{path} cannot be read: {error}.") from error
 
 
+def begin_immediate(connection: sqlite3.Connection) -> None:
+    """Begin to write, after whoever writes now."""
+    connection.execute("BEGIN IMMEDIATE")
+
+
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection, path: Path, queries: Queries, account: str = "") -> Iterator[None]:
+def transaction(
+    connection: sqlite3.Connection,
+    path: Path,
+    queries: Queries,
+    account: str = "",
+    *,
+    begin: Callable[[sqlite3.Connection], object] = begin_immediate,
+) -> Iterator[None]:
     """Run one write transaction on behalf of an account, and note the change; all or nothing, synced.
 
     Without an account nothing is noted, and workers keep what they have read.
     """
     with translated(path):
-        connection.execute("BEGIN IMMEDIATE")
+        begin(connection)
         try:
             yield
             if account:

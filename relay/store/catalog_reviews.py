@@ -208,9 +208,13 @@ class Reviews:
         """Pause an account and tell its contacts, in one transaction (ERR-004)."""
         with self._tables.writing(account):
             self._accounts.require(account)
-            self._tables.run("set_state", {"id": account, "state": str(AccountState.PAUSED)})
+            self._pause(account)
             self._tell(account, write)
         return self._accounts.require(account)
+
+    def _pause(self, account: str) -> None:
+        values = {"id": account, "state": str(AccountState.PAUSED), "now_ms": self._tables.now_ms()}
+        self._tables.run("set_state", values)
 
     def apply_rule(self, account: str, verdict: Verdict, write: Write) -> Account:
         """Do to an account what a rule says, keep it among the requests, and tell its contacts (QUOTA-013, 014)."""
@@ -219,7 +223,7 @@ class Reviews:
         with self._tables.writing(account):
             self._accounts.require(account)
             if verdict.pause:
-                self._tables.run("set_state", {"id": account, "state": str(AccountState.PAUSED)})
+                self._pause(account)
             limits = {"daily_quota": checked_quota(verdict.daily_quota), "send_rate": checked_rate(verdict.send_rate)}
             self._tables.run("set_limits", {"id": account, **limits})
             self._tables.run("record_rule", {**values, "now_ms": self._tables.now_ms()})

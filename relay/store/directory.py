@@ -46,12 +46,15 @@ from relay.store.catalog_identities import identity_of
 from relay.store.catalog_pools import SNAPSHOT_QUERIES, snapshot_of
 from relay.store.directory_cache import Cache
 from relay.store.directory_file import ReadFile, Row
+from relay.store.suppression_file import RELAY_LIST
+from relay.store.suppression_relay_list import Digester
 
 ACCOUNTS_MAX = 4096
 PRINCIPALS_MAX = 8192
 IDENTITIES_MAX = 8192
 SIGNING_DOMAINS_MAX = 1024
 SUPPRESSED_MAX = 16_384
+LISTED_MAX = 16_384
 CONFIGURATION_SETS_MAX = 4096
 FEEDBACK_MAX = 4096
 USERS_MAX = 1024  # with 10 KiB of policies each at most
@@ -111,6 +114,11 @@ class CatalogDirectory:
         self._domains: Cache[tuple[str, str], tuple[_View, _Covered | None]] = Cache(IDENTITIES_MAX)
         self._signing: Cache[tuple[str, str], tuple[_View, tuple[SigningKey, ...]]] = Cache(SIGNING_DOMAINS_MAX)
         self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
+        self._digester = Digester(master_key)
+        self._stays: Cache[str, int] = Cache(
+            LISTED_MAX
+        )  # folded address: end of its stay on the relay's list, 0: none
+        self._any_stay: bool | None = None
         self._sets: Cache[tuple[str, str], tuple[_View, ConfigurationSet | None]] = Cache(CONFIGURATION_SETS_MAX)
         self._user_policies: Cache[tuple[str, str], tuple[_View, PolicyTexts]] = Cache(USERS_MAX)
         self._policed: Cache[tuple[str, str], tuple[_View, tuple[CoveringIdentity, ...]]] = Cache(POLICED_MAX)
@@ -198,6 +206,20 @@ class CatalogDirectory:
         entry = self._read_suppressed(*key)
         self._suppressed.put(key, (view, entry))
         return entry
+
+    def listed(self, address: str, now_ms: int) -> bool:
+        """Return whether an address is on the list of the whole relay now (SUPP-001, SUPP-003)."""
+        if self._any_stay is None:
+            self._any_stay = bool(self._suppression.rows("any_stay", {})[0][0])
+        if not self._any_stay:
+            return False
+        folded = fold(address)
+        until_ms = self._stays.get(folded)
+        if until_ms is None:
+            rows = self._suppression.rows("get_stay", {"digest": self._digester.digest(folded)})
+            until_ms = rows[0][2] if rows else 0
+            self._stays.put(folded, until_ms)
+        return now_ms < until_ms
 
     def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
         """Return a configuration set of an account, None when there is none of this name."""
@@ -352,7 +374,7 @@ class CatalogDirectory:
         return StoredCredential(name, CredentialKind(kind), account, protected, Principal(name, account, user))
 
     def _read_suppressed(self, account_id: str, folded: str) -> SuppressionEntry | None:
-        if any("\ud800" <= char <= "\udfff" for char in folded):
+        if not folded.isascii() and any("\ud800" <= char <= "\udfff" for char in folded):
             return None  # no such text can be stored
         rows = self._suppression.rows("get", {"account": account_id, "folded": folded})
         return SuppressionEntry(*rows[0]) if rows else None
@@ -369,6 +391,9 @@ class CatalogDirectory:
             self._views.drop(account)
 
     def _suppression_changed(self, accounts: set[str] | None) -> None:
+        if accounts is None or RELAY_LIST in accounts:
+            self._any_stay = None
+            self._stays.clear()
         if accounts is None:
             self._lists.clear()
             return

@@ -1,28 +1,30 @@
-"""Suppression lists: one for each account, compared without case (SUPP-018), of any size.
+"""Suppression lists: one for each account, compared without case (SUPP-018), of any size (SUPP-012).
 
-Imports and exports work in pages, so that a million addresses need little memory and other writers get their turn:
-an import applies its good lines in transactions of 20,000 and reports its bad ones (SUPP-026); run again, it changes
-nothing more.
+Every change is one transaction, synced, and holds for the next message in all workers (SUPP-014). Lists are read in
+pages, so that a million addresses need little memory and nobody waits. Addresses of the mailbox simulator are never
+listed (SUPP-006). Imports are in `suppression_import`, the list of the whole relay in `suppression_relay_list`.
 """
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
+from typing import Any, Self
 
-from relay.errors import UsageError
+import orjson
+
+from relay.errors import NotFoundError, UsageError
 from relay.mail.address import BadAddress, parse_mailbox
-from relay.model.account import SuppressionEntry
-from relay.policy.suppression import SuppressionReason, fold
-from relay.store.catalog_files import load_queries, open_for_writing, transaction, translated
+from relay.model.account import SuppressionEntry, SuppressionReason
+from relay.policy.simulator import is_simulator_address
+from relay.policy.suppression import checked_reasons, fold
+from relay.store.suppression_file import SuppressionFile
 
-BATCH_SIZE = 20_000
 PAGE_SIZE_MAX = 1000
-LINE_MAX_CHARACTERS = 4096
-FAILURES_SHOWN_MAX = 100
+ROWS_LOOKED_AT = 50_000  # for one page: a filter that nothing fits must not read a whole list at a time
+REMOVED_TOGETHER = 5000
+END_MS = (1 << 63) - 1
 
 
 class Form(StrEnum):
@@ -33,6 +35,18 @@ class Form(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries to list (SUPP-015): of one reason ("": any), last changed in a span of time (ms since 1970)."""
+
+    reason: str = ""
+    since_ms: int = 0
+    until_ms: int = END_MS
+
+
+ALL = Filter()
+
+
+@dataclass(frozen=True, slots=True)
 class SuppressionPage:
     """Some entries of a list, and the `after` of the next page, "" when this was the last."""
 
@@ -40,137 +54,135 @@ class SuppressionPage:
     after: str
 
 
-@dataclass(slots=True)
-class ImportReport:
-    """What an import did. `failures` has the first 100 bad lines: (line number from 1, what is wrong with it)."""
-
-    processed: int = 0
-    changed: int = 0
-    failed: int = 0
-    failures: list[tuple[int, str]] = field(default_factory=list)
-
-
 class SuppressionLists:
-    """The suppression file, open for writing."""
+    """The lists of all accounts, open for writing."""
 
-    __slots__ = ("_connection", "_now_ms", "_path", "_queries")
+    __slots__ = ("_file", "_hostname")
 
-    def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:
-        self._path = path
-        self._now_ms = now_ms
-        self._queries = load_queries("suppression.sql")
-        self._connection = open_for_writing(path, self._queries)
+    def __init__(self, file: SuppressionFile, hostname: str = "") -> None:
+        """`hostname` is that of the relay, whose mailbox simulator is never listed."""
+        self._file = file
+        self._hostname = hostname
+
+    @classmethod
+    def open(cls, path: Path, now_ms: Callable[[], int], hostname: str = "") -> Self:
+        """Open the file of the lists."""
+        return cls(SuppressionFile(path, now_ms), hostname)
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._file.close()
 
     def add(self, account: str, address: str, reason: str = SuppressionReason.BOUNCE) -> SuppressionEntry:
         """Put an address on a list, or change its reason. Raise UsageError for what is no address or reason."""
-        values = _values(account, address, reason, self._now_ms())
-        with transaction(self._connection, self._path, self._queries, account):
-            self._connection.execute(self._queries["put"], values)
-        return SuppressionEntry(account, str(values["address"]), str(values["reason"]), self._now_ms())
+        kept = checked_address(address)
+        if is_simulator_address(kept, self._hostname):
+            raise UsageError(f"{kept} belongs to the mailbox simulator, which is never on a suppression list.")
+        (known,) = checked_reasons([reason])
+        values = {
+            "account": account,
+            "folded": fold(kept),
+            "address": kept,
+            "reason": known,
+            "updated_ms": self._file.now_ms(),
+        }
+        with self._file.writing(account):
+            self._file.run("put", values)
+            self._file.run("remove_trigger", {"account": account, "folded": values["folded"]})
+        return SuppressionEntry(account, kept, known, self._file.now_ms())
 
     def remove(self, account: str, address: str) -> None:
-        """Take an address off a list; mail to it flows again at once. Raise UsageError when it is not on it."""
+        """Take an address off a list; mail to it flows again at once. Raise NotFoundError when it is not on it."""
         values = {"account": account, "folded": fold(checked_address(address))}
-        with transaction(self._connection, self._path, self._queries, account):
-            if not self._connection.execute(self._queries["remove"], values).rowcount:
-                raise UsageError(f"{address} is not on the suppression list of account {account}.")
+        with self._file.writing(account):
+            self._file.run("remove_trigger", values)
+            if not self._file.run("remove", values):
+                raise NotFoundError(f"{address} is not on the suppression list of account {account}.")
+
+    def remove_all(self, account: str) -> int:
+        """Empty a list, some thousand entries at a time; return how many there were (SUPP-011)."""
+        removed = 0
+        while True:
+            row = self._file.row("nth", {"account": account, "number": REMOVED_TOGETHER - 1})
+            upto = {"account": account, "folded": row[0] if row else "\U0010ffff"}
+            with self._file.writing(account):
+                self._file.run("remove_triggers_upto", upto)
+                removed += self._file.run("remove_upto", upto)
+            if row is None:
+                return removed
 
     def get(self, account: str, address: str) -> SuppressionEntry | None:
         """Return an entry, None when the address is not on the list."""
-        values = {"account": account, "folded": fold(checked_address(address))}
-        with translated(self._path):
-            row = self._connection.execute(self._queries["get"], values).fetchone()
+        row = self._file.row("get", {"account": account, "folded": fold(checked_address(address))})
         return SuppressionEntry(*row) if row else None
+
+    def trigger(self, entry: SuppressionEntry) -> dict[str, Any] | None:
+        """Return the feedback that added an entry, as its event told it; None for one added by hand (SUPP-016)."""
+        if not entry.feedback_id:
+            return None
+        row = self._file.row("get_trigger", {"account": entry.account, "folded": fold(entry.address)})
+        return dict(orjson.loads(row[0])) if row else None
 
     def count(self, account: str) -> int:
         """Return the number of entries."""
-        with translated(self._path):
-            return int(self._connection.execute(self._queries["count"], {"account": account}).fetchone()[0])
+        return int(self._file.rows("count", {"account": account})[0][0])
 
-    def page(self, account: str, *, after: str = "", limit: int = PAGE_SIZE_MAX) -> SuppressionPage:
-        """Return up to `limit` entries (at most 1,000) that follow `after`, by folded address."""
-        values = {"account": account, "after": after, "limit": max(1, min(limit, PAGE_SIZE_MAX))}
-        with translated(self._path):
-            rows = self._connection.execute(self._queries["list"], values).fetchall()
-        entries = [SuppressionEntry(*row[:4]) for row in rows]
-        return SuppressionPage(entries, rows[-1][4] if len(rows) == values["limit"] else "")
+    def page(
+        self, account: str, *, after: str = "", limit: int = PAGE_SIZE_MAX, chosen: Filter = ALL
+    ) -> SuppressionPage:
+        """Return up to `limit` entries (at most 1,000) that follow `after`, by folded address.
 
-    def entries(self, account: str) -> Iterator[SuppressionEntry]:
+        With a filter a page may have few entries, or none, though more follow: it is at its end when `after` is "".
+        """
+        size = max(1, min(limit, PAGE_SIZE_MAX))
+        rows_max = size if chosen == ALL else ROWS_LOOKED_AT
+        place = {"account": account, "after": after, "rows_max": rows_max}
+        values = {**place, "limit": size, "reason": chosen.reason}
+        rows = self._file.rows("list", {**values, "since_ms": chosen.since_ms, "until_ms": chosen.until_ms})
+        entries = [SuppressionEntry(*row[:6]) for row in rows]
+        if len(rows) == size:
+            return SuppressionPage(entries, rows[-1][6])
+        end = self._file.row("list_end", place)
+        return SuppressionPage(entries, end[0] if end else "")
+
+    def entries(self, account: str, chosen: Filter = ALL, *, after: str = "") -> Iterator[SuppressionEntry]:
         """Return the whole list, read page by page in short transactions."""
-        after = ""
         while True:
-            page = self.page(account, after=after)
+            page = self.page(account, after=after, chosen=chosen)
             yield from page.entries
             if not page.after:
                 return
             after = page.after
 
-    def export(self, account: str, form: Form) -> Iterator[str]:
+    def export_lines(self, account: str, form: Form) -> Iterator[str]:
         """Return the whole list as lines, each with its newline, in the form an import reads (SUPP-029)."""
-        for entry in self.entries(account):
-            if form is Form.CSV:
-                quoted = (
-                    '"' + entry.address.replace('"', '""') + '"' if set(entry.address) & set(',"') else entry.address
+        as_line = _csv_line if form is Form.CSV else _json_line
+        return map(as_line, self.entries(account))
+
+    def export(self, address: str) -> list[dict[str, Any]]:
+        """Return what all lists of accounts know about an address, with the feedback behind it."""
+        folded = fold(checked_address(address))
+        found: list[dict[str, Any]] = []
+        for (account,) in self._file.rows("accounts_with", {"folded": folded}):
+            entry = self.get(account, address)
+            if entry is not None:
+                found.append(
+                    {
+                        "account": account,
+                        "emailAddress": entry.address,
+                        "reason": entry.reason,
+                        "updatedMs": entry.updated_ms,
+                        "trigger": self.trigger(entry),
+                    }
                 )
-                yield f"{quoted},{entry.reason}\n"
-            else:
-                yield json.dumps({"emailAddress": entry.address, "reason": entry.reason}, ensure_ascii=False) + "\n"
+        return found
 
-    def import_lines(
-        self,
-        account: str,
-        lines: Iterable[str],
-        form: Form,
-        *,
-        delete: bool = False,
-        progress: Callable[[int], None] | None = None,
-    ) -> ImportReport:
-        """Add the addresses of some lines, or remove them; bad lines are counted and the good ones applied.
-
-        To add, a line needs a reason (SUPP-024). `progress` is called with the number of lines read so far.
-        """
-        report = ImportReport()
-        numbered = enumerate(lines, 1)
-        while batch := list(islice(numbered, BATCH_SIZE)):
-            self._apply(account, batch, form, report, delete=delete)
-            if progress is not None:
-                progress(report.processed + report.failed)
-        return report
-
-    def _apply(
-        self, account: str, batch: list[tuple[int, str]], form: Form, report: ImportReport, *, delete: bool
-    ) -> None:
-        now_ms = self._now_ms()
-        rows: dict[str, dict[str, object]] = {}  # sorted below, for the file grows in this order
-        good = 0
-        for number, line in batch:
-            if not line.strip():
-                continue
-            try:
-                address, reason = _parse(line, form)
-                values = _values(account, address, SuppressionReason.BOUNCE if delete else reason, now_ms)
-            except (UsageError, ValueError) as error:
-                report.failed += 1
-                if len(report.failures) < FAILURES_SHOWN_MAX:
-                    report.failures.append((number, str(error)[:200]))
-                continue
-            good += 1
-            rows[str(values["folded"])] = values
-        if not good:
-            return
-        self._write([rows[key] for key in sorted(rows)], account, report, delete=delete)
-        report.processed += good
-
-    def _write(self, rows: list[dict[str, object]], account: str, report: ImportReport, *, delete: bool) -> None:
-        if delete:
-            rows = [{"account": row["account"], "folded": row["folded"]} for row in rows]
-        with transaction(self._connection, self._path, self._queries, account):
-            cursor = self._connection.executemany(self._queries["remove" if delete else "put"], rows)
-            report.changed += cursor.rowcount
+    def erase(self, address: str) -> int:
+        """Take an address off all lists of accounts, with all that is known about it; return from how many."""
+        accounts = [row[0] for row in self._file.rows("accounts_with", {"folded": fold(checked_address(address))})]
+        for account in accounts:
+            self.remove(account, address)
+        return len(accounts)
 
 
 def checked_address(address: str) -> str:
@@ -181,41 +193,12 @@ def checked_address(address: str) -> str:
     return str(parsed)
 
 
-def _values(account: str, address: str, reason: str, now_ms: int) -> dict[str, object]:
-    kept = checked_address(address)
-    try:
-        known = SuppressionReason(reason.strip().upper())
-    except ValueError:
-        raise UsageError(f"A reason is BOUNCE or COMPLAINT, not {reason[:40]!r}.") from None
-    return {
-        "account": account,
-        "folded": fold(kept),
-        "address": kept,
-        "reason": str(known),
-        "updated_ms": now_ms,
-    }
+def _csv_line(entry: SuppressionEntry) -> str:
+    address = entry.address
+    if '"' in address or "," in address:
+        address = '"' + address.replace('"', '""') + '"'
+    return f"{address},{entry.reason}\n"
 
 
-def _parse(line: str, form: Form) -> tuple[str, str]:
-    """Return address and reason of one line, the reason "" when it has none. Raise ValueError."""
-    if len(line) > LINE_MAX_CHARACTERS:
-        raise ValueError(f"The line has more than {LINE_MAX_CHARACTERS} characters.")
-    return _parse_json(line) if form is Form.JSON else _parse_csv(line)
-
-
-def _parse_csv(line: str) -> tuple[str, str]:
-    text = line.strip("\r\n\ufeff")
-    cells = next(csv.reader([text]), []) if '"' in text else text.split(",")
-    if len(cells) > 2:  # noqa: PLR2004 an address and a reason
-        msg = "A line has an address and a reason, no more."
-        raise ValueError(msg)
-    return cells[0], cells[1] if len(cells) > 1 else ""
-
-
-def _parse_json(line: str) -> tuple[str, str]:
-    value = json.loads(line)
-    if not isinstance(value, Mapping) or not isinstance(value.get("emailAddress"), str):
-        msg = "A line is an object with emailAddress and reason."
-        raise ValueError(msg)  # noqa: TRY004 a bad line, not a bad argument
-    reason = value.get("reason", "")
-    return value["emailAddress"], reason if isinstance(reason, str) else "?"
+def _json_line(entry: SuppressionEntry) -> str:
+    return json.dumps({"emailAddress": entry.address, "reason": entry.reason}, ensure_ascii=False) + "\n"

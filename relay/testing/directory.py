@@ -42,6 +42,7 @@ class MemoryDirectory:
     suppression: dict[tuple[str, str], SuppressionEntry] = field(default_factory=dict)
     feedback_settings: dict[tuple[str, str], FeedbackSettings] = field(default_factory=dict)
     published: set[tuple[str, str, str]] = field(default_factory=set)
+    relay_list: dict[str, int] = field(default_factory=dict)  # folded address: until when, in ms since 1970
     mail_from_domains: set[str] = field(default_factory=set)
     snapshot: PoolSnapshot = NO_POOLS
     changed: bool = False
@@ -150,6 +151,10 @@ class MemoryDirectory:
     def suppressed(self, account_id: str, address: str) -> SuppressionEntry | None:
         """Return the entry of an address, compared without case."""
         return self.suppression.get((account_id, fold(address)))
+
+    def listed(self, address: str, now_ms: int) -> bool:
+        """Return whether the time of an address on the relay's list is not over."""
+        return self.relay_list.get(fold(address), 0) > now_ms
 
     def _verified(self, account_id: str, names: Sequence[str]) -> list[Identity]:
         found = (self.identities.get((account_id, name)) for name in names)

@@ -6,9 +6,12 @@ import pytest
 
 from relay.model.account import AccountState, Principal
 from relay.model.configuration_set import ConfigurationSet, TlsPolicy
+from relay.policy.stays import stay_after
+from relay.policy.suppression import fold
 from relay.ports import SigningKey
 from relay.store.catalog import open_catalog
 from relay.store.directory import CatalogDirectory
+from relay.store.suppression_file import RELAY_LIST
 from relay.testing.directory import MemoryDirectory
 from tests.keypool import new_key
 
@@ -60,6 +63,10 @@ class OnDisk:
     def suppress(self, account_id, address, reason):
         self.catalog.suppression.add(account_id, address, reason)
 
+    def put_on_relays_list(self, address, bounced_ms):
+        with self.catalog.relay_list._file.writing(RELAY_LIST):
+            return self.catalog.relay_list.bounced(address, bounced_ms).until_ms
+
     def close(self):
         self.directory.close()
         self.catalog.close()
@@ -102,6 +109,10 @@ class InMemory:
 
     def suppress(self, account_id, address, reason):
         self.directory.add_suppressed(account_id, address, reason)
+
+    def put_on_relays_list(self, address, bounced_ms):
+        until_ms = self.directory.relay_list[fold(address)] = stay_after(None, bounced_ms).until_ms
+        return until_ms
 
     def close(self):
         pass
@@ -296,3 +307,13 @@ def test_suppression(world):
     assert world.directory.suppressed(A, "jOE@X.EXAMPLE").reason == "COMPLAINT"
     assert world.directory.suppressed(A, "ann@x.example") is None
     assert world.directory.suppressed(B, "joe@x.example") is None
+
+
+def test_the_list_of_the_relay(world):
+    assert not world.directory.listed("joe@x.example", 5000)
+    until_ms = world.put_on_relays_list("Joe@x.example", 5000)
+    world.directory.refresh()
+    assert world.directory.listed("jOE@X.EXAMPLE", until_ms - 1)
+    assert not world.directory.listed("joe@x.example", until_ms)
+    assert not world.directory.listed("ann@x.example", 5000)
+    assert not world.directory.listed("\udcff@x.example", 5000)

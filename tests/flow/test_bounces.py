@@ -86,6 +86,7 @@ def test_mail_of_the_null_sender_is_never_reported(product, receiver):
 
 @pytest.mark.req("SUPP-010", "EVT-012", "EVT-025")
 def test_a_suppressed_recipient_is_never_contacted(product, receiver):
+    product.run("suppression", "settings", "--reasons", "BOUNCE")
     product.run("suppression", "add", "Stop@Quiet.example", "--reason", "BOUNCE")
     message_id = product.send(["stop@quiet.example", "go@quiet.example"])
     bounce = event_of(product, "Bounce", message_id)[0]["bounce"]
@@ -96,6 +97,7 @@ def test_a_suppressed_recipient_is_never_contacted(product, receiver):
     product.run("suppression", "remove", "stop@quiet.example")
     product.send("stop@quiet.example")
     eventually(lambda: [m for m in receiver.messages if "stop@quiet.example" in m[1]])
+    product.run("suppression", "settings", "--reasons", "COMPLAINT")
 
 
 REPORT = (

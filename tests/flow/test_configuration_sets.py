@@ -16,7 +16,7 @@ def receiver():
 
 @pytest.fixture(scope="module")
 def product(receiver):
-    with Product(receiver.port, delivery={"lifetime": "4s", "retry": ["1s"]}) as made:
+    with Product(receiver.port, delivery={"lifetime": "4s", "retry": ["1s"]}, suppression=True) as made:
         yield made
 
 

@@ -159,15 +159,15 @@ def test_reports_go_to_the_return_path_of_delegated_mail(allowed, receiver):
 
     headers = f"{source('example.com')}Return-Path: reports@example.com\r\n"
     allowed.submit(
-        "sender@example.com", headers, recipients=("nobody@remote.example",), mail_from="envelope@example.com"
+        "sender@example.com", headers, recipients=("nobody@first.example",), mail_from="envelope@example.com"
     )
     eventually(report_to("reports@example.com"))
-    reply = allowed.submit("sender2@example.com", source("example.com"), recipients=("nobody@remote.example",))
+    reply = allowed.submit("sender2@example.com", source("example.com"), recipients=("nobody@second.example",))
     event_of(allowed, reply, "Bounce")
     eventually(report_to("sender2@example.com"))
     # An account's own mail has them at the envelope sender.
     own = "Return-Path: other@mine.example\r\n"
-    allowed.submit("me@mine.example", own, recipients=("nobody@remote.example",), mail_from="envelope@mine.example")
+    allowed.submit("me@mine.example", own, recipients=("nobody@third.example",), mail_from="envelope@mine.example")
     eventually(report_to("envelope@mine.example"))
     assert not report_to("envelope@example.com")()
     assert not report_to("other@mine.example")()

@@ -115,6 +115,7 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         "recipient check": "on" if found.recipient_check else "off",
         "recipients a second": limit_text(found.send_rate),
         "weight": found.weight,
+        "suppressed reasons": ", ".join(found.suppressed_reasons) or "none",
         "automatic warm-up": "on" if warms_up else "off",
         "sent in the last 24 hours": use["sentLast24Hours"],
         "contacts": ", ".join(contacts) or "-",
@@ -301,4 +302,5 @@ def as_object(account: "Account") -> dict[str, Any]:
         "contact": account.contact or None,
         "recipientCheck": account.recipient_check,
         "weight": account.weight,
+        "suppressedReasons": list(account.suppressed_reasons),
     }

@@ -48,7 +48,8 @@ class Site:
         from relay.store.catalog import open_existing_catalog  # noqa: PLC0415
 
         zone = self.config.dkim.zone or ""
-        with open_existing_catalog(self.data_dir, self.master_key(), dkim_zone=zone) as catalog:
+        hostname = self.config.hostname
+        with open_existing_catalog(self.data_dir, self.master_key(), dkim_zone=zone, hostname=hostname) as catalog:
             yield catalog
 
     def audit(self, operation: str, account: str, parameters: "Mapping[str, object]") -> None:

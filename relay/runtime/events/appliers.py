@@ -10,4 +10,12 @@ ApplierFactory = Callable[[ChildContext], Applier]
 
 def default_appliers() -> Sequence[ApplierFactory]:
     """Return the makers of all appliers."""
-    return ()
+    return (_suppression,)
+
+
+def _suppression(context: ChildContext) -> Applier:
+    from relay.runtime import settings  # noqa: PLC0415
+    from relay.store.suppression_applier import SuppressionApplier  # noqa: PLC0415
+
+    config = context.config
+    return SuppressionApplier(config.data_dir, settings.master_key(config.data_dir), config.hostname, context.metrics)

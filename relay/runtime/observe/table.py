@@ -92,6 +92,12 @@ FAMILIES: tuple[Family, ...] = (
         "reason",
     ),
     _counter("relay_recipients_suppressed_total", "Recipients that were not contacted: suppressed addresses."),
+    _counter(
+        "relay_suppression_added_total",
+        "Addresses that feedback put on a suppression list, `account` or `relay`, by reason, repeats too.",
+        "list",
+        "reason",
+    ),
     _histogram("relay_accept_seconds", "From the end of the data to the reply.", _FAST),
     _histogram("relay_message_bytes", "Size of accepted messages, in bytes.", _BYTES),
     # the spool

@@ -1,21 +1,37 @@
 """Suppression lists as commands write them."""
 
-import json
-import tracemalloc
-
 import pytest
 
+from relay.errors import NotFoundError, UsageError
 from relay.store import suppression
-from relay.store.suppression import Form, SuppressionLists
+from relay.store.suppression import Filter, SuppressionLists
+from relay.store.suppression_file import SuppressionFile
 
 A, B = "000000000001", "000000000002"
 
 
+class Clock:
+    now_ms = 1000
+
+    def __call__(self):
+        return self.now_ms
+
+
 @pytest.fixture
-def lists(tmp_path):
-    opened = SuppressionLists(tmp_path / "suppression.db", lambda: 1000)
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def file(tmp_path, clock):
+    opened = SuppressionFile(tmp_path / "suppression.db", clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def lists(file):
+    return SuppressionLists(file, "relay.example")
 
 
 @pytest.mark.req("SUPP-018")
@@ -30,88 +46,65 @@ def test_add_get_remove_without_case(lists):
     assert lists.count(A) == 0
 
 
-@pytest.mark.req("SUPP-024", "SUPP-029")
-@pytest.mark.parametrize("form", list(Form))
-def test_an_export_is_what_an_import_reads(lists, form):
-    lists.add(A, "a@x.example")
-    lists.add(A, '"b,c"@x.example', "COMPLAINT")
-    lists.add(A, '"d\\"e"@x.example')
-    lists.add(A, "ü@x.example")
-    lines = list(lists.export(A, form))
-    assert all(line.endswith("\n") for line in lines)
-    assert lists.import_lines(B, lines, form).processed == 4
-    assert list(lists.export(B, form)) == lines
-    report = lists.import_lines(B, lines, form, delete=True)
-    assert (report.processed, report.changed, lists.count(B)) == (4, 4, 0)
-
-
-@pytest.mark.req("SUPP-024")
-def test_forms_to_the_letter(lists):
-    lists.import_lines(A, ["a@x.example,BOUNCE\r\n", "b@x.example,COMPLAINT"], Form.CSV)
-    assert list(lists.export(A, Form.CSV)) == ["a@x.example,BOUNCE\n", "b@x.example,COMPLAINT\n"]
-    assert [json.loads(line) for line in lists.export(A, Form.JSON)] == [
-        {"emailAddress": "a@x.example", "reason": "BOUNCE"},
-        {"emailAddress": "b@x.example", "reason": "COMPLAINT"},
-    ]
-    lists.import_lines(A, ["a@x.example\n"], Form.CSV, delete=True)
-    lists.import_lines(A, ['{"emailAddress": "B@X.example"}'], Form.JSON, delete=True)
-    assert lists.count(A) == 0
-
-
-def test_bad_lines_are_counted_and_good_ones_applied(lists):
-    lines = [
-        "\ufeffa@x.example,BOUNCE",
-        "",
-        "nonsense",
-        "b@x.example",
-        "c@x.example,SPITE",
-        "d@x.example,BOUNCE,more",
-        '"unclosed,BOUNCE',
-        "x" * 5000,
-        "e@x.example, bounce ",
-        "A@X.example,COMPLAINT",
-    ]
-    report = lists.import_lines(A, lines, Form.CSV)
-    assert (report.processed, report.failed) == (3, 6)
-    assert [number for number, _ in report.failures] == [3, 4, 5, 6, 7, 8]
-    assert {entry.address: entry.reason for entry in lists.entries(A)} == {
-        "A@x.example": "COMPLAINT",
-        "e@x.example": "BOUNCE",
-    }
-
-
-@pytest.mark.parametrize(
-    "line", ["[]", "1", "{", '{"emailAddress": 1}', '{"emailAddress": "a@x.example", "reason": 1}']
-)
-def test_bad_json(lists, line):
-    report = lists.import_lines(A, [line], Form.JSON)
-    assert (report.processed, report.failed) == (0, 1)
+def filled(lists, count):
+    for number in range(count):
+        lists.add(A, f"u{number:04}@x.example", "COMPLAINT" if number % 10 == 0 else "BOUNCE")
 
 
 def test_pages(lists):
-    lists.import_lines(A, (f"u{n:04}@x.example,BOUNCE" for n in range(2500)), Form.CSV)
+    filled(lists, 25)
     page = lists.page(A, limit=10)
     assert [entry.address for entry in page.entries] == [f"u{n:04}@x.example" for n in range(10)]
     assert lists.page(A, after=page.after, limit=1).entries[0].address == "u0010@x.example"
-    assert len(list(lists.entries(A))) == 2500
+    assert len(list(lists.entries(A))) == 25
+    assert [entry.address for entry in lists.entries(A, after="u0022@x.example")] == [
+        "u0023@x.example",
+        "u0024@x.example",
+    ]
     assert lists.page(B).after == ""
 
 
-def test_imports_take_little_memory_and_let_others_write(lists, tmp_path, monkeypatch):
-    monkeypatch.setattr(suppression, "BATCH_SIZE", 2000)
-    other = SuppressionLists(tmp_path / "suppression.db", lambda: 2000)
-    seen = []
-    tracemalloc.start()
-    lines = (f"user{n}@example{n % 100}.com,BOUNCE\n" for n in range(50_000))
-    report = lists.import_lines(
-        A, lines, Form.CSV, progress=lambda done: seen.append((done, other.add(B, f"u{done}@x.example")))
-    )
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert (report.processed, report.changed) == (50_000, 50_000)
-    assert [done for done, _ in seen] == list(range(2000, 50_001, 2000))
-    assert other.count(B) == 25
-    assert peak < 8_000_000
-    assert lists.import_lines(A, ["USER1@example1.com,BOUNCE"], Form.CSV).processed == 1
-    assert lists.count(A) == 50_000
-    other.close()
+def test_a_filter_looks_at_a_bounded_number_of_entries_for_a_page(lists, clock, monkeypatch):
+    monkeypatch.setattr(suppression, "ROWS_LOOKED_AT", 7)
+    filled(lists, 25)
+    clock.now_ms = 5000
+    lists.add(A, "u0003@x.example")
+    complaints = Filter("COMPLAINT")
+    assert [e.address[:5] for e in lists.entries(A, complaints)] == ["u0000", "u0010", "u0020"]
+    page = lists.page(A, chosen=complaints)
+    assert ([e.address[:5] for e in page.entries], page.after) == (["u0000"], "u0006@x.example")
+    assert [e.address[:5] for e in lists.entries(A, Filter(since_ms=1001))] == ["u0003"]
+    assert len(list(lists.entries(A, Filter(until_ms=1000)))) == 24
+
+
+def test_the_simulator_is_never_listed(lists):
+    for address in ("bounce@simulator.relay.example", "bounce+x@Simulator.AmazonSES.com"):
+        with pytest.raises(UsageError, match="simulator"):
+            lists.add(A, address)
+    assert lists.count(A) == 0
+
+
+def test_what_is_not_there_cannot_be_removed(lists):
+    with pytest.raises(NotFoundError):
+        lists.remove(A, "a@x.example")
+
+
+def test_a_list_is_emptied_in_small_steps(lists, monkeypatch):
+    monkeypatch.setattr(suppression, "REMOVED_TOGETHER", 10)
+    filled(lists, 25)
+    lists.add(B, "u0001@x.example")
+    assert lists.remove_all(A) == 25
+    assert (lists.count(A), lists.count(B), lists.remove_all(A)) == (0, 1, 0)
+
+
+def test_an_address_is_found_and_erased_everywhere(lists):
+    lists.add(A, "Joe@x.example")
+    lists.add(B, "joe@X.example", "COMPLAINT")
+    lists.add(B, "jo@x.example")
+    found = lists.export("JOE@x.example")
+    assert [(one["account"], one["emailAddress"], one["reason"]) for one in found] == [
+        (A, "Joe@x.example", "BOUNCE"),
+        (B, "joe@x.example", "COMPLAINT"),
+    ]
+    assert lists.erase("joe@x.example") == 2
+    assert (lists.export("joe@x.example"), lists.count(B), lists.erase("joe@x.example")) == ([], 1, 0)

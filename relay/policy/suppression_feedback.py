@@ -1,0 +1,109 @@
+"""What an event says about addresses that should not be written to again (SUPP-002, SUPP-006, SUPP-009, SUPP-017).
+
+Only a recipient's own fault counts: no such mailbox, no such domain, a mailbox that is closed. What a receiver thinks
+of our address, our sender or the content says nothing about the recipient, and would empty a sender's list by one
+listing. What the lists themselves stopped is no news either.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relay.model.account import SuppressionReason
+from relay.policy.simulator import is_simulator_address
+
+KINDS = frozenset(("Bounce", "Complaint"))
+_NO_COMPLAINTS = frozenset(("not-spam", "auth-failure"))  # reports that say nothing against the mail itself
+_OWN_SUBTYPES = frozenset(("OnAccountSuppressionList", "Suppressed"))
+
+# Subject and detail of RFC 3463 that are about the recipient; 1.7 and 1.8 are about the sender.
+_RECIPIENT_STATUS = re.compile(r"5\.(?:1\.(?:[0-6]|9|10|999)|2\.[01]|0\.0)\Z|\Z")
+_OTHER_FAULT = re.compile(
+    r"spam|block|blacklist|reputation|polic(?:y|ies)|denied|virus|malware|phish|content|unsolicited|rbl\b|relaying|dmarc"
+    r"|\bspf\b|dkim|authenticat|too many|\brate\b|reverse|\bptr\b|sender|client host|listed",
+    re.IGNORECASE,
+)
+_TEXT_MAX_CHARS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Addresses to suppress, each once, and which report says so; `configuration_set` is "" for none."""
+
+    account: str
+    configuration_set: str
+    reason: SuppressionReason
+    addresses: Sequence[str]
+    message_id: str
+    feedback_id: str
+    occurred_ms: int
+
+
+def feedback_of(kind: str, record: Mapping[str, Any], note: Mapping[str, Any], hostname: str) -> Feedback | None:
+    """Return whom an event of a kind of `KINDS` suppresses, None for nobody.
+
+    `record` is the published event, `note` what the relay knows beside it: `suppress` says of a bounce whether it was
+    the recipient's own fault, where who read the reply or the report knew.
+    `hostname` is that of the relay, whose simulator is never listed.
+    """
+    body = record["bounce" if kind == "Bounce" else "complaint"]
+    addresses = _bounced(body, note) if kind == "Bounce" else _complained(body)
+    addresses = [address for address in addresses if not is_simulator_address(address, hostname)]
+    if not addresses:
+        return None
+    mail = record["mail"]
+    return Feedback(
+        mail["sendingAccountId"],
+        next(iter(mail["tags"].get("ses:configuration-set", ())), ""),
+        SuppressionReason.BOUNCE if kind == "Bounce" else SuppressionReason.COMPLAINT,
+        addresses,
+        mail["messageId"],
+        body["feedbackId"],
+        _milliseconds(body["timestamp"]),
+    )
+
+
+def trigger_of(kind: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of an event for who wants to see why an address is listed (SUPP-016): not the mail."""
+    name, mail = "bounce" if kind == "Bounce" else "complaint", record["mail"]
+    return {
+        "eventType": kind,
+        "mail": {field: mail[field] for field in ("timestamp", "messageId", "source")},
+        name: record[name],
+    }
+
+
+def _bounced(body: Mapping[str, Any], note: Mapping[str, Any]) -> list[str]:
+    if body["bounceType"] != "Permanent":
+        return []
+    sub_type, known = body["bounceSubType"], note.get("suppress")
+    if sub_type in _OWN_SUBTYPES:
+        return []
+    return [
+        one["emailAddress"]
+        for one in body["bouncedRecipients"]
+        if (_recipient_fault(sub_type, one) if known is None else known)
+    ]
+
+
+def _recipient_fault(sub_type: str, bounced: Mapping[str, str]) -> bool:
+    """Judge a bounce whose fault nobody noted: what may be another's than the recipient's suppresses nobody."""
+    if sub_type == "NoEmail":
+        return True
+    if sub_type != "General" or not _RECIPIENT_STATUS.match(bounced.get("status", "")):
+        return False
+    return not _OTHER_FAULT.search(bounced.get("diagnosticCode", "")[:_TEXT_MAX_CHARS])
+
+
+def _complained(body: Mapping[str, Any]) -> list[str]:
+    """Return who complained, nobody when that is not certain (SUPP-017)."""
+    if body.get("complaintSubType") in _OWN_SUBTYPES or body.get("complaintFeedbackType") in _NO_COMPLAINTS:
+        return []
+    found = {one["emailAddress"].lower(): one["emailAddress"] for one in body["complainedRecipients"]}
+    return list(found.values()) if len(found) == 1 else []
+
+
+def _milliseconds(timestamp: str) -> int:
+    return round(datetime.fromisoformat(timestamp).timestamp() * 1000)
