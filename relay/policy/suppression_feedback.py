@@ -5,7 +5,6 @@ of our address, our sender or the content says nothing about the recipient, and 
 listing. What the lists themselves stopped is no news either.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,15 +16,6 @@ from relay.policy.simulator import is_simulator_address
 KINDS = frozenset(("Bounce", "Complaint"))
 _NO_COMPLAINTS = frozenset(("not-spam", "auth-failure"))  # reports that say nothing against the mail itself
 _OWN_SUBTYPES = frozenset(("OnAccountSuppressionList", "Suppressed"))
-
-# Subject and detail of RFC 3463 that are about the recipient; 1.7 and 1.8 are about the sender.
-_RECIPIENT_STATUS = re.compile(r"5\.(?:1\.(?:[0-6]|9|10|999)|2\.[01]|0\.0)\Z|\Z")
-_OTHER_FAULT = re.compile(
-    r"spam|block|blacklist|reputation|polic(?:y|ies)|denied|virus|malware|phish|content|unsolicited|rbl\b|relaying|dmarc"
-    r"|\bspf\b|dkim|authenticat|too many|\brate\b|reverse|\bptr\b|sender|client host|listed",
-    re.IGNORECASE,
-)
-_TEXT_MAX_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +34,8 @@ class Feedback:
 def feedback_of(kind: str, record: Mapping[str, Any], note: Mapping[str, Any], hostname: str) -> Feedback | None:
     """Return whom an event of a kind of `KINDS` suppresses, None for nobody.
 
-    `record` is the published event, `note` what the relay knows beside it: `suppress` says of a bounce whether it was
-    the recipient's own fault, where who read the reply or the report knew.
+    `record` is the published event, `note` what the relay knows beside it: `suppress` says of a bounce that it was
+    the recipient's own fault (`relay.mail.replies.Judgement`).
     `hostname` is that of the relay, whose simulator is never listed.
     """
     body = record["bounce" if kind == "Bounce" else "complaint"]
@@ -78,23 +68,9 @@ def trigger_of(kind: str, record: Mapping[str, Any]) -> dict[str, Any]:
 def _bounced(body: Mapping[str, Any], note: Mapping[str, Any]) -> list[str]:
     if body["bounceType"] != "Permanent":
         return []
-    sub_type, known = body["bounceSubType"], note.get("suppress")
-    if sub_type in _OWN_SUBTYPES:
+    if body["bounceSubType"] in _OWN_SUBTYPES or note.get("suppress") is not True:
         return []
-    return [
-        one["emailAddress"]
-        for one in body["bouncedRecipients"]
-        if (_recipient_fault(sub_type, one) if known is None else known)
-    ]
-
-
-def _recipient_fault(sub_type: str, bounced: Mapping[str, str]) -> bool:
-    """Judge a bounce whose fault nobody noted: what may be another's than the recipient's suppresses nobody."""
-    if sub_type == "NoEmail":
-        return True
-    if sub_type != "General" or not _RECIPIENT_STATUS.match(bounced.get("status", "")):
-        return False
-    return not _OTHER_FAULT.search(bounced.get("diagnosticCode", "")[:_TEXT_MAX_CHARS])
+    return [one["emailAddress"] for one in body["bouncedRecipients"]]
 
 
 def _complained(body: Mapping[str, Any]) -> list[str]:

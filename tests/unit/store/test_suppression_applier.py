@@ -51,7 +51,7 @@ class World:
         if kind == "Complaint":
             body = {"complainedRecipients": listed, "complaintSubType": None} | body
         record = orjson.dumps({"eventType": kind, "mail": mail, kind.lower(): body})
-        notes = orjson.dumps(note) if note else b""
+        notes = orjson.dumps({"suppress": True} if note is None else note)
         return LoggedEvent(1, self.seq, NewEvent(f"e{self.seq}", kind, f"m{self.seq}", record, notes))
 
     def apply(self, *events, shard=1):
@@ -168,7 +168,7 @@ def test_each_event_is_applied_once(world):
 
 def test_an_event_that_cannot_be_read_changes_nothing_and_can_be_passed(world):
     good = world.event("Bounce", ["gone@x.example"])
-    bad = LoggedEvent(1, 2, NewEvent("e2", "Bounce", "m2", b'{"bounce":{}}'))
+    bad = LoggedEvent(1, 2, NewEvent("e2", "Bounce", "m2", b'{"bounce":{}}', b'{"suppress":true}'))
     with pytest.raises(KeyError):
         world.apply(good, bad)
     assert (world.listed(), world.applier.place(1)) == ({}, 0)
