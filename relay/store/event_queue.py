@@ -15,13 +15,12 @@ import sqlite3
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from relay.errors import ConfigurationError, StorageError
 from relay.ports import Log
-from relay.ports.events import DeadLetter, Item, NewItem, Post
+from relay.ports.events import DeadLetter, Item, NewItem, Post, Settled, TargetState
 from relay.store.small_file import open_or_anew, whole
 from relay.store.sql import queries
 
@@ -33,29 +32,6 @@ ERROR_MAX_CHARACTERS: Final = 300
 DUE_BYTES_MAX: Final = 8 * 1024 * 1024
 
 _QUERIES: Final = queries("event_queue.sql")
-
-
-@dataclass(frozen=True, slots=True)
-class TargetState:
-    """What waits for a target; times are None when nothing does."""
-
-    name: str
-    waiting: int
-    waiting_bytes: int
-    dead: int
-    oldest_ms: int | None
-    next_due_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a post: over (`due_ms` None), to be tried again at `due_ms`, or dead."""
-
-    target: str
-    item: int
-    due_ms: int | None = None
-    dead: bool = False
-    error: str = ""
 
 
 class _Changes:
@@ -101,8 +77,11 @@ class EventQueue:
         return int(rows[0][0]) if rows else 0
 
     def accept(self, shard: int, seq: int, items: Sequence[NewItem], now_ms: int) -> None:
-        """Keep what a shard's events up to `seq` gave, and move the place: all or nothing, synced on return."""
-        with self._writing(synced=True):
+        """Keep what a shard's events up to `seq` gave, and move the place: all or nothing, synced on return.
+
+        A place that moved alone is not synced: after a loss of power those events are routed again, to nobody.
+        """
+        with self._writing(synced=bool(items)):
             self._put(items, now_ms)
             self._run("move_place", (shard, seq))
 
@@ -129,19 +108,25 @@ class EventQueue:
 
     # --- what goes -----------------------------------------------------------------------------------------------
 
-    def due(self, target: str, now_ms: int, limit: int, bytes_max: int = DUE_BYTES_MAX) -> list[Post]:
-        """Return posts of a target that are due, at most `limit` and about `bytes_max`, at least one if any is."""
+    def due(
+        self, target: str, now_ms: int, limit: int, bytes_max: int = DUE_BYTES_MAX, *, tried: bool | None = None
+    ) -> list[Post]:
+        """Return posts of a target that are due, those tried before first; at least one if any is.
+
+        At most `limit`, and about `bytes_max`. `tried`: only those that were, or were never, tried before.
+        """
         posts: list[Post] = []
         size = 0
         with self._reading():
             number = self._known(target)
             if number is None:
                 return []
-            for row in self._connection.execute(_QUERIES["due"], (number, now_ms, limit)):
-                posts.append(_post_of(target, row))
-                size += len(row[-1])
-                if size >= bytes_max:
-                    break
+            for kind in (1, 0) if tried is None else (int(tried),):
+                for row in self._connection.execute(_QUERIES["due"], (number, kind, now_ms, limit - len(posts))):
+                    posts.append(_post_of(target, row))
+                    size += len(row[-1])
+                    if size >= bytes_max:
+                        return posts
         return posts
 
     def settle(self, results: Sequence[Settled], now_ms: int) -> None:

@@ -256,7 +256,20 @@ FAMILIES: tuple[Family, ...] = (
         "Events left out because of a fault of the relay: see the log.",
         "applier",
     ),
+    _counter(
+        "relay_events_dropped_total",
+        "Events dropped at the bounds of the event queue, by destination; see `event_queue`.",
+        "destination",
+    ),
+    _counter("relay_events_dead_total", "Events that became dead letters, by destination.", "destination"),
     _gauge("relay_events_backlog", "Events not yet published, by destination.", "destination"),
+    _gauge("relay_events_dead_letters", "Dead letters, by destination.", "destination"),
+    _gauge("relay_events_lag_seconds", "Age of the oldest event not yet published, by destination.", "destination"),
+    _counter(
+        "relay_ses_series_dropped_total",
+        "Counts of metrics destinations left out because there were too many series, by destination.",
+        "destination",
+    ),
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),
