@@ -107,9 +107,16 @@ class Dispatcher:
         while self._serving:
             await asyncio.wait(list(self._serving.values()))
 
-    def close(self) -> None:
-        """End the thread that reads and writes the queue, after what it does."""
-        self._thread.shutdown()
+    async def end(self, seconds: float) -> None:
+        """Let what is on its way end, within a time, and end the thread that reads and writes the queue."""
+        if self._serving:
+            await asyncio.wait(list(self._serving.values()), timeout=seconds)
+        late = list(self._serving.values())
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        await asyncio.to_thread(self._thread.shutdown)
 
     async def run_once(self) -> None:
         """Look at all targets and send what is due now; for an orderly end, and for tests with a clock."""

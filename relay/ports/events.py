@@ -227,3 +227,16 @@ class GatheringCourier(Protocol):
     async def send_batch(self, target: str, posts: Sequence[Post]) -> Sequence[Sent]:
         """Try once to deliver a batch; return what became of each post. Those to be sent again stay as they are."""
         ...
+
+
+DestinationKey = tuple[str, str, str]
+"""Account, configuration set and name of a destination; the last two are "" for an account as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedSeries:
+    """What is counted together: events of a kind with the same dimensions, a JSON list of name and value."""
+
+    destination: DestinationKey
+    kind: str
+    dimensions: str = "[]"

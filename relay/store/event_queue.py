@@ -53,8 +53,7 @@ class EventQueue:
     def __init__(self, path: Path, log: Log, *, bytes_max: int, age_seconds_max: float) -> None:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
         self._path = path
-        self._bytes_max = bytes_max
-        self._age_ms_max = int(age_seconds_max * 1000)
+        self.bound(bytes_max=bytes_max, age_seconds_max=age_seconds_max)
         self._lock = threading.RLock()
         self._ids: dict[str, int] = {}
         try:
@@ -63,6 +62,11 @@ class EventQueue:
             )
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"the event queue {path} cannot be opened: {error}") from error
+
+    def bound(self, *, bytes_max: int, age_seconds_max: float) -> None:
+        """Take on other bounds; they hold from the next trimming on."""
+        self._bytes_max = bytes_max
+        self._age_ms_max = int(age_seconds_max * 1000)
 
     def close(self) -> None:
         """Close the file."""
@@ -176,6 +180,10 @@ class EventQueue:
     def dead_ids(self, target: str, limit: int) -> list[int]:
         """Return the numbers of the oldest dead letters of one target or, with "", of all."""
         return [row[0] for row in self._run("dead_ids", (target, limit))]
+
+    def dead_among(self, ids: Sequence[int]) -> list[int]:
+        """Return those numbers that dead letters have."""
+        return [number for number in ids if self._run("is_dead", (number,))]
 
     def replay(self, ids: Sequence[int], now_ms: int) -> list[str]:
         """Let dead letters wait again, due now and as if never tried; return the targets of those that were there."""

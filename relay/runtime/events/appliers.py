@@ -10,4 +10,6 @@ ApplierFactory = Callable[[ChildContext], Applier]
 
 def default_appliers() -> Sequence[ApplierFactory]:
     """Return the makers of all appliers."""
-    return ()
+    from relay.runtime.events.desk import metrics_applier  # noqa: PLC0415 (tests of the life need no storage)
+
+    return (metrics_applier,)

@@ -95,6 +95,10 @@ WHERE dead.id > ?1 AND (?2 = '' OR target.name = ?2) ORDER BY dead.id LIMIT ?3
 SELECT dead.id FROM dead JOIN target ON target.id = dead.target
 WHERE ?1 = '' OR target.name = ?1 ORDER BY dead.id LIMIT ?2
 
+-- name: is_dead
+-- Whether there is a dead letter of a number.
+SELECT 1 FROM dead WHERE id = ?
+
 -- name: take_dead
 -- A dead letter leaves; what it was is told.
 DELETE FROM dead WHERE id = ? RETURNING target, item

@@ -117,7 +117,7 @@ class Bench:
         return state.waiting if state else 0
 
     def close(self):
-        self.dispatcher.close()
+        asyncio.run(self.dispatcher.end(1))
         self.queue.close()
 
 
