@@ -13,9 +13,11 @@ from relay.mail.auto_reply import write_auto_reply
 from relay.mail.dsn import RecipientStatus
 from relay.mail.feedback import Cause, Feedback, status_of, write_feedback
 from relay.model.content import Content
+from relay.model.feedback import FeedbackKind
 from relay.model.ids import new_message_id
 from relay.model.message import DEFAULT_OPTIONS, Delivery, Message, NewMessage, SendOptions
 from relay.model.outcome import Outcome
+from relay.pipeline.forwarding import Forwarding, always
 from relay.ports import Clock, Job, Log, Metrics, Spool
 from relay.schedule.throttle import TokenBucket
 
@@ -34,8 +36,18 @@ class Origin:
 class InternalMail:
     """Makes messages of our own for this shard; the caller commits them."""
 
-    def __init__(self, *, origin: Origin, spool: Spool, clock: Clock, log: Log, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        origin: Origin,
+        spool: Spool,
+        clock: Clock,
+        log: Log,
+        metrics: Metrics,
+        forwards: Forwarding = always,
+    ) -> None:
         self.origin = origin
+        self.forwards = forwards  # whether the settings of a message's identity want feedback mailed
         self._spool = spool
         self._clock = clock
         self._log = log
@@ -80,12 +92,24 @@ class InternalMail:
         if not delivery.message.sender:
             return ()
         status = status_of(delivery.recipient, outcome, cause, delivery.wishes)
-        return self.feedback(cause, delivery.message, (status,), lambda: original_of(job))
+        asked = bool(delivery.wishes)
+        return self.feedback(cause, delivery.message, (status,), lambda: original_of(job), asked=asked)
 
     def feedback(
-        self, cause: Cause, message: Message, recipients: Sequence[RecipientStatus], original: Callable[[], Content]
+        self,
+        cause: Cause,
+        message: Message,
+        recipients: Sequence[RecipientStatus],
+        original: Callable[[], Content],
+        *,
+        asked: bool = False,
     ) -> Sequence[NewMessage]:
-        """Return a report about `message` to its sender, unless there is none or it gets too many."""
+        """Return a report about `message` to its sender, unless there is none or it gets too many.
+
+        Of failures the settings of the identity decide, unless it was asked for with the message (RFC 3461).
+        """
+        if cause.failure and not asked and not self.forwards(message, FeedbackKind.BOUNCE):
+            return ()
         if not self._may_write(message, message.sender):
             return ()
         report_id, content = self.new_id(), original()
@@ -116,7 +140,7 @@ class InternalMail:
         """Return a feedback report (RFC 5965) about `message`, and the mail of it to the sender if it may be sent."""
         report_id = self.new_id()
         made = write_complaint(message, report, head, self.origin.hostname, report_id, self._clock.now_ms())
-        if not self._may_write(message, message.sender):
+        if not self.forwards(message, FeedbackKind.COMPLAINT) or not self._may_write(message, message.sender):
             return made, ()
         return made, (self._mail(report_id, message, made),)
 

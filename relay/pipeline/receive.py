@@ -1,47 +1,40 @@
-"""Receive: mail for our own addresses. Bounces that come back, and mail for the postmaster.
+"""Receive: mail for our own addresses. Bounces that come back, feedback loops, and mail for the postmaster.
 
 A return path is a signed token, checked at RCPT; mail for a token that is not ours, or too old, is refused there
 (FLOW-018). What arrives is read once, committed here, answered, and handed to the shard that owns the message until
-that shard acknowledges it; the owner matches it, removes repeats, writes the event and mails the submitter
-(FLOW-012). Automatic replies, and whatever else is no report, are forwarded as they are (FLOW-013); so are reports of
-success and of delay, to senders that asked for them (RFC 3461).
+that shard acknowledges it; the owner settles it (`relay.pipeline.returned`).
+
+Reports of feedback loops come to the role addresses; one that names a message of ours goes to its owner in the same
+way, everything else to the contact.
 """
 
-import base64
-import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-import orjson
-
-from relay.errors import StorageError, TemporaryError
-from relay.events import payload
+from relay.errors import TemporaryError
 from relay.mail import returnpath
-from relay.mail.classify import Classification, bounce_of_recipient, classify
-from relay.mail.dsn import RecipientStatus
-from relay.mail.feedback import Cause, original_field
+from relay.mail.classify import Classification, classify
 from relay.mail.headers import RECEIVED_MAX
 from relay.mail.trace import received_field
 from relay.model.content import Content
-from relay.model.message import Delivery, NewEvent, NewMessage, Submission
+from relay.model.ids import accepted_ms_of, shard_of
+from relay.model.message import NewMessage, Submission
 from relay.model.refusal import Accepted, Reason, Refusal
-from relay.pipeline.internal import NOTHING_KEPT, InternalMail, protection
-from relay.policy.notification import failure_told, report_forwarded
+from relay.pipeline.internal import InternalMail, protection
+from relay.pipeline.returned import Returned, Taken, complained_about, item_of
 from relay.policy.simulator import is_simulator_domain
-from relay.ports import Clock, Inbox, Log, Metrics, Record, Spool
+from relay.ports import Clock, Inbox, Log, Metrics, Spool
 
 READ_MAX_BYTES = 1024 * 1024
-FORWARD_MAX_BYTES = 256 * 1024
 WAITING_BATCH = 200
 AGAIN_SECONDS = 10.0
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-ROLE_ACCOUNTS = frozenset({"postmaster", "abuse"})  # RFC 5321 section 4.5.1, RFC 2142
+ROLE_ACCOUNTS = frozenset({"postmaster", "abuse", "fbl"})  # RFC 5321 section 4.5.1, RFC 2142; feedback loops
 
 Answer = Callable[[Accepted | Refusal], None]
-Taken = Callable[[Exception | None], None]
 
 
 class Peers(Protocol):
@@ -73,6 +66,7 @@ class Receive:
         inbox: Inbox,
         spool: Spool,
         peers: Peers,
+        returned: Returned,
         mail: InternalMail,
         is_mail_from: Callable[[str], bool],
         accepted: Callable[[NewMessage], None],
@@ -85,6 +79,7 @@ class Receive:
         self._inbox = inbox
         self._spool = spool
         self._peers = peers
+        self._returned = returned
         self._mail = mail
         self._is_mail_from = is_mail_from
         self._accepted = accepted
@@ -123,19 +118,23 @@ class Receive:
         if not waits.left:
             answer(Refusal(Reason.NO_RECIPIENTS))
             return
-        items = [(f"{message_id}/{number}", token) for number, token in enumerate(found)]
-        if items:
-            self._keep(items, content, waits)
-        if len(found) < len(tokens):
+        seen = classify(_first_bytes(content))
+        for number, token in enumerate(found):
+            self._keep(f"{message_id}/{number}", token.message_id_prefix, token.index, seen, content, waits)
+        if len(found) == len(tokens):
+            return
+        about = complained_about(seen, self._token)
+        if about is not None and self._is_recent(about.prefix):
+            self._keep(f"{message_id}/loop", about.prefix, about.index, seen, content, waits)
+        else:
             self._forward_to_contact(message_id, submission, waits)
 
-    def _keep(
-        self, items: Sequence[tuple[str, returnpath.ReturnPath]], content: Content, waits: "_Countdown"
+    def _keep(  # noqa: PLR0917 - what is kept, about what, and who waits for it
+        self, item_id: str, prefix: str, index: int, seen: Classification, content: Content, waits: "_Countdown"
     ) -> None:
-        seen = classify(_first_bytes(content))
-        for item_id, token in items:
-            item = self._item(token, seen, content)
-            self._inbox.keep(item_id, token.shard, item, partial(self._item_kept, item_id, token.shard, item, waits))
+        item = item_of(prefix, index, seen, content, self._clock.now_ms())
+        shard = shard_of(prefix)
+        self._inbox.keep(item_id, shard, item, partial(self._item_kept, item_id, shard, item, waits))
 
     def _item_kept(self, item_id: str, shard: int, item: bytes, waits: "_Countdown", error: Exception | None) -> None:
         waits.one(error)
@@ -181,32 +180,21 @@ class Receive:
             return False
         return domain in {self.rules.hostname, self.rules.bounce_domain} or self._is_mail_from(domain)
 
+    def _is_recent(self, prefix: str) -> bool:
+        return self._clock.now_ms() - accepted_ms_of(prefix) <= self.rules.retention_ms
+
     def _token(self, local: str) -> returnpath.ReturnPath | None:
         token = returnpath.read(local, self.rules.token_key)
         if token is None or token.expired(self._clock.now_ms(), self.rules.retention_ms):
             return None
         return token
 
-    def _item(self, token: returnpath.ReturnPath, seen: Classification, content: Content) -> bytes:
-        """Return the JSON that the owner of the message gets."""
-        item: dict[str, Any] = {
-            "prefix": token.message_id_prefix,
-            "index": token.index,
-            "arrivedMs": self._clock.now_ms(),
-            "kind": seen.kind,
-            "reportingMta": seen.report.reporting_mta if seen.report else "",
-            "recipients": [[r.address, r.action, r.status, r.diagnostic] for r in seen.recipients],
-        }
-        if seen.kind in _FORWARDED and isinstance(content.body, bytes) and content.size_bytes <= FORWARD_MAX_BYTES:
-            item["content"] = [base64.b64encode(part).decode() for part in (content.head, content.body)]
-        return orjson.dumps(item)
-
     # --- on the way to the owner ---------------------------------------------------------------------------------
 
     def _hand_over(self, item_id: str, shard: int, item: bytes) -> None:
         taken = partial(self._taken, item_id)
         if shard == self._spool.shard:
-            self.take(item, taken)
+            self._returned.take(item, taken)
             return
         self._peers.hand_over(shard, item_id, item, taken)
 
@@ -224,99 +212,6 @@ class Receive:
             waiting = ()
         for item_id, shard, item in waiting:
             self._hand_over(item_id, shard, item)
-
-    # --- at the owner --------------------------------------------------------------------------------------------
-
-    def take(self, item: bytes, done: Taken) -> None:
-        """Match what came back with its message, and settle it; repeats change nothing."""
-        about = orjson.loads(item)
-        try:
-            record = self._inbox.find(about["prefix"])
-        except (TemporaryError, StorageError) as error:
-            done(error)
-            return
-        delivery = _delivery(record, about["index"]) if record else None
-        if delivery is None:
-            self._drop(about, "unknown", done)
-        elif about["kind"] == "bounce":
-            self._bounced(delivery, about, done)
-        elif "content" in about and delivery.message.sender and report_forwarded(delivery, about["kind"]):
-            self._forward(delivery, about, done)
-        else:
-            self._drop(about, about["kind"], done)
-
-    def _drop(self, about: dict[str, Any], result: str, done: Taken) -> None:
-        self._metrics.count("relay_feedback_total", result)
-        self._log.info("feedback without effect", message_id=about["prefix"], kind=about["kind"], result=result)
-        done(None)
-
-    def _bounced(self, delivery: Delivery, about: dict[str, Any], done: Taken) -> None:
-        message = delivery.message
-        status = _status(delivery, about)
-        kind = bounce_of_recipient(status)
-        dedupe = f"bounce/{message.message_id}/{delivery.index}"
-        events: tuple[NewEvent, ...] = ()
-        if message.mail_json:
-            body = payload.bounce(
-                message.mail_json,
-                timestamp_ms=about["arrivedMs"],
-                bounce_type=kind.bounce_type,
-                bounce_sub_type=kind.bounce_sub_type,
-                recipients=(
-                    payload.RecipientStatus(delivery.recipient, status.action, status.status, status.diagnostic),
-                ),
-                feedback_id=dedupe,
-                reporting_mta=about["reportingMta"],
-            )
-            event_id = f"{message.message_id}/{delivery.index}/Bounce/returned"
-            events = (NewEvent(event_id, "Bounce", message.message_id, body),)
-        reports: Sequence[NewMessage] = ()
-        if failure_told(delivery):
-            reports = self._mail.feedback(Cause.RETURNED, message, (status,), lambda: NOTHING_KEPT)
-        self._record(dedupe, events, reports, "bounce", delivery.source, done)
-
-    def _forward(self, delivery: Delivery, about: dict[str, Any], done: Taken) -> None:
-        message = delivery.message
-        head, body = (base64.b64decode(part) for part in about["content"])
-        dedupe = "forward/" + hashlib.sha256(about["prefix"].encode() + head + body).hexdigest()
-        message_id = self._mail.new_id()
-        trace = b"Received: by %b id %b\r\n" % (self.rules.hostname.encode(), message_id.encode())
-        content = Content(trace + head, body)
-        eight_bit = not body.isascii()
-        new = self._mail.message(
-            message_id,
-            message.account,
-            message.sender,
-            content,
-            eight_bit=eight_bit,
-            smtputf8=not head.isascii(),
-            options=protection(requiretls=message.options.requiretls),
-        )
-        self._record(dedupe, (), (new,), about["kind"], delivery.source, done)
-
-    def _record(  # noqa: PLR0917 - what is written, as what it counts, for which address of ours
-        self,
-        dedupe: str,
-        events: Sequence[NewEvent],
-        messages: Sequence[NewMessage],
-        result: str,
-        source: str,
-        done: Taken,
-    ) -> None:
-        def recorded(written: bool, error: Exception | None) -> None:  # noqa: FBT001 (a callback's shape)
-            if written:
-                for new in messages:
-                    self._accepted(new)
-            if error is None:
-                self._metrics.count("relay_feedback_total", result if written else "repeat")
-            if written and source:
-                self._metrics.count("relay_source_feedback_total", source, result)
-            done(error)
-
-        self._inbox.record(dedupe, events, messages, recorded)
-
-
-_FORWARDED = frozenset({"auto-reply", "none", "complaint", "success", "delay"})
 
 
 class _Countdown:
@@ -342,21 +237,3 @@ def _first_bytes(content: Content) -> bytes:
     with open(content.body.path, "rb") as file:  # noqa: PTH123 (a path as text everywhere)
         file.seek(content.body.offset_bytes)
         return content.head + file.read(min(READ_MAX_BYTES, content.body.size_bytes))
-
-
-def _delivery(record: Record, index: int) -> Delivery | None:
-    return next((delivery for delivery in record.deliveries if delivery.index == index), None)
-
-
-def _status(delivery: Delivery, about: dict[str, Any]) -> RecipientStatus:
-    """Return what the report says of the recipient, which the return path names whatever the report calls it."""
-    reported = [RecipientStatus(*values) for values in about["recipients"]]
-    same = [one for one in reported if one.address.lower() == delivery.recipient.lower()]
-    chosen = (same or reported or [RecipientStatus("", "failed", "5.0.0")])[0]
-    return RecipientStatus(
-        delivery.recipient,
-        chosen.action or "failed",
-        chosen.status,
-        chosen.diagnostic,
-        original_recipient=original_field(delivery.wishes),
-    )

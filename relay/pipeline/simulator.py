@@ -196,7 +196,8 @@ class Simulator:
             if failure_told(delivery)
         ]
         whole = partial(original_of, job)
-        reports = self._mail.feedback(Cause.FAILED, message, statuses, whole) if statuses else ()
+        asked = any(delivery.wishes for delivery in deliveries)
+        reports = self._mail.feedback(Cause.FAILED, message, statuses, whole, asked=asked) if statuses else ()
         first, *others = (self._verdict(delivery, _UNKNOWN) for delivery in deliveries)
         yield replace(first, events=(event,), messages=reports)
         yield from others

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from relay.model.account import Account, CoveringIdentity, Identity, PolicyTexts, Principal, SuppressionEntry
 from relay.model.configuration_set import ConfigurationSet
+from relay.model.feedback import FeedbackSettings
 from relay.model.pool import PoolSnapshot
 from relay.model.refusal import Refusal
 
@@ -69,6 +70,14 @@ class Directory(Protocol):
 
     def signing_keys(self, account_id: str, domain: str) -> Sequence[SigningKey]:
         """Return the active keys of a domain identity, RSA first; empty when it has none."""
+        ...
+
+    def feedback(self, account_id: str, key: str) -> FeedbackSettings:
+        """Return an account's settings about an identity; `key` is that of `relay.policy.feedback.settings_key`."""
+        ...
+
+    def publishes(self, account_id: str, configuration_set: str, kind: str) -> bool:
+        """Return whether a configuration set has an enabled destination for a kind of event (its `eventType`)."""
         ...
 
     def suppressed(self, account_id: str, address: str) -> SuppressionEntry | None:

@@ -5,7 +5,7 @@ import base64
 from pathlib import Path
 
 from relay.errors import RelayError, TemporaryError
-from relay.pipeline.receive import Taken
+from relay.pipeline.returned import Taken
 from relay.ports import Log
 from relay.runtime.children import Role, child_name
 from relay.runtime.rpc import ask

@@ -15,10 +15,12 @@ from relay.model.message import Delivery, NewMessage
 from relay.model.outcome import Outcome
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.dispatch import CallLater, Dispatch
+from relay.pipeline.forwarding import Forwarding
 from relay.pipeline.give_back import GiveBack
 from relay.pipeline.internal import InternalMail, Origin
 from relay.pipeline.receive import Peers, Receive, ReceiveRules
 from relay.pipeline.report import Report, Window
+from relay.pipeline.returned import Returned
 from relay.pipeline.screen import Scanning, Screen
 from relay.pipeline.simulator import Simulator
 from relay.pipeline.withhold import Held, Withhold
@@ -50,7 +52,8 @@ class LineRules:
 class LineTools:
     """What lines of one worker share.
 
-    `progress` is told of every finished attempt; `is_mail_from` says whether a domain is somebody's MAIL FROM domain.
+    `progress` is told of every finished attempt; `is_mail_from` says whether a domain is somebody's MAIL FROM domain,
+    `forwards` whether feedback about a message is mailed to its sender.
     """
 
     clock: Clock
@@ -60,6 +63,7 @@ class LineTools:
     peers: Peers
     progress: Callable[[], None]
     is_mail_from: Callable[[str], bool]
+    forwards: Forwarding
 
 
 class ShardLine:
@@ -71,7 +75,12 @@ class ShardLine:
         self._rules = rules
         self._tools = tools
         self.mail = InternalMail(
-            origin=rules.origin, spool=spool, clock=tools.clock, log=tools.log, metrics=tools.metrics
+            origin=rules.origin,
+            spool=spool,
+            clock=tools.clock,
+            log=tools.log,
+            metrics=tools.metrics,
+            forwards=tools.forwards,
         )
         self._simulator = Simulator(
             onward=outbound,
@@ -124,11 +133,15 @@ class ShardLine:
         self._report = self._make_report(rules)
         outbound.on_outcome = self._on_outcome
         self.inbox = ShardInbox(spool, tools.clock)
+        self.returned = Returned(
+            inbox=self.inbox, mail=self.mail, accepted=self.accepted, log=tools.log, metrics=tools.metrics
+        )
         self.receive = Receive(
             rules=rules.receive,
             inbox=self.inbox,
             spool=spool,
             peers=tools.peers,
+            returned=self.returned,
             mail=self.mail,
             is_mail_from=tools.is_mail_from,
             accepted=self.accepted,

@@ -22,6 +22,7 @@ from relay.pipeline.accept import Accept
 from relay.pipeline.attempt import OutboundDelivery
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.downgrade import Downgrader
+from relay.pipeline.forwarding import IdentityForwarding
 from relay.pipeline.internal import Origin
 from relay.pipeline.notices import TakeNotices
 from relay.pipeline.pools import PoolSources
@@ -101,6 +102,7 @@ class WorkerBody:
             peers=WorkerPeers(context.run_dir, self._workers(), context.log),
             progress=context.row.progress,
             is_mail_from=self._is_mail_from,
+            forwards=IdentityForwarding(self._directory, context.log),
         )
         rules = self._line_rules(config)
         self._permits = self._permits_client(config)

@@ -70,9 +70,14 @@ class WorkerOps:
         await self._find(request).spool.prune_events(number(request, "seq"))
 
     async def take(self, request: Json) -> None:
-        """Take feedback for a message of this shard; answered after its commit."""
+        """Take feedback for a message of this shard; answered after its commit.
+
+        A shard that is nowhere (a report may name any) has nothing to be told about.
+        """
         item = base64.b64decode(text(request, "item"), validate=True)
-        await committed(partial(self._find(request).receive.take, item))
+        line = self._lines.get(number(request, "shard"))
+        if line is not None:
+            await committed(partial(line.returned.take, item))
 
     def _find(self, request: Json) -> ShardLine:
         line = self._lines.get(number(request, "shard"))

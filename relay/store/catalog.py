@@ -24,6 +24,7 @@ from relay.store.catalog_credentials import Credentials
 from relay.store.catalog_dkim import DkimKeys
 from relay.store.catalog_dkim_setup import DkimSetup
 from relay.store.catalog_event_destinations import EventDestinations
+from relay.store.catalog_feedback import Feedback
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_mail_from import MailFroms
@@ -54,6 +55,7 @@ class Catalog:
         self.dkim = DkimKeys(tables)
         self.dkim_setup = DkimSetup(tables)
         self.identity_policies = IdentityPolicies(tables)
+        self.feedback = Feedback(tables)
         self.mail_froms = MailFroms(tables)
         self.notices = Notices(tables)
         self.users = Users(tables)

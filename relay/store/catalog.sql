@@ -259,6 +259,19 @@ ALTER TABLE account ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 ALTER TABLE configuration_set ADD COLUMN priority TEXT NOT NULL DEFAULT 'AUTO';
 ALTER TABLE configuration_set ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 ALTER TABLE configuration_set ADD COLUMN engaged INTEGER NOT NULL DEFAULT 0;
+-- How feedback about an identity's mail is told. identity: its name, or its ARN where another account owns it.
+CREATE TABLE identity_feedback (
+    account TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    forwarding INTEGER NOT NULL,
+    bounce_topic TEXT NOT NULL,
+    complaint_topic TEXT NOT NULL,
+    delivery_topic TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    PRIMARY KEY (account, identity)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER identity_feedback_goes AFTER DELETE ON identity
+BEGIN DELETE FROM identity_feedback WHERE account = old.account AND identity = old.name; END;
 -- Where events of a configuration set are published.
 CREATE TABLE event_destination (
     account TEXT NOT NULL,
@@ -590,6 +603,25 @@ UPDATE identity SET verified = :verified WHERE account = :account AND name = :na
 -- name: delete_identity
 -- Remove an identity; its keys go with it.
 DELETE FROM identity WHERE account = :account AND name = :name;
+
+-- name: get_identity_feedback
+-- How feedback about an identity's mail is told.
+SELECT forwarding, bounce_topic, complaint_topic, delivery_topic, headers FROM identity_feedback
+WHERE account = :account AND identity = :identity;
+
+-- name: put_identity_feedback
+-- Keep the settings.
+INSERT OR REPLACE INTO identity_feedback
+    (account, identity, forwarding, bounce_topic, complaint_topic, delivery_topic, headers)
+VALUES (:account, :identity, :forwarding, :bounce_topic, :complaint_topic, :delivery_topic, :headers);
+
+-- name: publishes
+-- Whether a configuration set has an enabled destination for a type of event.
+SELECT EXISTS (
+    SELECT 1 FROM event_destination
+    WHERE account = :account AND configuration_set = :configuration_set AND enabled
+        AND EXISTS (SELECT 1 FROM json_each(types) WHERE value = :type)
+);
 
 -- name: covering_identity
 -- A verified identity with its settings: default set, whether keys sign, what it says of signing, MAIL FROM.

@@ -27,6 +27,8 @@ from relay.model.account import (
 )
 from relay.model.check import CheckState
 from relay.model.configuration_set import ConfigurationSet
+from relay.model.event_destination import TYPE_OF_RECORD
+from relay.model.feedback import DEFAULT_FEEDBACK, FeedbackSettings
 from relay.model.pool import PoolSnapshot
 from relay.policy.identity import covering_addresses, covering_domains, covering_names, split_address
 from relay.policy.suppression import fold
@@ -39,6 +41,7 @@ from relay.store.catalog_addresses import CHANGED as POOLS_CHANGED
 from relay.store.catalog_configuration_sets import configuration_set_of
 from relay.store.catalog_credentials import CredentialKind
 from relay.store.catalog_dkim import owner_of
+from relay.store.catalog_feedback import feedback_of
 from relay.store.catalog_identities import identity_of
 from relay.store.catalog_pools import SNAPSHOT_QUERIES, snapshot_of
 from relay.store.directory_cache import Cache
@@ -50,6 +53,7 @@ IDENTITIES_MAX = 8192
 SIGNING_DOMAINS_MAX = 1024
 SUPPRESSED_MAX = 16_384
 CONFIGURATION_SETS_MAX = 4096
+FEEDBACK_MAX = 4096
 USERS_MAX = 1024  # with 10 KiB of policies each at most
 POLICED_MAX = 256  # addresses, with the policies that stand for them: 80 KiB at most, 1 KiB usually
 NAME_MAX_CHARACTERS = 512
@@ -111,6 +115,7 @@ class CatalogDirectory:
         self._user_policies: Cache[tuple[str, str], tuple[_View, PolicyTexts]] = Cache(USERS_MAX)
         self._policed: Cache[tuple[str, str], tuple[_View, tuple[CoveringIdentity, ...]]] = Cache(POLICED_MAX)
         self._texts: Cache[tuple[str, str], PolicyTexts] = Cache(POLICED_MAX)
+        self._feedback: Cache[tuple[str, str], tuple[_View, FeedbackSettings]] = Cache(FEEDBACK_MAX)
         self._pools: PoolSnapshot | None = None
         self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
         self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
@@ -205,6 +210,22 @@ class CatalogDirectory:
         found = configuration_set_of(rows[0]) if rows else None
         self._sets.put(key, (view, found))
         return found
+
+    def feedback(self, account_id: str, key: str) -> FeedbackSettings:
+        """Return an account's settings about an identity; `key` is that of `relay.policy.feedback.settings_key`."""
+        view = self._view(account_id)
+        cached = self._feedback.get((account_id, key))
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        rows = self._catalog.rows("get_identity_feedback", {"account": account_id, "identity": key})
+        found = feedback_of(rows[0]) if rows else DEFAULT_FEEDBACK
+        self._feedback.put((account_id, key), (view, found))
+        return found
+
+    def publishes(self, account_id: str, configuration_set: str, kind: str) -> bool:
+        """Return whether a configuration set has an enabled destination for a kind of event (its `eventType`)."""
+        values = {"account": account_id, "configuration_set": configuration_set, "type": TYPE_OF_RECORD[kind]}
+        return bool(configuration_set and self._catalog.rows("publishes", values)[0][0])
 
     def pools(self) -> PoolSnapshot:
         """Return all source addresses and pools, the same object until one of them changes."""

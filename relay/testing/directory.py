@@ -15,6 +15,7 @@ from relay.model.account import (
     SuppressionEntry,
 )
 from relay.model.configuration_set import ConfigurationSet
+from relay.model.feedback import DEFAULT_FEEDBACK, FeedbackSettings
 from relay.model.pool import NO_POOLS, PoolSnapshot
 from relay.model.refusal import Reason, Refusal
 from relay.policy.identity import covering_addresses, covering_domains, covering_names, split_address
@@ -39,6 +40,8 @@ class MemoryDirectory:
     keys: dict[tuple[str, str], tuple[SigningKey, ...]] = field(default_factory=dict)
     signing: dict[tuple[str, str], bool] = field(default_factory=dict)
     suppression: dict[tuple[str, str], SuppressionEntry] = field(default_factory=dict)
+    feedback_settings: dict[tuple[str, str], FeedbackSettings] = field(default_factory=dict)
+    published: set[tuple[str, str, str]] = field(default_factory=set)
     mail_from_domains: set[str] = field(default_factory=set)
     snapshot: PoolSnapshot = NO_POOLS
     changed: bool = False
@@ -93,6 +96,14 @@ class MemoryDirectory:
     def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
         """Return a configuration set, None when there is none."""
         return self.configuration_sets.get((account_id, name))
+
+    def feedback(self, account_id: str, key: str) -> FeedbackSettings:
+        """Return the settings there are, else the defaults."""
+        return self.feedback_settings.get((account_id, key), DEFAULT_FEEDBACK)
+
+    def publishes(self, account_id: str, configuration_set: str, kind: str) -> bool:
+        """Return whether a set was said to publish a kind."""
+        return (account_id, configuration_set, kind) in self.published
 
     def pools(self) -> PoolSnapshot:
         """Return the snapshot there is."""

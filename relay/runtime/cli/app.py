@@ -28,6 +28,7 @@ from relay.runtime.cli.event_destination import app as event_destination
 from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
 from relay.runtime.cli.identity_mail_from import app as mail_from
+from relay.runtime.cli.identity_notifications import app as notifications
 from relay.runtime.cli.initialise import init
 from relay.runtime.cli.lint import lint
 from relay.runtime.cli.output import complain
@@ -96,6 +97,7 @@ app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
 app.add_typer(user, name="user", rich_help_panel=SENDERS)
 register_identity_dns(identity)
 identity.add_typer(mail_from, name="mail-from")
+identity.add_typer(notifications, name="notifications")
 app.add_typer(identity, name="identity", rich_help_panel=SENDERS)
 app.add_typer(verification, name="verification", rich_help_panel=SENDERS)
 app.add_typer(verification_template, name="verification-template", rich_help_panel=SENDERS)

@@ -1,0 +1,294 @@
+"""Returned: what came back about a message, at the shard that owns it. Matched, settled once, told.
+
+An item is what the door found out about one report (`item_of`). A bounce and a complaint become an event each, and
+mail to the submitter where the settings of the identity want that (NOTIF-*); automatic replies and whatever else is
+no report are forwarded as they are (FLOW-013); so are reports of success and of delay, to senders that asked for
+them (RFC 3461). A repeat changes nothing.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from relay.errors import StorageError, TemporaryError
+from relay.events import payload
+from relay.mail import returnpath
+from relay.mail.addresslist import parse_from
+from relay.mail.arf import ComplaintReport, date_ms
+from relay.mail.classify import Classification, bounce_of_recipient
+from relay.mail.dsn import RecipientStatus
+from relay.mail.feedback import Cause, original_field
+from relay.mail.forwarded import forwarded_head, submitted_head
+from relay.mail.mime import find, read_part
+from relay.model.content import Content
+from relay.model.feedback import FeedbackKind
+from relay.model.message import Delivery, Message, NewEvent, NewMessage
+from relay.pipeline.internal import InternalMail, protection
+from relay.policy.notification import failure_told, report_forwarded
+from relay.ports import Inbox, Log, Metrics, Record
+
+FORWARD_MAX_BYTES = 256 * 1024
+ANY_INDEX = -1  # a report that names the message, and not by a return path which of its recipients
+_FORWARDED = frozenset({"auto-reply", "none", "complaint", "success", "delay"})
+_AUTHOR_MAX_CHARACTERS = 1000
+FIELDS_SEARCHED_MAX = 200
+FIELD_SEARCHED_BYTES = 2000
+_LOCAL = re.compile(r"(?<![A-Za-z0-9])([A-Za-z2-7]{48})@")
+
+Json = dict[str, Any]
+Taken = Callable[[Exception | None], None]
+
+
+def item_of(prefix: str, index: int, seen: Classification, content: Content, arrived_ms: int) -> bytes:
+    """Return the JSON that the owner of a message gets: which message, which recipient, and what the report says."""
+    item: Json = {
+        "prefix": prefix,
+        "index": index,
+        "arrivedMs": arrived_ms,
+        "kind": seen.kind,
+        "reportingMta": seen.report.reporting_mta if seen.report else "",
+        "recipients": [[r.address, r.action, r.status, r.diagnostic] for r in seen.recipients],
+    }
+    if seen.complaint is not None:
+        item |= {
+            "feedbackType": seen.complaint.feedback_type,
+            "userAgent": seen.complaint.user_agent,
+            "complaintMs": date_ms(seen.complaint.arrival_date),
+            "reporter": _author_domain(content),
+        }
+    if seen.kind in _FORWARDED and isinstance(content.body, bytes) and content.size_bytes <= FORWARD_MAX_BYTES:
+        item["content"] = [base64.b64encode(part).decode() for part in (content.head, content.body)]
+    return orjson.dumps(item)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which message a report is about: the prefix of its id, and the recipient's index or `ANY_INDEX`."""
+
+    prefix: str
+    index: int
+
+
+def complained_about(seen: Classification, token: Callable[[str], returnpath.ReturnPath | None]) -> About | None:
+    """Return which message of ours a feedback report is about, None where it names none.
+
+    A signed return path in the header section of the original proves it and names the recipient; the id of a message,
+    which only its recipients have seen, is enough to count a complaint. `token` reads a local part.
+    """
+    if seen.kind != "complaint" or seen.complaint is None:
+        return None
+    for field in seen.complaint.original[:FIELDS_SEARCHED_MAX]:
+        for local in _LOCAL.findall(field.value[:FIELD_SEARCHED_BYTES].decode("latin-1")):
+            found = token(local)
+            if found is not None:
+                return About(found.message_id_prefix, found.index)
+    return About(seen.message_id[: returnpath.PREFIX_CHARS], ANY_INDEX) if seen.message_id else None
+
+
+class Returned:
+    """Settles items for messages of one shard."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        mail: InternalMail,
+        accepted: Callable[[NewMessage], None],
+        log: Log,
+        metrics: Metrics,
+    ) -> None:
+        self._inbox = inbox
+        self._mail = mail
+        self._accepted = accepted
+        self._log = log
+        self._metrics = metrics
+
+    def take(self, item: bytes, done: Taken) -> None:
+        """Match what came back with its message, and settle it; repeats change nothing."""
+        about = orjson.loads(item)
+        try:
+            record = self._inbox.find(about["prefix"])
+        except (TemporaryError, StorageError) as error:
+            done(error)
+            return
+        deliveries = _concerned(record, about) if record else ()
+        if not deliveries:
+            self._drop(about, "unknown", done)
+        elif about["kind"] == "complaint":
+            self._complained(deliveries, about, done)
+        elif about["kind"] == "bounce":
+            self._bounced(deliveries[0], about, done)
+        elif self._goes_on(deliveries[0], about):
+            self._forward(deliveries[0], about, done)
+        else:
+            self._drop(about, about["kind"], done)
+
+    def _goes_on(self, delivery: Delivery, about: Json) -> bool:
+        wanted = report_forwarded(delivery, about["kind"])
+        return "content" in about and bool(delivery.message.sender) and wanted
+
+    def _drop(self, about: Json, result: str, done: Taken) -> None:
+        self._metrics.count("relay_feedback_total", result)
+        self._log.info("feedback without effect", message_id=about["prefix"], kind=about["kind"], result=result)
+        done(None)
+
+    # --- bounces -------------------------------------------------------------------------------------------------
+
+    def _bounced(self, delivery: Delivery, about: Json, done: Taken) -> None:
+        message = delivery.message
+        status = _status(delivery, about)
+        dedupe = f"bounce/{message.message_id}/{delivery.index}"
+        events = (_bounce_event(delivery, status, about, dedupe),) if message.mail_json else ()
+        reports: Sequence[NewMessage] = ()
+        if failure_told(delivery):
+            original = Content(submitted_head(message.mail_json), b"")
+            reports = self._mail.feedback(
+                Cause.RETURNED, message, (status,), lambda: original, asked=bool(delivery.wishes)
+            )
+        self._record(dedupe, events, reports, "bounce", delivery, done)
+
+    # --- complaints ----------------------------------------------------------------------------------------------
+
+    def _complained(self, deliveries: Sequence[Delivery], about: Json, done: Taken) -> None:
+        """Tell a complaint, once for each recipient and type (EVT-026, EVT-028)."""
+        first = deliveries[0]
+        message = first.message
+        recipients = tuple(delivery.recipient for delivery in deliveries)
+        dedupe = f"complaint/{message.message_id}/{about['index']}/{about['feedbackType']}/{_digest(recipients)}"
+        events: tuple[NewEvent, ...] = ()
+        if message.mail_json:
+            body = payload.complaint(
+                message.mail_json,
+                timestamp_ms=about["arrivedMs"],
+                recipients=recipients,
+                feedback_id=dedupe,
+                user_agent=about["userAgent"],
+                feedback_type=about["feedbackType"],
+                arrival_ms=about["complaintMs"],
+            )
+            event_id = f"{message.message_id}/{first.index}/Complaint/{_digest((dedupe,))}"
+            events = (NewEvent(event_id, "Complaint", message.message_id, body),)
+        self._record(dedupe, events, self._complaint_mail(message, recipients, about), "complaint", first, done)
+
+    def _complaint_mail(self, message: Message, recipients: Sequence[str], about: Json) -> Sequence[NewMessage]:
+        """Return the report for the sender, as its provider sent it (NOTIF-008), or ours where that is too large."""
+        if not message.sender or not self._mail.forwards(message, FeedbackKind.COMPLAINT):
+            return ()
+        if "content" in about:
+            return (self._onward(message, about, rewritten=True),)
+        report = ComplaintReport(tuple(recipients), about["feedbackType"], about["complaintMs"] or about["arrivedMs"])
+        return self._mail.complaint(message, report, submitted_head(message.mail_json))[1]
+
+    # --- mail that goes on ---------------------------------------------------------------------------------------
+
+    def _forward(self, delivery: Delivery, about: Json, done: Taken) -> None:
+        dedupe = "forward/" + _digest((about["prefix"], *about["content"]))
+        new = self._onward(delivery.message, about, rewritten=False)
+        self._record(dedupe, (), (new,), about["kind"], delivery, done)
+
+    def _onward(self, message: Message, about: Json, *, rewritten: bool) -> NewMessage:
+        head, body = (base64.b64decode(part) for part in about["content"])
+        hostname, message_id = self._mail.origin.hostname, self._mail.new_id()
+        trace = b"Received: by %b id %b\r\n" % (hostname.encode(), message_id.encode())
+        content = Content(trace + (forwarded_head(head, hostname) if rewritten else head), body)
+        return self._mail.message(
+            message_id,
+            message.account,
+            message.sender,
+            content,
+            eight_bit=not body.isascii(),
+            smtputf8=not head.isascii(),
+            options=protection(requiretls=message.options.requiretls),
+        )
+
+    def _record(  # noqa: PLR0917 - what is written, as what it counts, about which delivery
+        self,
+        dedupe: str,
+        events: Sequence[NewEvent],
+        messages: Sequence[NewMessage],
+        result: str,
+        delivery: Delivery,
+        done: Taken,
+    ) -> None:
+        def recorded(written: bool, error: Exception | None) -> None:  # noqa: FBT001 (a callback's shape)
+            if written:
+                for new in messages:
+                    self._accepted(new)
+            if error is None:
+                self._metrics.count("relay_feedback_total", result if written else "repeat")
+            if written and delivery.source:
+                self._metrics.count("relay_source_feedback_total", delivery.source, result)
+            done(error)
+
+        self._inbox.record(dedupe, events, messages, recorded)
+
+
+def _concerned(record: Record, about: Json) -> Sequence[Delivery]:
+    """Return the deliveries that a report is about.
+
+    A return path names one. Without it, a complaint is about the recipients it names, else about those at the
+    reporter's domain (EVT-028), else about all, for one of them it was; only one recipient of a message proves more.
+    """
+    if about["index"] != ANY_INDEX:
+        return [delivery for delivery in record.deliveries if delivery.index == about["index"]]
+    if about["kind"] != "complaint":
+        return ()
+    named = {address.lower() for address, *_ in about["recipients"]}
+    exact = [delivery for delivery in record.deliveries if delivery.recipient.lower() in named]
+    reporter = about["reporter"]
+    there = [delivery for delivery in record.deliveries if reporter and _within(delivery.domain, reporter)]
+    return exact or there or record.deliveries
+
+
+def _within(domain: str, reporter: str) -> bool:
+    """Say whether one of two domains is the other or lies below it."""
+    return domain == reporter or domain.endswith(f".{reporter}") or reporter.endswith(f".{domain}")
+
+
+def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedupe: str) -> NewEvent:
+    message = delivery.message
+    kind = bounce_of_recipient(status)
+    body = payload.bounce(
+        message.mail_json,
+        timestamp_ms=about["arrivedMs"],
+        bounce_type=kind.bounce_type,
+        bounce_sub_type=kind.bounce_sub_type,
+        recipients=(payload.RecipientStatus(delivery.recipient, status.action, status.status, status.diagnostic),),
+        feedback_id=dedupe,
+        reporting_mta=about["reportingMta"],
+        outgoing_ip=delivery.source,
+    )
+    return NewEvent(f"{message.message_id}/{delivery.index}/Bounce/returned", "Bounce", message.message_id, body)
+
+
+def _status(delivery: Delivery, about: Json) -> RecipientStatus:
+    """Return what the report says of the recipient, which the return path names whatever the report calls it."""
+    reported = [RecipientStatus(*values) for values in about["recipients"]]
+    same = [one for one in reported if one.address.lower() == delivery.recipient.lower()]
+    chosen = (same or reported or [RecipientStatus("", "failed", "5.0.0")])[0]
+    return RecipientStatus(
+        delivery.recipient,
+        chosen.action or "failed",
+        chosen.status,
+        chosen.diagnostic,
+        original_recipient=original_field(delivery.wishes),
+    )
+
+
+def _author_domain(content: Content) -> str:
+    """Return the domain of a report's author, "" when it names none."""
+    fields = read_part(content.head, 0, len(content.head)).fields or ()
+    author = find(fields, b"from")
+    if author is None:
+        return ""
+    parsed = parse_from(author.value[:_AUTHOR_MAX_CHARACTERS].decode("utf-8", "replace"), smtputf8=True)
+    return parsed[0].address.domain if isinstance(parsed, tuple) else ""
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
