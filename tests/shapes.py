@@ -1,8 +1,8 @@
 """Compares JSON with the skeletons of docs/spec/feedback.md section 3, which are read from that file.
 
 `faults(value, name)` says where a value is not what the skeleton of a name says: keys that are missing, keys that
-nobody documented, values of another type. `ADDITIONS` are keys that records have beside the skeletons (EVT-011), by what they
-are keys of; docs/howto/events.md names them.
+nobody documented, values of another type. `ADDITIONS` are keys beside the skeletons (EVT-011), by what they are keys
+of; docs/howto/events.md names them.
 """
 
 import functools

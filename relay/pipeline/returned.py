@@ -36,6 +36,8 @@ FORWARD_MAX_BYTES = 256 * 1024
 ANY_INDEX = -1  # a report that names the message, and not by a return path which of its recipients
 _FORWARDED = frozenset({"auto-reply", "none", "complaint", "success", "delay"})
 _AUTHOR_MAX_CHARACTERS = 1000
+_DATE_MAX_CHARACTERS = 100
+DATE_SLACK_MS = 60_000  # a date has whole seconds, and clocks differ
 FIELDS_SEARCHED_MAX = 200
 FIELD_SEARCHED_BYTES = 2000
 _LOCAL = re.compile(r"(?<![A-Za-z0-9])([A-Za-z2-7]{48})@")
@@ -50,6 +52,7 @@ def item_of(prefix: str, index: int, seen: Classification, content: Content, arr
         "prefix": prefix,
         "index": index,
         "arrivedMs": arrived_ms,
+        "dateMs": _date_ms(content),
         "kind": seen.kind,
         "reportingMta": seen.report.reporting_mta if seen.report else "",
         "recipients": [[r.address, r.action, r.status, r.diagnostic] for r in seen.recipients],
@@ -164,7 +167,7 @@ class Returned:
         if message.mail_json:
             body = payload.complaint(
                 message.mail_json,
-                timestamp_ms=about["arrivedMs"],
+                timestamp_ms=_reported_ms(message, about),
                 recipients=recipients,
                 feedback_id=dedupe,
                 user_agent=about["userAgent"],
@@ -255,7 +258,7 @@ def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedu
     kind = bounce_of_recipient(status)
     body = payload.bounce(
         message.mail_json,
-        timestamp_ms=about["arrivedMs"],
+        timestamp_ms=_reported_ms(message, about),
         bounce_type=kind.bounce_type,
         bounce_sub_type=kind.bounce_sub_type,
         recipients=(payload.RecipientStatus(delivery.recipient, status.action, status.status, status.diagnostic),),
@@ -278,6 +281,19 @@ def _status(delivery: Delivery, about: Json) -> RecipientStatus:
         chosen.diagnostic,
         original_recipient=original_field(delivery.wishes),
     )
+
+
+def _reported_ms(message: Message, about: Json) -> int:
+    """Return when a report was sent (EVT-020): its Date, where that is between acceptance and arrival."""
+    reported = int(about.get("dateMs", 0))  # items of an earlier release have none
+    plausible = message.accepted_ms - DATE_SLACK_MS <= reported <= about["arrivedMs"]
+    return reported if plausible else int(about["arrivedMs"])
+
+
+def _date_ms(content: Content) -> int:
+    """Return the Date of a report, 0 when it has none that can be read."""
+    date = find(read_part(content.head, 0, len(content.head)).fields or (), b"date")
+    return date_ms(date.value[:_DATE_MAX_CHARACTERS].decode("latin-1")) if date is not None else 0
 
 
 def _author_domain(content: Content) -> str:
