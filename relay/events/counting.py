@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from relay.events.facts import Facts, facts_of
+from relay.events.facts import CONFIGURATION_SET
 from relay.model.event import LoggedEvent
 from relay.model.event_destination import DestinationKind, Dimension, DimensionSource, EventDestination
 from relay.policy.event_destinations import is_dimension_value
@@ -89,10 +89,11 @@ class MetricsApplier:
         any_destination = self._destinations.any()
         counts: Counter[CountedSeries] = Counter()
         for event in events:
-            facts = facts_of(event)
-            counts[CountedSeries((facts.account, "", ""), event.kind)] += 1
-            if any_destination and facts.configuration_set:
-                counts.update(self._series(event, facts))
+            mail = event.record["mail"]
+            counts[CountedSeries((mail["sendingAccountId"], "", ""), event.kind)] += 1
+            name = next(iter(mail["tags"].get(CONFIGURATION_SET, ())), "")
+            if any_destination and name:
+                counts.update(self._series(event, mail["sendingAccountId"], name))
         self._counts.add(shard, events[-1].seq, counts)
 
     def skip(self, shard: int, seq: int) -> None:
@@ -106,9 +107,9 @@ class MetricsApplier:
             self._counts.close()
         self._destinations.close()
 
-    def _series(self, event: LoggedEvent, facts: Facts) -> list[CountedSeries]:
+    def _series(self, event: LoggedEvent, account: str, configuration_set: str) -> list[CountedSeries]:
         found = []
-        for one in self._destinations.of(facts.account, facts.configuration_set):
+        for one in self._destinations.of(account, configuration_set):
             if one.kind is not DestinationKind.METRICS or not one.wants(event.kind):
                 continue
             dimensions = dimensions_of(event.record, one.dimensions)

@@ -8,7 +8,7 @@ of the queue. Metrics destinations are counted elsewhere (`relay.events.counting
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from relay.events.facts import Facts, facts_of
+from relay.events.facts import CONFIGURATION_SET, Facts, facts_of
 from relay.model.event import LoggedEvent
 from relay.model.event_destination import DestinationKind, EventDestination
 from relay.policy.event_destinations import target_name
@@ -102,23 +102,23 @@ class Router:
         """Do nothing: the queue is closed by whoever empties it."""
 
     def _items(self, event: LoggedEvent) -> Sequence[NewItem]:
-        facts = facts_of(event)
-        if not facts.configuration_set:
+        mail = event.record["mail"]
+        name = next(iter(mail["tags"].get(CONFIGURATION_SET, ())), "")
+        if not name:
             return ()
+        account = mail["sendingAccountId"]
         targets: list[str] = []
         items: list[NewItem] = []
-        for one in self._destinations.of(facts.account, facts.configuration_set):
+        for one in self._destinations.of(account, name):
             if not one.wants(event.kind):
                 continue
             if one.kind is DestinationKind.TOPIC:
-                item = self._topics.item(one.target, event, facts) if self._topics else None
+                item = self._topics.item(one.target, event, facts_of(event)) if self._topics else None
                 items += [item] if item is not None else []
             elif one.kind is not DestinationKind.METRICS:
                 targets.append(
                     f"{STREAM if one.kind is DestinationKind.STREAM else BUS}:{target_name(one.kind, one.target)}"
                 )
         if targets:
-            items.append(
-                NewItem(event.event_id, event.kind, event.payload, tuple(dict.fromkeys(targets)), facts.account)
-            )
+            items.append(NewItem(event.event_id, event.kind, event.payload, tuple(dict.fromkeys(targets)), account))
         return items
