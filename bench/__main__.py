@@ -76,6 +76,7 @@ BENCHMARKS = {
     "content": Benchmark("content", quick=("--quick",), read=own_figures),
     "compose": Benchmark("compose", ("2000",), ("300",)),
     "senders": Benchmark("senders", quick=("--quick",), read=own_figures),
+    "events": Benchmark("events", quick=("--quick",), read=own_figures),
     "permits": Benchmark("permits"),
     "policy": Benchmark("policy", quick=("--quick",), read=own_figures),
     "pools": Benchmark("pools", quick=("--quick",), read=own_figures),

@@ -1,11 +1,10 @@
-"""Events on their way out: `python -m bench.events [--events N] [--waiting N]`.
+"""Events on their way out: `python -m bench.events [--quick] [--events N] [--waiting N]`.
 
 Measured are the CPU and the rate at which files of operators, metrics, streams and routing take events from a log,
 batch by batch as in the events process, with synced files; and a queue in which a destination that is dead keeps
 many events waiting: memory, disk, and the time to find what is due, as it grows.
 """
 
-import argparse
 import asyncio
 import resource
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from bench.figures import Figure, at_least, at_most, show, show_reference
+from bench.figures import Figure, arguments, at_least, at_most, finish, show_reference
 from relay.events.bus import BusCourier
 from relay.events.counting import MetricsApplier
 from relay.events.dispatcher import Dispatcher
@@ -263,10 +262,13 @@ def _memory_mib() -> float:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--waiting", type=int, default=1_000_000)
     options = parser.parse_args()
+    if options.quick:
+        options.events, options.waiting = 10_000, 100_000
+    show_reference()
     rows = [event(number) for number in range(options.events)]
     sys.stdout.write(f"{options.events} events of {len(rows[0].payload)} bytes, two a message\n")
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory:
@@ -275,8 +277,7 @@ def main() -> None:
         bench_stream(Path(directory), rows)
         if options.waiting:
             bench_waiting(Path(directory), options.waiting, event)
-    show_reference()
-    show(FIGURES)
+    finish(FIGURES, options.json)
 
 
 if __name__ == "__main__":
