@@ -47,6 +47,7 @@ docs: setup
 	$(BIN)/python -m relay.runtime.observe.page > docs/reference/metrics.md
 	$(BIN)/python -m relay.runtime.cli.reference > docs/reference/cli.md
 	$(BIN)/python -m relay.runtime.config.shaping_reference > docs/reference/shaping.md
+	$(BIN)/python -m relay.runtime.observe.dashboard > config/grafana/relay.json
 
 clean:
 	rm -rf $(VENV) run

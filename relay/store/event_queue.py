@@ -27,6 +27,7 @@ from relay.store.sql import queries
 FILE: Final = Path("events", "queue.db")
 CHECKPOINT_PAGES: Final = 1000
 DROP_AT_ONCE: Final = 500
+ROUNDS_MAX: Final = 20  # of that in one call, so that sending waits for a moment only
 ROOM: Final = 0.98  # of the bound is what trimming leaves, so that it is not done at every write
 ERROR_MAX_CHARACTERS: Final = 300
 DUE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -227,14 +228,17 @@ class EventQueue:
     def trim(self, now_ms: int) -> dict[str, int]:
         """Drop what is too old, and what is over the bound; return how many posts each target lost.
 
-        Works in short transactions; what it did is done also when a later one fails.
+        Works in short transactions, and a bounded number of them: what is left is for the next call. What it did is
+        done also when a later one fails.
         """
         lost: Counter[str] = Counter()
-        while self._trim_old(now_ms - self._age_ms_max, lost):
-            pass
+        for _ in range(ROUNDS_MAX):
+            if not self._trim_old(now_ms - self._age_ms_max, lost):
+                break
         if self.used_bytes() > self._bytes_max:
-            while self.used_bytes() > self._bytes_max * ROOM and self._trim_more(lost):
-                pass
+            for _ in range(ROUNDS_MAX):
+                if self.used_bytes() <= self._bytes_max * ROOM or not self._trim_more(lost):
+                    break
         return dict(lost)
 
     def drop_target(self, name: str) -> int:
