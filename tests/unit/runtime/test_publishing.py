@@ -44,7 +44,7 @@ def _service(directory, config):
         ops=Ops(),
         run_dir=directory / "run",
     )
-    return context, EventService(context)
+    return context, EventService(context, ())
 
 
 def _kinds(path):
