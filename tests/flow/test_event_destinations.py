@@ -156,7 +156,7 @@ def test_only_enabled_destinations_whose_types_match_get_events(relay, bus):
     assert of(records(directory), plain) == of(records(directory), foreign) == []
 
 
-@pytest.mark.req("DEST-011", "TOPIC-138")
+@pytest.mark.req("DEST-011")
 def test_a_bus_that_fails_gets_everything_later_and_nobody_waits(relay, bus):
     header = new_set(relay, "failing")
     destination(relay, "failing", "bus", "--bus", "default")
@@ -181,7 +181,6 @@ def test_a_bus_that_fails_gets_everything_later_and_nobody_waits(relay, bus):
     eventually(lambda: relay.metric(name) == 0, 60)
 
 
-@pytest.mark.req("TOPIC-137")
 def test_what_a_bus_refuses_is_listed_and_replayed(relay, bus):
     header = new_set(relay, "refused")
     destination(relay, "refused", "bus", "--bus", "default", types="SEND")

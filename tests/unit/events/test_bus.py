@@ -10,10 +10,14 @@ import orjson
 import pytest
 
 from relay.events.bus import DETAIL_TYPES, SIGNATURE_HEADER, Bus, BusCourier, envelope, judged, signature
+from relay.events.dispatcher import Dispatcher
 from relay.net.endpoints import Endpoints
 from relay.net.guard import Guard
-from relay.ports.events import DONE, Item, Post, Sent, Verdict
+from relay.ports.events import DONE, Item, NewItem, Post, Sent, Verdict
+from relay.runtime.observe.metrics import ProcessMetrics
+from relay.store.event_queue import EventQueue
 from relay.testing.clock import ManualClock
+from relay.testing.log import MemoryLog
 from tests.shapes import EVENTS, faults
 from tests.webhook import Webhook
 
@@ -205,3 +209,35 @@ def test_a_huge_answer_is_not_read():
 def test_what_an_endpoint_says_is_not_kept():
     with Webhook(lambda _request: (500, {}, b"a secret of the inside")) as hook:
         assert send(hook.url, endpoints()) == Sent(Verdict.AGAIN, "status 500")
+
+
+@pytest.mark.req("DEST-011")
+def test_one_that_answers_500_for_hours_gets_everything_in_the_end(tmp_path):
+    clock, log = ManualClock(), MemoryLog()
+    queue = EventQueue(tmp_path / "queue.db", log, bytes_max=1 << 40, age_seconds_max=14 * 86400.0)
+    keys = [f"event/{number}" for number in range(200)]
+    queue.put([NewItem(key, "Send", item().body, ("bus:default",), ACCOUNT) for key in keys], clock.now_ms())
+
+    async def play(hook):
+        poster = endpoints()
+        courier = BusCourier({"default": Bus(hook.url, poster, 4)}, "local-1", clock, jitter=lambda: 0.5)
+        dispatcher = Dispatcher(queue, {"bus": courier}, clock, log, ProcessMetrics("test"), jitter=lambda: 0.5)
+        for _ in range(30):  # five hours
+            await dispatcher.run_once()
+            clock.advance(600)
+        failed = len(hook.requests)
+        hook.answer = lambda _request: 200
+        hook.requests.clear()
+        for _ in range(3):
+            await dispatcher.run_once()
+            clock.advance(60)
+        await dispatcher.end(1)
+        poster.close()
+        return failed
+
+    with Webhook(lambda _request: 500) as hook:
+        failed = asyncio.run(play(hook))
+        assert {headers["X-Relay-Event-Id"] for _, headers, _ in hook.requests} == set(keys)
+    assert failed < 30 * 60  # a few posts each time, not all two hundred
+    assert queue.dead_ids("", 1) == []
+    queue.close()
