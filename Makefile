@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# What is imported is compiled once; the tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup run test fuzz check bench crash docs clean
 
 setup: $(STAMP)
@@ -20,8 +23,10 @@ RUN_DIR ?= run
 run: setup
 	@$(BIN)/relay demo $(RUN_DIR) $(if $(PORT_BASE),--port-base $(PORT_BASE))
 
+# Six processes even on two cores, because much of it waits. A file stays in one process, slow files come first.
+TEST_PROCESSES ?= 6
 test: setup
-	$(BIN)/pytest -n 4 --dist worksteal tests
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests
 
 # Generated examples that were never tried before; `make test` tries the same ones each time.
 fuzz: setup

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.commands import run_command
+from tests.commands import Service, run_command
 from tests.shapes import event_faults
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process started here compiles the whole product
@@ -116,6 +116,7 @@ class _Session(asyncio.Protocol):
     def __init__(self, owner):
         self.owner = owner
         self.buffer = bytearray()
+        self.seen = 0  # octets of the buffer in which no end was
         self.data = False
         self.sender = None
         self.helo = ""
@@ -130,7 +131,8 @@ class _Session(asyncio.Protocol):
         self.buffer += data
         while self.buffer:
             mark = b"\r\n.\r\n" if self.data else b"\r\n"
-            end = self.buffer.find(mark)
+            end = self.buffer.find(mark, self.seen)
+            self.seen = max(0, len(self.buffer) - len(mark) + 1) if end < 0 else 0
             if end < 0:
                 return
             part = bytes(self.buffer[:end])
@@ -276,11 +278,14 @@ class Product:
         """Return what is wrong with the shapes of published events: whatever a test did, each is as documented."""
         return [fault for event in self.events()[-EVENTS_CHECKED_MAX:] for fault in event_faults(event)]
 
-    def start(self, ready=True):
-        """Start `relay serve` and wait until it is ready."""
+    def start(self, ready=True, image=True):
+        """Start `relay serve` and wait until it is ready; without `image` from an interpreter that starts as well."""
         self.log = (self.directory / "relay.log").open("ab")
-        command = [*RELAY, "serve", "-c", str(self.config)]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        command = ["serve", "-c", str(self.config)]
+        if image:
+            self.process = Service(command, self.log.name)
+        else:
+            self.process = subprocess.Popen([*RELAY, *command], stdout=self.log, stderr=self.log)
         if ready:
             self.wait_ready()
 

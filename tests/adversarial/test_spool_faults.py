@@ -15,7 +15,8 @@ import yaml
 
 from relay.runtime.clock import SteadyClock
 from tests.adversarial.wire import Wire, message, settled, waiting, with_mark
-from tests.product import RELAY, Product, Receiver, eventually, free_ports
+from tests.commands import run_command
+from tests.product import Product, Receiver, eventually, free_ports
 from tests.unit.store.shard import new_message, shard, written
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -25,8 +26,7 @@ FREE_MIN_BYTES = 8 * 1024 * 1024
 
 def serve_once(product, config=None):
     """Run `relay serve` that is expected to end by itself; return (exit code, what it said)."""
-    command = [*RELAY, "serve", "-c", str(config or product.config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=40)
+    done = run_command(["serve", "-c", str(config or product.config)])
     said = done.stdout + done.stderr
     return done.returncode, said
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,8 +64,14 @@ def section_in(annotation: Any) -> type[Section] | None:
     return next((found for inner in get_args(annotation) if (found := section_in(inner))), None)
 
 
+@cache
+def tree() -> Any:
+    """Return all commands; to make them takes longer than to look at them."""
+    return typer.main.get_command(app)
+
+
 def commands(command: Any = None, name: str = "relay"):
-    command = command or typer.main.get_command(app)
+    command = command or tree()
     yield name, command
     for child, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, f"{name} {child}")
@@ -169,7 +176,7 @@ def blocks(path: Path):
 
 def fault_of(arguments: list[str], *, whole: bool) -> str:
     """Return why the program would not take these arguments, "" when it would. `whole`: nothing may be missing."""
-    command: Any = typer.main.get_command(app)
+    command: Any = tree()
     name = "relay"
     rest = list(arguments)
     while rest and rest[0] in getattr(command, "commands", {}):

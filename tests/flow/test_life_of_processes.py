@@ -25,7 +25,7 @@ def test_term_lets_a_message_in_transfer_end_and_then_closes_the_session():
         assert client.getreply()[0] == 250
         assert product.process.wait(30) == 0
         product.log.close()
-        product.start()
+        product.start(image=False)
         receiver.wait(1)
         client.close()
 

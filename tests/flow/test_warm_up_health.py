@@ -25,7 +25,7 @@ def product():
     health = {"attempts_min": 10, "bounce_rate": "30%", "block_rate": "20%", "step_back": 3}
     warmup = {
         "schedule": "ten",
-        "schedules": [{"name": "ten", "volumes": [10_000 * day for day in range(1, 11)]}],
+        "schedules": [{"name": "ten", "volumes": [10_000_000 * day for day in range(1, 11)]}],
         "shares": [{"provider": "other", "share": "100%"}],
         "health": health,
     }
@@ -73,7 +73,7 @@ def test_blocks_and_bounces_set_a_warm_up_back_until_it_is_set_anew(product):
     send(product, "one", ["block"] * 3 + ["fine"] * 9)
     # a quarter is blocked, over the line of a fifth: the day does not count
     shown = shown_with(product, BLOCKED, heldDays=1)
-    assert (shown["day"], shown["percentage"], shown["volume"]) == (6, 50, 60_000)
+    assert (shown["day"], shown["percentage"], shown["volume"]) == (6, 50, 60_000_000)
     assert "blocked, over 20 %" in shown["heldBecause"]
     (provider,) = shown["providers"]
     assert (provider["attempts"] >= 10, provider["blocks"], provider["bounces"]) == (True, 3, 0)
@@ -86,7 +86,7 @@ def test_blocks_and_bounces_set_a_warm_up_back_until_it_is_set_anew(product):
     send(product, "two", ["bounce"] * COUNT)
     # all of it bounces, over twice the line: three days more are taken back
     shown = shown_with(product, BOUNCED, heldDays=4)
-    assert (shown["day"], shown["percentage"], shown["volume"]) == (3, 20, 30_000)
+    assert (shown["day"], shown["percentage"], shown["volume"]) == (3, 20, 30_000_000)
     assert "100.0 %" in shown["heldBecause"]
     assert "bounced, over 30 %" in shown["heldBecause"]
     assert len(warnings(product, BOUNCED)) == 1

@@ -6,14 +6,13 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("relay_process.py")
+from tests.commands import Service
+
 WAIT_SECONDS = 30.0
 
 BASE = """\
@@ -45,10 +44,12 @@ class RelayProcess:
         self.config.write_text(text + extra)
 
     def start(self, *, timing=None, environment=None):
-        command = [sys.executable, str(PROGRAM), str(self.config), json.dumps(timing or {})]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, env={**os.environ, **(environment or {})}, start_new_session=True
-        )
+        pipe = self.directory / "log"
+        pipe.unlink(missing_ok=True)
+        os.mkfifo(pipe)
+        self.descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        command = [str(self.config), json.dumps(timing or {})]
+        self.process = Service(command, pipe, env=environment, module="tests.unit.runtime.relay_process")
         return self
 
     def until(self, event, count=1, **fields):
@@ -63,10 +64,9 @@ class RelayProcess:
 
     def _read(self, deadline):
         left = deadline - time.monotonic()
-        descriptor = self.process.stderr.fileno()
-        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+        if left <= 0 or not select.select([self.descriptor], [], [], left)[0]:
             return False
-        data = os.read(descriptor, 65536)
+        data = os.read(self.descriptor, 65536)
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             try:
@@ -123,7 +123,7 @@ class RelayProcess:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self.process.stderr.close()
+        os.close(self.descriptor)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Hands over the notices of a catalog to a shard and dies. Run as a module with DATA POINT COUNT.
+"""Hands over the notices of a catalog to a shard and dies. Its arguments are DATA POINT COUNT.
 
 The real book, the real taking, real files; only the socket between them is left out. At the COUNT-th time POINT is
 reached it kills itself; without a point ("") it ends by itself when nothing waits.
@@ -72,5 +72,5 @@ async def work(data_dir: Path, point: str, count: int) -> None:
     spool.close()
 
 
-if __name__ == "__main__":
+def main():
     asyncio.run(work(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -1,11 +1,8 @@
 """The relay's own mail on its way from the catalog to a worker: nothing lost, nothing twice, whatever is killed."""
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +14,8 @@ from relay.store import catalog_notices
 from relay.store.adoption import shard_paths
 from relay.store.catalog import open_catalog
 from relay.testing.log import MemoryLog
+from tests.commands import run_command
 
-ROOT = Path(__file__).parents[3]
 KEY = bytes(range(32))
 ACCOUNT = "000000000001"
 OURS = Letterhead("Relay", "local-1", "relay.example", "no-reply@relay.example", "abuse@relay.example")
@@ -92,8 +89,7 @@ def add(catalog, numbers):
 
 
 def child(data, point="", count=1):
-    command = [sys.executable, "-m", "tests.unit.runtime.notice_child", str(data), point, str(count)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    return run_command([str(data), point, str(count)], module="tests.unit.runtime.notice_child")
 
 
 def spooled(data):
@@ -130,10 +126,10 @@ def waiting(data):
 )
 def test_killed_at_any_step_each_mail_is_spooled_once(data, point, count):
     killed = child(data, point, count)
-    assert killed.returncode == -9, killed.stderr.decode()
+    assert killed.returncode == -9, killed.stderr
     assert waiting(data) + len(spooled(data)) >= COUNT  # each is here, or there, or both
     ended = child(data)
-    assert ended.returncode == 0, ended.stderr.decode()
+    assert ended.returncode == 0, ended.stderr
     assert spooled(data) == Counter({f"r{number}@x.example": 1 for number in range(COUNT)})
     assert waiting(data) == 0
 

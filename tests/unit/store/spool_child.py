@@ -46,5 +46,9 @@ async def work(data_dir: Path, point: str, count: int, kind: str) -> None:
         await asyncio.gather(*(one() for _ in range(1 if kind == "alone" else 4)))
 
 
-if __name__ == "__main__":
+def main():
     asyncio.run(work(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,18 +13,21 @@ import pytest
 from relay.model.content import BodyFile
 from relay.model.delivery import DeliveryState
 from relay.store.reader import ShardEvents
+from tests.commands import run_command
 from tests.unit.store.shard import NOW_MS, shard, until
 
 ROOT = Path(__file__).parents[3]
 
 
 def child(*arguments, before=()):
+    if not before:
+        return run_command(map(str, arguments), module="tests.unit.store.spool_child")
     command = [*before, sys.executable, "-m", "tests.unit.store.spool_child", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False, text=True)
 
 
 def keys(output, word):
-    return {int(key) for key in re.findall(rf"^{word} (\d+)$", output.decode(), re.MULTILINE)}
+    return {int(key) for key in re.findall(rf"^{word} (\d+)$", output, re.MULTILINE)}
 
 
 @pytest.mark.req("FLOW-005")
@@ -43,7 +46,7 @@ def keys(output, word):
 )
 def test_killed_at_a_point_loses_nothing_that_was_answered_for(tmp_path, point, count, size):
     ended = child(tmp_path, point, count, size)
-    assert ended.returncode == -9, ended.stderr.decode()
+    assert ended.returncode == -9, ended.stderr
     accepted, settled = keys(ended.stdout, "accepted"), keys(ended.stdout, "settled")
 
     async def look():
@@ -139,10 +142,15 @@ def test_a_failed_sync_is_answered_as_a_failure_and_its_group_never_comes_back(t
     )
     watch = ["strace", "-f", "-o", os.devnull, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=8+7"]
     ended = subprocess.run(
-        [*watch, sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=60, check=False
+        [*watch, sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     accepted, refused = keys(ended.stdout, "accepted"), keys(ended.stdout, "refused")
-    assert b"end" in ended.stdout, ended.stderr.decode()
+    assert "end" in ended.stdout, ended.stderr
     assert accepted
     assert refused
 
