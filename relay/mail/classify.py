@@ -1,67 +1,69 @@
 """What a message that arrives at a return path is: bounce, delay, success, complaint, auto-reply, or none of these.
 
-Reads the standard forms: RFC 3464 reports, RFC 5965 feedback reports (ARF), RFC 3834 marks of automatic replies.
+Asked in this order: a feedback report, a delivery status notification, a report in free form, an automatic reply.
+Each reader is in `relay.mail.reading`; what a reply in a report means is said by `relay.mail.replies`, as for replies
+in a dialogue.
 Which message it is about is told by the return path it came to; the message id here is only what the report says,
-and proves nothing.
+and proves nothing. Bounded: a megabyte is read at most, whatever comes.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from relay.mail.dsn import (
-    RECIPIENTS_MAX,
-    REPORT_MAX_BYTES,
-    REPORT_PARTS_MAX,
-    RecipientStatus,
-    Report,
-    decoded,
-    read_blocks,
-    read_report,
-    untyped,
-)
+from relay.mail.dsn import RecipientStatus, Report
 from relay.mail.headers import Field
-from relay.mail.mime import find, media_type, read_part, split_parts, transfer_encoding
-from relay.mail.replies import UNDETERMINED, Bounce, bounce_of, delay_type_of, judge_reply
+from relay.mail.reading.automatic import automatic_rule
+from relay.mail.reading.feedback_report import COMPLAINT_TYPES, Complaint, read_complaint
+from relay.mail.reading.notice import Notice, judge_text, read_notice, reply_in
+from relay.mail.reading.opened import Opened, open_message
+from relay.mail.reading.origin import Origin, origin_of
+from relay.mail.reading.status import REPORT_TYPES, read_status
+from relay.mail.replies import Bounce, Judgement, bounce_of, delay_type_of, judge
 from relay.model.ids import is_message_id
 
-COMPLAINT_TYPES = frozenset(("abuse", "auth-failure", "fraud", "not-spam", "other", "virus"))
-_REPLY_CODE = re.compile(r"(?:^|[;\s])([245]\d\d)(?:[ -]|$)")
 _OUR_ID = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d{6}")
-_AUTO_SUBJECT = re.compile(
-    r"\s*(?:auto(?:matic)?[- :]?(?:reply|response|replied)|out of (?:the )?office)", re.IGNORECASE
-)
-_AUTO_MARKS = (b"x-autoreply", b"x-autorespond", b"x-autoresponse")
+_CODE = re.compile(r"(?:^|[;\s])([245]\d\d)(?:[ -]|$)")
+_ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+NOTICE_ABOUT_MAX_CHARS = 1000  # of the text for people, from a recipient's address on
 
-
-__all__ = ["Bounce", "Classification", "Complaint", "bounce_of", "bounce_of_recipient", "classify", "delay_type_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """A feedback report (RFC 5965); "" and empty where it says nothing."""
-
-    feedback_type: str
-    user_agent: str = ""
-    arrival_date: str = ""
-    recipients: tuple[str, ...] = ()
-    original: tuple[Field, ...] = ()
+__all__ = [
+    "COMPLAINT_TYPES", "Bounce", "Classification", "Complaint", "bounce_of", "classify", "delay_type_of",
+    "judge_recipient",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What a message is. `kind`: bounce, delay, complaint, auto-reply, success or none; `rule` says what decided."""
+    """What a message is. `kind`: bounce, delay, complaint, auto-reply, success or none; `rule` says what decided.
+
+    `judgements` go with `recipients`, one each; of a bounce that names nobody there is one all the same. `date` is
+    the Date field of the message itself.
+    """
 
     kind: str
     rule: str
     message_id: str = ""
     recipients: tuple[RecipientStatus, ...] = ()
-    bounce: Bounce | None = None
+    judgements: tuple[Judgement, ...] = ()
     report: Report | None = field(default=None, repr=False)
     complaint: Complaint | None = field(default=None, repr=False)
+    date: str = ""
+
+    @property
+    def verdict(self) -> Judgement | None:
+        """What a bounce means: a permanent failure stands before a transient one, that before an unknown one."""
+        order = {"Permanent": 0, "Transient": 1}
+        return min(self.judgements, key=lambda one: order.get(one.bounce.bounce_type, 2), default=None)
+
+    @property
+    def bounce(self) -> Bounce | None:
+        """The kind of a bounce."""
+        return self.verdict.bounce if self.verdict is not None else None
 
     def as_json(self) -> dict[str, object]:
         """Return the object that `relay classify` prints."""
+        verdict = self.verdict
         return {
             "kind": self.kind,
             "messageId": self.message_id or None,
@@ -73,103 +75,114 @@ class Classification:
                 }
                 for each in self.recipients
             ],
-            "bounceType": self.bounce.bounce_type if self.bounce else None,
-            "bounceSubType": self.bounce.bounce_sub_type if self.bounce else None,
+            "bounceType": verdict.bounce.bounce_type if verdict else None,
+            "bounceSubType": verdict.bounce.bounce_sub_type if verdict else None,
             "complaintFeedbackType": self.complaint.feedback_type or None if self.complaint else None,
-            "rule": self.rule,
+            "rule": f"{self.rule}: {verdict.rule}" if verdict else self.rule,
+        }
+
+    def explained(self) -> dict[str, object]:
+        """Return that object with whose fault it is, whether to suppress, and what decided on each recipient."""
+        judged = [one.as_note() | {"source": one.source or None} for one in self.judgements]
+        return self.as_json() | {
+            "fault": self.verdict.fault.value if self.verdict else None,
+            "suppress": self.verdict.suppresses if self.verdict else False,
+            "judgements": judged,
         }
 
 
 def classify(content: bytes) -> Classification:
-    """Return what a whole message (head and body, CRLF lines) is; over 1 MiB only its head is looked at."""
-    if b"\r\n" not in content[:REPORT_MAX_BYTES]:
-        content = content[: 2 * REPORT_MAX_BYTES].replace(b"\n", b"\r\n")  # a file of lines that end as files do
-    top = read_part(content, 0, len(content))
-    if top.fields is None:
+    """Return what a whole message (head and body) is; of a large one only the beginning is looked at."""
+    opened = open_message(content)
+    if not opened.fields.items:
         return Classification("none", "no header section")
-    if len(content) <= REPORT_MAX_BYTES and media_type(top.fields).kind == "multipart/report":
-        complaint = _read_complaint(content)
+    return replace(_classify(opened), date=opened.fields.first("date")[:100])
+
+
+def _classify(opened: Opened) -> Classification:
+    kind = opened.fields.media_type
+    report_type = kind.parameters.get("report-type", "").lower()
+    system = origin_of(opened.fields) is not Origin.SOMEBODY
+    is_report = kind.kind == "multipart/report"
+    if system or (is_report and report_type in {"", "feedback-report"}) or kind.kind == "multipart/mixed":
+        complaint = _complaint(opened, is_report=is_report)
         if complaint is not None:
             return _of_complaint(complaint)
-        report = read_report(content)
+    if system or (is_report and report_type in REPORT_TYPES):
+        report = read_status(opened)
         if report is not None:
-            return _of_report(report)
-    rule = _auto_rule(top.fields)
-    if rule:
-        return Classification("auto-reply", rule, _original_id(top.fields))
-    return Classification("none", "no standard form")
+            return _of_report(report, opened.notice)
+    automatic = automatic_rule(opened.fields)
+    notice = read_notice(opened)
+    if notice is not None and not (automatic and origin_of(opened.fields) is not Origin.SYSTEM):
+        return _of_notice(notice)
+    if automatic:
+        return Classification("auto-reply", automatic, _original_id(opened.fields.raw))
+    return Classification("none", "no known form")
 
 
-def bounce_of_recipient(status: RecipientStatus) -> Bounce:
-    """Return the bounce kind of one recipient of a report, by its diagnostic and its status."""
-    code = _REPLY_CODE.search(status.diagnostic)
-    return judge_reply(int(code.group(1)) if code else 0, status.status, status.diagnostic)
+def judge_recipient(status: RecipientStatus, notice: str = "") -> Judgement:
+    """Return what a report says of one recipient: its diagnostic and status, else its `notice` for people."""
+    code = _CODE.search(status.diagnostic)
+    number, enhanced = int(code.group(1)) if code else 0, status.status
+    said = _ENHANCED.search(status.diagnostic) if _is_vague(enhanced) else None
+    if said is not None and said[1][0] in "45":
+        enhanced = said[1]
+    found = judge(number, enhanced, status.diagnostic)
+    if found.stated or not notice:
+        return found
+    at = notice.lower().find(status.address.lower())
+    told = notice[max(at, 0) :][:NOTICE_ABOUT_MAX_CHARS]
+    if not judge_text(told).stated:
+        return found
+    _, told_status, told_text = reply_in(told)
+    return judge(number, (told_status if _is_vague(enhanced) else "") or enhanced, told_text)
 
 
-def _of_report(report: Report) -> Classification:
+def _is_vague(enhanced: str) -> bool:
+    return not enhanced or enhanced.endswith(".0.0")
+
+
+def _of_report(report: Report, notice: str) -> Classification:
     message_id = _original_id(report.original)
     for kind, actions in (("bounce", ("failed", "")), ("delay", ("delayed",))):
         chosen = tuple(each for each in report.recipients if each.action in actions)
         if chosen:
-            bounce = _worst(chosen) if kind == "bounce" else None
-            return Classification(kind, f"RFC 3464 {kind}", message_id, chosen, bounce, report)
+            judged = tuple(judge_recipient(each, notice) for each in chosen) if kind == "bounce" else ()
+            return Classification(kind, f"RFC 3464 {kind}", message_id, chosen, judged, report)
     if all(each.action in ("delivered", "relayed", "expanded") for each in report.recipients):
-        return Classification("success", "RFC 3464 success", message_id, report.recipients, None, report)
-    return Classification("none", "RFC 3464 with an unknown action", message_id, report.recipients, None, report)
+        return Classification("success", "RFC 3464 success", message_id, report.recipients, (), report)
+    return Classification("none", "RFC 3464 with an unknown action", message_id, report.recipients, (), report)
 
 
-def _worst(recipients: Sequence[RecipientStatus]) -> Bounce:
-    """One report, one kind: a permanent failure stands before a transient one, that before an unknown one."""
-    kinds = [bounce_of_recipient(each) for each in recipients]
-    for wanted in ("Permanent", "Transient"):
-        for kind in kinds:
-            if kind.bounce_type == wanted:
-                return kind
-    return UNDETERMINED
+def _of_notice(notice: Notice) -> Classification:
+    message_id = _original_id(notice.original)
+    if notice.kind == "delay":
+        return Classification("delay", notice.rule, message_id, notice.recipients)
+    report = Report("", notice.recipients, original=notice.original)
+    return Classification("bounce", notice.rule, message_id, notice.recipients, notice.judgements, report)
+
+
+def _complaint(opened: Opened, *, is_report: bool) -> Complaint | None:
+    """Return a complaint; of what is no report, only one that somebody else than a person sent."""
+    if not is_report and origin_of(opened.fields) is Origin.SOMEBODY and not _by_a_loop(opened):
+        return None
+    return read_complaint(opened)
+
+
+def _by_a_loop(opened: Opened) -> bool:
+    """Say whether a message may be of a feedback loop, by its subject or the name of who sent it."""
+    if opened.fields.subject.strip().lower().startswith("complaint about message from"):
+        return True
+    local = opened.fields.first("from").lower()
+    names = ("staff@", "fbl", "feedback", "abuse", "complaint", "arf", "jmrp", "loop", "scomp")
+    return any(name in local for name in names)
 
 
 def _of_complaint(complaint: Complaint) -> Classification:
     recipients = tuple(RecipientStatus(address) for address in complaint.recipients)
     message_id = _original_id(complaint.original)
-    return Classification("complaint", "RFC 5965", message_id, recipients, None, None, complaint)
-
-
-def _read_complaint(content: bytes) -> Complaint | None:
-    top = read_part(content, 0, len(content))
-    kind = media_type(top.fields or [])
-    if kind.parameters.get("report-type", "").lower() != "feedback-report":
-        return None
-    span = split_parts(content, top.body, len(content), kind.boundary, REPORT_PARTS_MAX)
-    about: dict[str, str] = {}
-    addresses: tuple[str, ...] = ()
-    original: tuple[Field, ...] = ()
-    for part in span.parts if span else ():
-        if part.fields is None:
-            continue
-        name = media_type(part.fields).kind
-        data = decoded(content[part.body : part.end], transfer_encoding(part.fields))
-        if name == "message/feedback-report" and not about:
-            about = (read_blocks(data) or [{}])[0]
-            addresses = _complained(data)
-        elif name in ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers"):
-            original = original or tuple(read_part(data, 0, len(data)).fields or ())
-    if "feedback-type" not in about:
-        return None
-    feedback_type = about["feedback-type"].lower()
-    return Complaint(
-        feedback_type if feedback_type in COMPLAINT_TYPES else "other",
-        about.get("user-agent", ""),
-        about.get("arrival-date") or about.get("received-date", ""),
-        addresses,
-        original,
-    )
-
-
-def _complained(data: bytes) -> tuple[str, ...]:
-    """Return the Original-Rcpt-To values; they may repeat (RFC 5965 section 3.2)."""
-    fields = read_part(data.strip(b"\r\n") + b"\r\n\r\n", 0, len(data) + 4).fields or []
-    values = [each.value.decode("utf-8", "replace") for each in fields if each.key == b"original-rcpt-to"]
-    return tuple(dict.fromkeys(untyped(value) for value in values[:RECIPIENTS_MAX]))
+    return Classification("complaint", complaint.rule, message_id, recipients, (), None, complaint)
 
 
 def _original_id(fields: Sequence[Field]) -> str:
@@ -179,21 +192,4 @@ def _original_id(fields: Sequence[Field]) -> str:
             found = _OUR_ID.search(each.value.decode("latin-1")) if each.key == key else None
             if found and is_message_id(found.group()):
                 return found.group()
-    return ""
-
-
-def _auto_rule(fields: Sequence[Field]) -> str:
-    """Say which mark of an automatic reply a message bears (RFC 3834 section 5), "" for none."""
-    submitted = find(fields, b"auto-submitted")
-    if submitted is not None and not submitted.value.lower().startswith(b"no"):
-        return "RFC 3834 Auto-Submitted"
-    for key in _AUTO_MARKS:
-        if find(fields, key) is not None:
-            return key.decode("ascii").title()
-    precedence = find(fields, b"precedence")
-    if precedence is not None and precedence.value.lower().strip() == b"auto_reply":
-        return "Precedence auto_reply"
-    subject = find(fields, b"subject")
-    if subject is not None and _AUTO_SUBJECT.match(subject.value.decode("latin-1")):
-        return "subject of an automatic reply"
     return ""

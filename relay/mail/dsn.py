@@ -1,32 +1,24 @@
-"""Delivery status notifications (RFC 3464): written for our own failures, read when they come from others.
+"""Delivery status notifications (RFC 3464) about our own failures: their values, and how they are written.
 
 Written ones are ASCII whatever they report on: UTF-8 addresses as RFC 6533 xtext, UTF-8 header sections in base64.
 They carry the header section of the message, cut at `ORIGINAL_MAX_BYTES`; its body only where the caller gives it
-(RET=FULL). Reading is bounded in size, parts, recipients and field lengths, and gives None for whatever is no report.
+(RET=FULL). Those of others are read by `relay.mail.reading.status`.
 """
 
 import base64
-import quopri
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.mail.headers import Field, parse_head
-from relay.mail.mime import MediaType, media_type, read_part, split_parts, transfer_encoding
 from relay.mail.trace import format_date
 
 ORIGINAL_MAX_BYTES = 32 * 1024
-REPORT_MAX_BYTES = 1024 * 1024
 RECIPIENTS_MAX = 1000
-REPORT_PARTS_MAX = 20
 FIELD_MAX_CHARS = 1000
 
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 _NOT_XTEXT = re.compile(r"[^!-*,-<>-\[\]-~]")
-_STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\d)")
-_STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
-_ORIGINAL_TYPES = ("text/rfc822-headers", "message/rfc822-headers", "message/global-headers")
-_MESSAGE_TYPES = ("message/rfc822", "message/global")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +39,11 @@ class RecipientStatus:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report read or to be written. `original` are header fields of the message it is about, maybe none.
+    """A report read or to be written.
 
-    `envelope_id` is what the submitter gave (ENVID); `message_id` our own id of the message. `last_attempt_ms` and
-    `retry_until_ms` are written where they are not 0.
+    `original` are header fields of the message it is about, maybe none. `envelope_id` is what the submitter gave
+    (ENVID); `message_id` our own id of the message. `last_attempt_ms` and `retry_until_ms` are written where they are
+    not 0.
     """
 
     reporting_mta: str
@@ -198,108 +191,6 @@ def _original_part(head: bytes) -> tuple[str, bytes]:
     coded = base64.encodebytes(head).replace(b"\n", b"\r\n")
     label = f"Content-Type: message/global-headers\r\nContent-Transfer-Encoding: base64\r\n{description}"
     return label, coded
-
-
-# --- reading ---------------------------------------------------------------------------------------------------
-
-
-def read_report(content: bytes) -> Report | None:
-    """Return what a message of head and body reports if it is a multipart/report of delivery status, else None."""
-    if len(content) > REPORT_MAX_BYTES:
-        return None
-    top = read_part(content, 0, len(content))
-    if top.fields is None:
-        return None
-    kind = media_type(top.fields)
-    if kind.kind != "multipart/report" or kind.parameters.get("report-type", "delivery-status").lower() not in (
-        "delivery-status",
-        "global-delivery-status",
-    ):
-        return None
-    return _read_parts(content, top.body, kind)
-
-
-def _read_parts(content: bytes, start: int, kind: MediaType) -> Report | None:
-    span = split_parts(content, start, len(content), kind.boundary, REPORT_PARTS_MAX)
-    if span is None:
-        return None
-    report: Report | None = None
-    original: tuple[Field, ...] = ()
-    for part in span.parts:
-        if part.fields is None:
-            continue
-        name = media_type(part.fields).kind
-        data = decoded(content[part.body : part.end], transfer_encoding(part.fields))
-        if name in _STATUS_TYPES and report is None:
-            report = _read_status(data)
-        elif name in _ORIGINAL_TYPES or name in _MESSAGE_TYPES:
-            original = original or _read_original(data)
-    if report is None or not report.recipients:
-        return None
-    return Report(report.reporting_mta, report.recipients, report.arrival_date, report.envelope_id, original)
-
-
-def decoded(data: bytes, encoding: str) -> bytes:
-    """Return the octets of a part whose transfer encoding is undone; what cannot be decoded comes as it is."""
-    if encoding == "base64":
-        try:
-            return base64.b64decode(data)
-        except ValueError:
-            return data
-    if encoding == "quoted-printable":
-        return quopri.decodestring(data)
-    return data
-
-
-def _read_original(data: bytes) -> tuple[Field, ...]:
-    head = data[: data.find(b"\r\n\r\n") + 4] if b"\r\n\r\n" in data else data.rstrip(b"\r\n") + b"\r\n\r\n"
-    fields = parse_head(cut_head(head), smtputf8=True)
-    return tuple(fields) if isinstance(fields, list) else ()
-
-
-def read_blocks(data: bytes) -> list[dict[str, str]]:
-    """Return the groups of fields of a status part, each by lower-case name; the first of a name counts."""
-    blocks: list[dict[str, str]] = []
-    for text in data.split(b"\r\n\r\n", RECIPIENTS_MAX + 1)[: RECIPIENTS_MAX + 1]:
-        fields = parse_head(text.strip(b"\r\n") + b"\r\n\r\n", smtputf8=True)
-        if not isinstance(fields, list) or not fields:
-            continue
-        block: dict[str, str] = {}
-        for field in fields:
-            block.setdefault(field.key.decode("ascii"), _clean(field.value))
-        blocks.append(block)
-    return blocks
-
-
-def _clean(value: bytes) -> str:
-    text = value.decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else " " for char in text[:FIELD_MAX_CHARS]).strip()
-
-
-def _read_status(data: bytes) -> Report | None:
-    blocks = read_blocks(data)
-    if not blocks:
-        return None
-    about = blocks[0] if "final-recipient" not in blocks[0] else {}
-    recipients = tuple(_read_recipient(block) for block in blocks if "final-recipient" in block)
-    return Report(
-        reporting_mta=about.get("reporting-mta", ""),
-        recipients=recipients,
-        arrival_date=about.get("arrival-date", ""),
-        envelope_id=about.get("original-envelope-id", ""),
-    )
-
-
-def _read_recipient(block: dict[str, str]) -> RecipientStatus:
-    status = _STATUS.match(block.get("status", ""))
-    return RecipientStatus(
-        address=untyped(block["final-recipient"]),
-        action=block.get("action", "").partition("(")[0].strip().lower(),
-        status=status.group(1) if status else "",
-        diagnostic=block.get("diagnostic-code", ""),
-        remote_mta=block.get("remote-mta", ""),
-        original_address=untyped(block.get("original-recipient", "")),
-    )
 
 
 def untyped(value: str) -> str:

@@ -2,7 +2,8 @@
 
 The record is what consumers see (docs/spec/feedback.md section 3). The notes are what the relay knows beside it, for
 statistics and for notifications; they are never published. Keys of notes, each left out where it says nothing:
-`provider` (of the recipient's site), `pool`, `remoteMtaIp`, `simulator`, `autoReply`, `blocked`, `rule`, `suppress`.
+`provider` (of the recipient's site), `pool`, `remoteMtaIp`, `simulator`, `autoReply`, `blocked`; of a bounce `rule`
+(what decided), `fault` (`relay.mail.replies.Fault`) and `suppress` (whether the address may be suppressed for it).
 """
 
 from typing import Any

@@ -9,7 +9,7 @@ from functools import partial
 
 from relay.errors import UsageError
 from relay.mail.feedback import Cause
-from relay.mail.replies import TRANSIENT
+from relay.mail.replies import GIVEN_BACK
 from relay.model.delivery import Step, after
 from relay.model.message import Delivery, Settlement
 from relay.model.outcome import Outcome, Stage, Verdict
@@ -56,7 +56,7 @@ class GiveBack:
             next_ms=0,
             last_reply=outcome.reply,
             attempt=attempt_record(delivery, outcome, Decision(Step.BOUNCE, 0, outcome.reply)),
-            events=bounce_event(delivery, outcome, TRANSIENT, self._hostname()),
+            events=bounce_event(delivery, outcome, GIVEN_BACK, self._hostname()),
             messages=self._reports(Cause.FAILED, job, outcome) if failure_told(delivery) else (),
             dedupe_key=f"returned/{delivery.message.message_id}/{delivery.index}",
         )

@@ -118,7 +118,8 @@ class Receive:
         if not waits.left:
             answer(Refusal(Reason.NO_RECIPIENTS))
             return
-        seen = classify(_first_bytes(content))
+        # The envelope sender is said as a delivery would (RFC 5321 section 4.4): the null one is a mark of reports.
+        seen = classify(b"Return-Path: <%b>\r\n" % submission.sender.encode() + _first_bytes(content))
         for number, token in enumerate(found):
             self._keep(f"{message_id}/{number}", token.message_id_prefix, token.index, seen, content, waits)
         if len(found) == len(tokens):

@@ -13,7 +13,7 @@ import orjson
 
 from relay.events import payload
 from relay.mail.feedback import Cause
-from relay.mail.replies import Bounce, bounce_of, delay_type_of
+from relay.mail.replies import Judgement, delay_type_of, judge_outcome
 from relay.model.delivery import DeliveryState, Step, after
 from relay.model.dialogue import Dialogue, Trace
 from relay.model.message import Delivery, NewEvent, NewMessage, Settlement
@@ -84,7 +84,7 @@ class Report:
             messages = self._tell_success(job, outcome)
         elif state is DeliveryState.BOUNCED:
             expired = decision.step is Step.EXPIRED
-            events = bounce_event(delivery, outcome, bounce_of(outcome, expired=expired), self._hostname)
+            events = bounce_event(delivery, outcome, judge_outcome(outcome, expired=expired), self._hostname)
             if failure_told(delivery):
                 messages = self._reports(Cause.EXPIRED if expired else Cause.FAILED, job, outcome)
         elif state is DeliveryState.QUEUED:
@@ -216,7 +216,7 @@ def delivered_event(delivery: Delivery, outcome: Outcome, hostname: str) -> tupl
     return _event(delivery, "Delivery", body)
 
 
-def bounce_event(delivery: Delivery, outcome: Outcome, bounce: Bounce, hostname: str) -> tuple[NewEvent, ...]:
+def bounce_event(delivery: Delivery, outcome: Outcome, judged: Judgement, hostname: str) -> tuple[NewEvent, ...]:
     """Return the Bounce event of a recipient, nothing for mail of our own (EVT-017)."""
     message = delivery.message
     if not message.mail_json:
@@ -225,14 +225,14 @@ def bounce_event(delivery: Delivery, outcome: Outcome, bounce: Bounce, hostname:
     body = payload.bounce(
         message.mail_json,
         timestamp_ms=outcome.finished_ms,
-        bounce_type=bounce.bounce_type,
-        bounce_sub_type=bounce.bounce_sub_type,
+        bounce_type=judged.bounce.bounce_type,
+        bounce_sub_type=judged.bounce.bounce_sub_type,
         recipients=(recipient_status(delivery, outcome),),
         feedback_id=event.event_id,
         reporting_mta=hostname,
         outgoing_ip=outcome.source_address,
     )
-    return (NewEvent(event.event_id, event.kind, event.message_id, body),)
+    return (NewEvent(event.event_id, event.kind, event.message_id, body, orjson.dumps(judged.as_note())),)
 
 
 def _event(delivery: Delivery, kind: str, body: bytes, *, again: int = 0) -> tuple[NewEvent, ...]:

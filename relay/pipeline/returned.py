@@ -20,13 +20,15 @@ from relay.events import payload
 from relay.mail import returnpath
 from relay.mail.addresslist import parse_from
 from relay.mail.arf import ComplaintReport, date_ms
-from relay.mail.classify import Classification, bounce_of_recipient
+from relay.mail.classify import Classification
 from relay.mail.dsn import RecipientStatus
 from relay.mail.feedback import Cause, original_field
 from relay.mail.forwarded import forwarded_head, submitted_head
 from relay.mail.mime import find, read_part
+from relay.mail.replies import NOTHING_SAID, Judgement, judgement_of
 from relay.model.content import Content
 from relay.model.feedback import FeedbackKind
+from relay.model.ids import accepted_ms_of
 from relay.model.message import Delivery, Message, NewEvent, NewMessage
 from relay.pipeline.internal import InternalMail, protection
 from relay.policy.notification import failure_told, report_forwarded
@@ -36,8 +38,6 @@ FORWARD_MAX_BYTES = 256 * 1024
 ANY_INDEX = -1  # a report that names the message, and not by a return path which of its recipients
 _FORWARDED = frozenset({"auto-reply", "none", "complaint", "success", "delay"})
 _AUTHOR_MAX_CHARACTERS = 1000
-_DATE_MAX_CHARACTERS = 100
-DATE_SLACK_MS = 60_000  # a date has whole seconds, and clocks differ
 FIELDS_SEARCHED_MAX = 200
 FIELD_SEARCHED_BYTES = 2000
 _LOCAL = re.compile(r"(?<![A-Za-z0-9])([A-Za-z2-7]{48})@")
@@ -47,15 +47,19 @@ Taken = Callable[[Exception | None], None]
 
 
 def item_of(prefix: str, index: int, seen: Classification, content: Content, arrived_ms: int) -> bytes:
-    """Return the JSON that the owner of a message gets: which message, which recipient, and what the report says."""
+    """Return the JSON that the owner of a message gets: which message, which recipient, and what the report says.
+
+    When the report was sent (EVT-020) is what its Date says, where that lies between acceptance and arrival.
+    """
+    said_ms = date_ms(seen.date)
     item: Json = {
         "prefix": prefix,
         "index": index,
-        "arrivedMs": arrived_ms,
-        "dateMs": _date_ms(content),
+        "arrivedMs": said_ms if accepted_ms_of(prefix) <= said_ms <= arrived_ms else arrived_ms,
         "kind": seen.kind,
         "reportingMta": seen.report.reporting_mta if seen.report else "",
         "recipients": [[r.address, r.action, r.status, r.diagnostic] for r in seen.recipients],
+        "judgements": [each.as_json() for each in seen.judgements],
     }
     if seen.complaint is not None:
         item |= {
@@ -167,7 +171,7 @@ class Returned:
         if message.mail_json:
             body = payload.complaint(
                 message.mail_json,
-                timestamp_ms=_reported_ms(message, about),
+                timestamp_ms=about["arrivedMs"],
                 recipients=recipients,
                 feedback_id=dedupe,
                 user_agent=about["userAgent"],
@@ -255,10 +259,11 @@ def _within(domain: str, reporter: str) -> bool:
 
 def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedupe: str) -> NewEvent:
     message = delivery.message
-    kind = bounce_of_recipient(status)
+    judged = _judgement(delivery, about)
+    kind = judged.bounce
     body = payload.bounce(
         message.mail_json,
-        timestamp_ms=_reported_ms(message, about),
+        timestamp_ms=about["arrivedMs"],
         bounce_type=kind.bounce_type,
         bounce_sub_type=kind.bounce_sub_type,
         recipients=(payload.RecipientStatus(delivery.recipient, status.action, status.status, status.diagnostic),),
@@ -266,7 +271,16 @@ def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedu
         reporting_mta=about["reportingMta"],
         outgoing_ip=delivery.source,
     )
-    return NewEvent(f"{message.message_id}/{delivery.index}/Bounce/returned", "Bounce", message.message_id, body)
+    event_id = f"{message.message_id}/{delivery.index}/Bounce/returned"
+    return NewEvent(event_id, "Bounce", message.message_id, body, orjson.dumps(judged.as_note()))
+
+
+def _judgement(delivery: Delivery, about: Json) -> Judgement:
+    """Return what the report means for the recipient: what was judged of its row, or of the report as a whole."""
+    judged = [judgement_of(each) for each in about["judgements"]]
+    rows = zip(about["recipients"], judged, strict=False)
+    same = [one for row, one in rows if row[0].lower() == delivery.recipient.lower()]
+    return (same or judged or [NOTHING_SAID])[0]
 
 
 def _status(delivery: Delivery, about: Json) -> RecipientStatus:
@@ -281,19 +295,6 @@ def _status(delivery: Delivery, about: Json) -> RecipientStatus:
         chosen.diagnostic,
         original_recipient=original_field(delivery.wishes),
     )
-
-
-def _reported_ms(message: Message, about: Json) -> int:
-    """Return when a report was sent (EVT-020): its Date, where that is between acceptance and arrival."""
-    reported = int(about.get("dateMs", 0))  # items of an earlier release have none
-    plausible = message.accepted_ms - DATE_SLACK_MS <= reported <= about["arrivedMs"]
-    return reported if plausible else int(about["arrivedMs"])
-
-
-def _date_ms(content: Content) -> int:
-    """Return the Date of a report, 0 when it has none that can be read."""
-    date = find(read_part(content.head, 0, len(content.head)).fields or (), b"date")
-    return date_ms(date.value[:_DATE_MAX_CHARACTERS].decode("latin-1")) if date is not None else 0
 
 
 def _author_domain(content: Content) -> str:

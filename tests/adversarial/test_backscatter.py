@@ -5,9 +5,11 @@ import smtplib
 import socket
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bench.classify import SHAPES
 from tests.adversarial.wire import Wire, message, open_listener, settled, waiting, with_mark
 from tests.product import eventually
 
@@ -28,7 +30,7 @@ def return_path(product, receiver, mark):
 
 def deliver(product, path, text, sender="", times=1):
     replies = []
-    with smtplib.SMTP("127.0.0.1", product.mx_port, timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", product.mx_port, timeout=120) as client:
         for _ in range(times):
             client.ehlo()
             client.mail(sender)
@@ -45,6 +47,42 @@ REPORT = (
     b"Final-Recipient: rfc822; user@remote.example\r\nAction: failed\r\nStatus: 5.1.1\r\n"
     b"Diagnostic-Code: smtp; 550 gone\r\n\r\n--b--\r\n"
 )
+
+
+@pytest.mark.req("FLOW-018")
+def test_of_two_recipients_the_unknown_one_is_refused(product, receiver):
+    """K04."""
+    message_id, path = return_path(product, receiver, "two-recipients")
+    with smtplib.SMTP("127.0.0.1", product.mx_port, timeout=60) as client:
+        client.ehlo()
+        client.mail("")
+        codes = [client.rcpt(each)[0] for each in (path, "x" + path[1:], path.replace("@", "x@"))]
+        assert codes == [250, 550, 550]
+        assert client.data(REPORT)[0] == 250
+    assert len(bounce_of(product, message_id)) == 1
+
+
+def test_a_storm_of_reports_leaves_room_for_everything_else(product, receiver):
+    """K16: reports by the hundred on several connections; mail goes out meanwhile, and each report is taken."""
+    message_id, path = return_path(product, receiver, "before-the-storm")
+    with ThreadPoolExecutor(4) as pool:
+        storms = [pool.submit(deliver, product, path, REPORT, "", 150) for _ in range(4)]
+        for number in range(5):
+            return_path(product, receiver, f"in-the-storm-{number}")
+        assert all(storm.result() == [250] * 150 for storm in storms)
+    assert len(bounce_of(product, message_id)) == 1
+
+
+@pytest.mark.parametrize("shape", ["recipients", "status fields", "parts in parts", "empty parts", "addresses"])
+def test_hostile_reports_are_read_and_the_next_one_too(product, receiver, shape):
+    """Reports made to keep a reader busy, 300 KB each (10 MB: `bench.classify`)."""
+    message_id, path = return_path(product, receiver, "hostile-" + shape.replace(" ", "-"))
+    start, more = SHAPES[shape]
+    lines = (start + more * (300_000 // len(more))).replace(b"a@b.cd " * 100, b"a@b.cd " * 100 + b"\r\n")
+    (code,) = deliver(product, path, lines)
+    assert code in {250, 550, 552, 554}
+    assert deliver(product, path, REPORT) == [250]
+    assert len(bounce_of(product, message_id)) == 1
 
 
 @pytest.mark.req("FLOW-012")

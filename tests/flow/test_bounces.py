@@ -1,6 +1,8 @@
 """What cannot be delivered: events, reports to the sender, suppressed recipients, bounces that come back."""
 
 import smtplib
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -137,6 +139,63 @@ def test_a_bounce_that_comes_back_is_matched_told_and_mailed_on_once(product, re
         mailed = eventually(lambda r=recipient: reports(receiver, r))
         assert mailed[0][1] == ["app@example.com"]
         assert len([e for e in product.events("Bounce") if e["mail"]["messageId"] == message_id]) == 1
+
+
+def path_of(receiver, recipient):
+    """Return the return path that mail to a recipient left with."""
+    return eventually(lambda: [m for m in receiver.messages if m[1] == [recipient]], what=recipient)[0][0]
+
+
+def deliver(product, path, text):
+    with smtplib.SMTP("127.0.0.1", product.mx_port) as client:
+        client.sendmail("", [path], text.replace("\n", "\r\n").encode())
+
+
+QMAIL = (
+    "From: MAILER-DAEMON@mx.remote.example\nTo: {path}\nSubject: failure notice\nDate: {date}\nX-Raw: Grüße\n\n"
+    "Hi. This is the qmail-send program at mx.remote.example.\nI'm afraid I wasn't able to deliver your message to"
+    " the following addresses.\n\n<renamed@elsewhere.example>:\n{reply}\n"
+)
+
+
+@pytest.mark.req("FLOW-012", "EVT-020", "EVT-022", "EVT-023")
+def test_a_bounce_in_free_form_is_told_as_one(product, receiver):
+    """K14: the return path names message and recipient, whatever the text calls it; the text says why."""
+    for name, reply, kind, status in (
+        ("free1", "550 5.1.1 no such user", ("Permanent", "NoEmail"), "5.1.1"),
+        ("free2", "the mailbox is over quota", ("Transient", "MailboxFull"), None),
+        ("free3", "554 5.7.1 client host blocked using bl.lists.example", ("Transient", "General"), "5.7.1"),
+    ):
+        recipient = f"{name}@remote.example"
+        message_id = product.send(recipient)
+        path = path_of(receiver, recipient)
+        sent = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+        text = QMAIL.format(path=path, reply=reply, date=format_datetime(sent))
+        eventually(lambda until=sent: datetime.now(UTC) > until, what="the report's own time")
+        deliver(product, path, text)
+        bounce = event_of(product, "Bounce", message_id)[0]["bounce"]
+        assert (bounce["bounceType"], bounce["bounceSubType"]) == kind
+        (one,) = bounce["bouncedRecipients"]
+        assert (one["emailAddress"], one.get("status")) == (recipient, status)
+        assert reply in one["diagnosticCode"]
+        assert datetime.fromisoformat(bounce["timestamp"]) == sent
+
+
+@pytest.mark.req("FLOW-013", "EVT-024")
+def test_automatic_replies_and_ordinary_mail_at_a_return_path_are_no_bounces(product, receiver):
+    """K13: they go on to the sender as they are; nothing is counted, and nothing is answered."""
+    recipient = "away@remote.example"
+    message_id = product.send(recipient)
+    path = path_of(receiver, recipient)
+    head = f"From: {recipient}\nTo: {path}\nSubject: "
+    deliver(product, path, f"{head}away\nAuto-Submitted: auto-replied\n\nI am away; user unknown here.\n")
+    deliver(product, path, f"{head}Fwd: failure notice\n\n> <{recipient}>: 550 5.1.1 no such user\n")
+    deliver(product, path, QMAIL.format(path=path, reply="550 5.1.1 no such user", date="x"))
+    event_of(product, "Bounce", message_id)
+    assert len(event_of(product, "Bounce", message_id)) == 1
+    for needle in (b"I am away; user unknown here", b"Fwd: failure notice"):
+        mailed = eventually(lambda n=needle: [m for m in receiver.messages if n in m[2]], what=str(needle))
+        assert [(m[0], m[1]) for m in mailed] == [("", ["app@example.com"])]
 
 
 @pytest.mark.req("FLOW-018")

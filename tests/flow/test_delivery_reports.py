@@ -6,7 +6,7 @@ import smtplib
 
 import pytest
 
-from relay.mail.dsn import read_report
+from relay.mail.reading.status import read_report
 from tests.product import Product, Receiver, eventually
 
 SUBMITTER = "app@example.com"

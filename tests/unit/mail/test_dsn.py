@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.mail.classify import classify
-from relay.mail.dsn import RecipientStatus, cut_head, fold, read_report
+from relay.mail.dsn import RecipientStatus, cut_head, fold
 from relay.mail.feedback import Cause, status_of, write_feedback
 from relay.mail.headers import parse_head
+from relay.mail.reading.status import read_report
 from relay.mail.scan import scan_body
 from relay.model.outcome import Outcome, Stage, Verdict
 from tests.unit.mail.messages import HEAD, MESSAGE_ID, NOW_MS, message
@@ -169,7 +170,7 @@ def test_bounce_is_classified():
         "bounceType": "Permanent",
         "bounceSubType": "NoEmail",
         "complaintFeedbackType": None,
-        "rule": "RFC 3464 bounce",
+        "rule": "RFC 3464 bounce: no-such-mailbox (status 1.1)",
     }
     assert classify(postfix().replace(b"\r\n", b"\n")) == classify(postfix())
 

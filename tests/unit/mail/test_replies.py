@@ -2,7 +2,21 @@
 
 import pytest
 
-from relay.mail.replies import bounce_of, delay_type_of, judge_reply
+from relay.mail.replies import (
+    CONTENT,
+    GENERAL,
+    MAILBOX_FULL,
+    NO_EMAIL,
+    TRANSIENT,
+    Fault,
+    bounce_of,
+    delay_type_of,
+    judge,
+    judge_reply,
+    normal,
+    subject,
+)
+from relay.mail.reply_rules import STATUSES, TEXTS
 from relay.model.outcome import Outcome, Stage, Verdict
 
 BOUNCES = [
@@ -18,7 +32,8 @@ BOUNCES = [
         "NoEmail",
     ),
     (550, "5.0.0", "mailbox not found", "Permanent", "NoEmail"),
-    (550, "5.7.1", "relaying denied", "Permanent", "General"),
+    (550, "5.7.1", "relaying denied", "Transient", "General"),
+    (550, "5.7.1", "no", "Permanent", "General"),
     (550, "5.4.4", "unroutable", "Permanent", "General"),
     (554, "", "no", "Permanent", "General"),
     (552, "5.2.2", "mailbox full", "Transient", "MailboxFull"),
@@ -35,7 +50,7 @@ BOUNCES = [
         550,
         "5.7.1",
         "Service unavailable; client host [192.0.2.1] blocked using zen.spamhaus.org",
-        "Permanent",
+        "Transient",
         "General",
     ),
     (450, "4.2.0", "wait", "Transient", "General"),
@@ -94,6 +109,53 @@ def test_outcomes(made, expired, expected):
 )
 def test_delays(made, expected):
     assert delay_type_of(made) == expected
+
+
+@pytest.mark.parametrize(
+    ("enhanced", "text", "kind", "fault", "suppresses"),
+    [
+        ("5.1.1", "user unknown", NO_EMAIL, Fault.RECIPIENT, True),
+        ("5.2.1", "account disabled", GENERAL, Fault.RECIPIENT, True),
+        ("", "no", GENERAL, Fault.UNSTATED, True),
+        ("5.7.1", "no", GENERAL, Fault.POLICY, False),
+        ("5.2.2", "full", MAILBOX_FULL, Fault.MAILBOX, False),
+        ("5.1.1", "mailbox full", MAILBOX_FULL, Fault.MAILBOX, False),
+        ("5.7.1", "blocked using bl.lists.example", TRANSIENT, Fault.REPUTATION, False),
+        ("5.1.1", "client host blocked using bl.lists.example", TRANSIENT, Fault.REPUTATION, False),
+        ("5.7.606", "Access denied", TRANSIENT, Fault.REPUTATION, False),
+        ("5.7.26", "", TRANSIENT, Fault.POLICY, False),
+        ("5.7.1", "Relay access denied", TRANSIENT, Fault.POLICY, False),
+        ("5.7.1", "looks like spam", CONTENT, Fault.CONTENT, False),
+        ("5.4.6", "loop", TRANSIENT, Fault.SYSTEM, False),
+        ("5.4.1", "Recipient address rejected: Access denied", NO_EMAIL, Fault.RECIPIENT, True),
+    ],
+)
+@pytest.mark.req("EVT-022", "EVT-023")
+def test_only_the_fault_of_a_recipient_suppresses(enhanced, text, kind, fault, suppresses):
+    """K15: what is said of the sender, the message or a policy is never held against an address."""
+    judged = judge(550, enhanced, text)
+    assert (judged.bounce, judged.fault, judged.suppresses) == (kind, fault, suppresses)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<dmarc-reports@spam.example>: user unknown",
+        "<mailbox.full@rbl.example>... User unknown",
+        "user unknown, see https://postmaster.example/policy/spam-and-dmarc",
+        "sorry, no such user blacklist@dnsbl.example",
+    ],
+)
+def test_what_somebody_is_called_is_no_reason(text):
+    assert judge(550, "", text).bounce == NO_EMAIL
+
+
+def test_every_rule_says_where_it_is_known_from_and_can_fit():
+    assert all(rule.source and (rule.phrases or rule.pattern) for rule in TEXTS)
+    assert all(phrase == normal(phrase) for rule in TEXTS for phrase in rule.phrases)
+    for _, source, details in STATUSES:
+        assert source
+        assert all(subject(f"5.{detail.replace('*', '1')}") for detail in details)
 
 
 def test_long_texts_cost_little():
