@@ -77,6 +77,7 @@ BENCHMARKS = {
     "compose": Benchmark("compose", ("2000",), ("300",)),
     "senders": Benchmark("senders", quick=("--quick",), read=own_figures),
     "suppression": Benchmark("suppression", quick=("--quick",), read=own_figures),
+    "events": Benchmark("events", quick=("--quick",), read=own_figures),
     "permits": Benchmark("permits"),
     "policy": Benchmark("policy", quick=("--quick",), read=own_figures),
     "classify": Benchmark("classify", quick=("--quick",), read=own_figures),

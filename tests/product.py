@@ -28,6 +28,7 @@ from pathlib import Path
 import yaml
 
 from tests.commands import Service, run_command
+from tests.shapes import event_faults
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process started here compiles the whole product
 RELAY = [sys.executable, "-m", "relay"]
@@ -35,6 +36,7 @@ READY_SECONDS = 60
 
 
 PORTS_EACH = 2000
+EVENTS_CHECKED_MAX = 2000  # of a product, at its end
 
 
 def _ports_of_this_process():
@@ -276,9 +278,15 @@ class Product:
         self.start()
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, kind, *exc):
         self.stop()
+        wrong = self.wrong_events() if kind is None else []
         shutil.rmtree(self.directory, ignore_errors=True)
+        assert not wrong, wrong[:10]
+
+    def wrong_events(self):
+        """Return what is wrong with the shapes of published events: whatever a test did, each is as documented."""
+        return [fault for event in self.events()[-EVENTS_CHECKED_MAX:] for fault in event_faults(event)]
 
     def start(self, ready=True, image=True):
         """Start `relay serve` and wait until it is ready; without `image` from an interpreter that starts as well."""

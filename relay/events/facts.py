@@ -19,7 +19,7 @@ _BODIES = {
     "Subscription": ("subscription", ""),
     "Rendering Failure": ("failure", ""),
 }
-_CONFIGURATION_SET = "ses:configuration-set"
+CONFIGURATION_SET = "ses:configuration-set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def facts_of(event: LoggedEvent) -> Facts:
         kind=event.kind,
         message_id=mail["messageId"],
         account=mail["sendingAccountId"],
-        configuration_set=next(iter(tags.get(_CONFIGURATION_SET, ())), ""),
+        configuration_set=next(iter(tags.get(CONFIGURATION_SET, ())), ""),
         identity_arn=mail["sourceArn"],
         source=mail["source"],
         tags=tags,

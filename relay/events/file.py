@@ -96,7 +96,7 @@ class FileDestination:
         try:
             _require_plain(descriptor)
             self._whole_bytes = _cut_partial_line(descriptor)
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         except BaseException:
             os.close(descriptor)
             raise
@@ -121,7 +121,7 @@ class FileDestination:
                 older.replace(self._numbered(number + 1))
         if self._keep:
             self._path.replace(self._numbered(1))
-        _sync_directory(self._path.parent)
+        sync_directory(self._path.parent)
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
@@ -148,7 +148,8 @@ def _cut_partial_line(descriptor: int) -> int:
     return end
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Sync the names in a directory."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

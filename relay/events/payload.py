@@ -123,6 +123,7 @@ def _common_headers(shaped: Shaped, message_id: str) -> dict[str, object]:
         elif key in _COMMON_TEXTS:
             text = decode_words(field.value[: 2 * SUBJECT_MAX_CHARS].decode("utf-8", "replace"))
             common.setdefault(_COMMON_TEXTS[key], text[:SUBJECT_MAX_CHARS])
+    common.setdefault("to", [])  # a message may have its recipients elsewhere; the key is always there
     common.setdefault("messageId", message_id)
     return common
 

@@ -45,6 +45,14 @@ def verified(ca_file: str = "", minimum: str = "1.2") -> ssl.SSLContext:
     return context
 
 
+def trusting_also(ca_file: str = "") -> ssl.SSLContext:
+    """Return a context as `verified`, that trusts the authorities of a file beside those of the system."""
+    context = verified()
+    if ca_file:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
 def chain(tls: ssl.SSLObject) -> Sequence[bytes]:
     """Return the certificates that the host sent, DER, its own first.
 

@@ -63,6 +63,22 @@ def client_failures() -> tuple[type[Exception], ...]:
     return httpx.HTTPError, httpx.InvalidURL, httpx.StreamError
 
 
+def digest_answer(url: str, challenge: str, login: str) -> str:
+    """Return the `Authorization` that answers the Digest challenge to a POST, "" when it cannot be (RFC 7616)."""
+    import httpx  # noqa: PLC0415 (see above)
+
+    user, _, password = login.partition(":")
+    request = httpx.Request("POST", url)
+    flow = httpx.DigestAuth(user, password).auth_flow(request)
+    next(flow)
+    failures: tuple[type[Exception], ...] = (StopIteration, NotImplementedError, *client_failures())
+    try:
+        answered = flow.send(httpx.Response(401, headers={"WWW-Authenticate": challenge}, request=request))
+    except failures:
+        return ""
+    return str(answered.headers.get("Authorization", ""))
+
+
 class Web:
     """Makes requests. `judge` says why an address must not be connected to, "" when it may be."""
 

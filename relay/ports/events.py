@@ -1,9 +1,9 @@
 """Events on their way from a shard to whoever wants them: sources, destinations, and files of effects."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from relay.model.event import LoggedEvent
 from relay.model.message import NewEvent
@@ -111,6 +111,59 @@ class DeadLetter:
     died_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """What waits for a target; times are None when nothing does.
+
+    `fresh_due_ms` and `tried_due_ms` are when the next post is due that was never tried, and that was.
+    """
+
+    name: str
+    waiting: int
+    waiting_bytes: int
+    dead: int
+    oldest_ms: int | None
+    fresh_due_ms: int | None
+    tried_due_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a post: over (`due_ms` None), to be tried again at `due_ms`, or dead."""
+
+    target: str
+    item: int
+    due_ms: int | None = None
+    dead: bool = False
+    error: str = ""
+
+
+class Waiting(Protocol):
+    """What waits for targets (`relay.store.event_queue`). Calls raise StorageError when the disk refuses."""
+
+    def due(
+        self, target: str, now_ms: int, limit: int, bytes_max: int, *, tried: bool | None = None
+    ) -> Sequence[Post]:
+        """Return posts that are due, those tried before first; at most `limit` and about `bytes_max`."""
+        ...
+
+    def settle(self, results: Sequence[Settled], now_ms: int) -> None:
+        """Note what became of posts, all in one transaction."""
+        ...
+
+    def targets(self) -> Sequence[TargetState]:
+        """Return all targets."""
+        ...
+
+    def target(self, name: str) -> TargetState | None:
+        """Return one target, None when nothing waits for it."""
+        ...
+
+    def trim(self, now_ms: int) -> Mapping[str, int]:
+        """Keep the bounds; return how many posts each target lost."""
+        ...
+
+
 class Verdict(StrEnum):
     """What became of a try: taken; not now; never (it becomes a dead letter at once)."""
 
@@ -161,6 +214,7 @@ class Gathering:
     count: int
 
 
+@runtime_checkable
 class GatheringCourier(Protocol):
     """Delivers the posts of one kind of target in batches. As Courier otherwise."""
 
@@ -170,10 +224,19 @@ class GatheringCourier(Protocol):
         """Return when a batch is full."""
         ...
 
-    async def send_batch(self, target: str, posts: Sequence[Post]) -> Sent:
-        """Try once to deliver a batch, all or nothing."""
+    async def send_batch(self, target: str, posts: Sequence[Post]) -> Sequence[Sent]:
+        """Try once to deliver a batch; return what became of each post. Those to be sent again stay as they are."""
         ...
 
-    def retry_seconds(self, post: Post) -> float | None:
-        """Return how long to wait after a failed try; None to give up."""
-        ...
+
+DestinationKey = tuple[str, str, str]
+"""Account, configuration set and name of a destination; the last two are "" for an account as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedSeries:
+    """What is counted together: events of a kind with the same dimensions, a JSON list of name and value."""
+
+    destination: DestinationKey
+    kind: str
+    dimensions: str = "[]"

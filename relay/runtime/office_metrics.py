@@ -7,11 +7,12 @@ from pathlib import Path
 from cryptography import x509
 
 from relay import __version__
+from relay.errors import StorageError
 from relay.ports import Json
 from relay.runtime.board import Phase, RowFacts, monotonic_ms
 from relay.runtime.children import ChildContext
 from relay.runtime.observe.aggregate import Aggregate, Sample
-from relay.runtime.observe.exposition import render
+from relay.runtime.observe.exposition import KeptSeries, render
 from relay.runtime.observe.metrics import ProcessMetrics, Series
 from relay.runtime.observe.sampling import sample
 from relay.runtime.office_health import BEAT_MS_MAX
@@ -31,7 +32,17 @@ class Gathering:
     async def page(self) -> bytes:
         """Return the metrics page."""
         await self.gather()
-        return render(self._aggregate)
+        return render(self._aggregate, await self._kept())
+
+    async def _kept(self) -> KeptSeries:
+        """Return counters that are kept in files; none while they cannot be read."""
+        from relay.runtime.observe.event_counts import kept_series  # noqa: PLC0415 (tests of the pages need no storage)
+
+        try:
+            return await asyncio.to_thread(kept_series, self._context.config.data_dir)
+        except StorageError as error:
+            self._context.log.warning("the counts of events cannot be told", error=str(error))
+            return {}
 
     async def totals(self) -> dict[Series, float]:
         """Return the counters of all processes together."""

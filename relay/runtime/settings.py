@@ -318,7 +318,7 @@ def _route(route: RouteConfig) -> Route:
         port=route.smarthost.port,
         tls=OutboundTls(route.tls),
         username=route.username,
-        password=_password(route.password, route.password_file, f"the route for {route.domain}"),
+        password=secret_of(route.password, route.password_file, f"the route for {route.domain}"),
         several_recipients=route.return_path == "original",
     )
 
@@ -334,11 +334,12 @@ def scanners(config: Config) -> tuple[Scanning, ...]:
 def _scanner(scanner: ScannerConfig) -> Scanner:
     if scanner.type == "clamav":
         return ClamdScanner(scanner.address or "", scanner.timeout)
-    password = _password(scanner.password, scanner.password_file, "the scanner rspamd")
+    password = secret_of(scanner.password, scanner.password_file, "the scanner rspamd")
     return RspamdScanner(scanner.url or "", scanner.timeout, password)
 
 
-def _password(given: SecretStr, file: Path | None, whose: str) -> str:
+def secret_of(given: SecretStr, file: Path | None, whose: str) -> str:
+    """Return a password or other secret, from its file where it has one. Raise ConfigurationError."""
     if file is None:
         return given.get_secret_value()
     try:

@@ -571,6 +571,10 @@ WHERE account = :account AND configuration_set = :configuration_set AND name = :
 DELETE FROM event_destination
 WHERE account = :account AND configuration_set = :configuration_set AND name = :name;
 
+-- name: any_event_destination
+-- Whether there is any.
+SELECT 1 FROM event_destination LIMIT 1;
+
 -- name: metrics_destinations
 -- The names of all destinations that are metrics.
 SELECT account, configuration_set, name FROM event_destination WHERE kind = 'metrics';

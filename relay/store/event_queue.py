@@ -15,47 +15,24 @@ import sqlite3
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from relay.errors import ConfigurationError, StorageError
 from relay.ports import Log
-from relay.ports.events import DeadLetter, Item, NewItem, Post
+from relay.ports.events import DeadLetter, Item, NewItem, Post, Settled, TargetState
 from relay.store.small_file import open_or_anew, whole
 from relay.store.sql import queries
 
 FILE: Final = Path("events", "queue.db")
 CHECKPOINT_PAGES: Final = 1000
 DROP_AT_ONCE: Final = 500
+ROUNDS_MAX: Final = 20  # of that in one call, so that sending waits for a moment only
 ROOM: Final = 0.98  # of the bound is what trimming leaves, so that it is not done at every write
 ERROR_MAX_CHARACTERS: Final = 300
 DUE_BYTES_MAX: Final = 8 * 1024 * 1024
 
 _QUERIES: Final = queries("event_queue.sql")
-
-
-@dataclass(frozen=True, slots=True)
-class TargetState:
-    """What waits for a target; times are None when nothing does."""
-
-    name: str
-    waiting: int
-    waiting_bytes: int
-    dead: int
-    oldest_ms: int | None
-    next_due_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a post: over (`due_ms` None), to be tried again at `due_ms`, or dead."""
-
-    target: str
-    item: int
-    due_ms: int | None = None
-    dead: bool = False
-    error: str = ""
 
 
 class _Changes:
@@ -77,8 +54,7 @@ class EventQueue:
     def __init__(self, path: Path, log: Log, *, bytes_max: int, age_seconds_max: float) -> None:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
         self._path = path
-        self._bytes_max = bytes_max
-        self._age_ms_max = int(age_seconds_max * 1000)
+        self.bound(bytes_max=bytes_max, age_seconds_max=age_seconds_max)
         self._lock = threading.RLock()
         self._ids: dict[str, int] = {}
         try:
@@ -87,6 +63,11 @@ class EventQueue:
             )
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"the event queue {path} cannot be opened: {error}") from error
+
+    def bound(self, *, bytes_max: int, age_seconds_max: float) -> None:
+        """Take on other bounds; they hold from the next trimming on."""
+        self._bytes_max = bytes_max
+        self._age_ms_max = int(age_seconds_max * 1000)
 
     def close(self) -> None:
         """Close the file."""
@@ -101,8 +82,11 @@ class EventQueue:
         return int(rows[0][0]) if rows else 0
 
     def accept(self, shard: int, seq: int, items: Sequence[NewItem], now_ms: int) -> None:
-        """Keep what a shard's events up to `seq` gave, and move the place: all or nothing, synced on return."""
-        with self._writing(synced=True):
+        """Keep what a shard's events up to `seq` gave, and move the place: all or nothing, synced on return.
+
+        A place that moved alone is not synced: after a loss of power those events are routed again, to nobody.
+        """
+        with self._writing(synced=bool(items)):
             self._put(items, now_ms)
             self._run("move_place", (shard, seq))
 
@@ -129,19 +113,25 @@ class EventQueue:
 
     # --- what goes -----------------------------------------------------------------------------------------------
 
-    def due(self, target: str, now_ms: int, limit: int, bytes_max: int = DUE_BYTES_MAX) -> list[Post]:
-        """Return posts of a target that are due, at most `limit` and about `bytes_max`, at least one if any is."""
+    def due(
+        self, target: str, now_ms: int, limit: int, bytes_max: int = DUE_BYTES_MAX, *, tried: bool | None = None
+    ) -> list[Post]:
+        """Return posts of a target that are due, those tried before first; at least one if any is.
+
+        At most `limit`, and about `bytes_max`. `tried`: only those that were, or were never, tried before.
+        """
         posts: list[Post] = []
         size = 0
         with self._reading():
             number = self._known(target)
             if number is None:
                 return []
-            for row in self._connection.execute(_QUERIES["due"], (number, now_ms, limit)):
-                posts.append(_post_of(target, row))
-                size += len(row[-1])
-                if size >= bytes_max:
-                    break
+            for kind in (1, 0) if tried is None else (int(tried),):
+                for row in self._connection.execute(_QUERIES["due"], (number, kind, now_ms, limit - len(posts))):
+                    posts.append(_post_of(target, row))
+                    size += len(row[-1])
+                    if size >= bytes_max:
+                        return posts
         return posts
 
     def settle(self, results: Sequence[Settled], now_ms: int) -> None:
@@ -192,6 +182,10 @@ class EventQueue:
         """Return the numbers of the oldest dead letters of one target or, with "", of all."""
         return [row[0] for row in self._run("dead_ids", (target, limit))]
 
+    def dead_among(self, ids: Sequence[int]) -> list[int]:
+        """Return those numbers that dead letters have."""
+        return [number for number in ids if self._run("is_dead", (number,))]
+
     def replay(self, ids: Sequence[int], now_ms: int) -> list[str]:
         """Let dead letters wait again, due now and as if never tried; return the targets of those that were there."""
         changes = _Changes()
@@ -234,14 +228,17 @@ class EventQueue:
     def trim(self, now_ms: int) -> dict[str, int]:
         """Drop what is too old, and what is over the bound; return how many posts each target lost.
 
-        Works in short transactions; what it did is done also when a later one fails.
+        Works in short transactions, and a bounded number of them: what is left is for the next call. What it did is
+        done also when a later one fails.
         """
         lost: Counter[str] = Counter()
-        while self._trim_old(now_ms - self._age_ms_max, lost):
-            pass
+        for _ in range(ROUNDS_MAX):
+            if not self._trim_old(now_ms - self._age_ms_max, lost):
+                break
         if self.used_bytes() > self._bytes_max:
-            while self.used_bytes() > self._bytes_max * ROOM and self._trim_more(lost):
-                pass
+            for _ in range(ROUNDS_MAX):
+                if self.used_bytes() <= self._bytes_max * ROOM or not self._trim_more(lost):
+                    break
         return dict(lost)
 
     def drop_target(self, name: str) -> int:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay.runtime.cli.dead_letters import app as dead_letters
+from relay.runtime.cli.dead_letters import backlog
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import when, write_fields, write_json, write_json_lines, write_table
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from relay.runtime.config.model import Config
 
 app = typer.Typer(help="Event destinations: where events of a configuration set go.", no_args_is_help=True)
+app.add_typer(dead_letters, name="dead-letters")
+app.command()(backlog)
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="The configuration set.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The event destination.")]

@@ -5,6 +5,7 @@ every reload use them.
 """
 
 import errno
+import importlib.util
 import os
 import pwd
 import shutil
@@ -41,6 +42,7 @@ def check(loaded: Loaded, *, now_ms: int, ports: bool = True) -> list[Finding]:
         *_master_key(loaded),
         *_password_files(loaded),
         *_authorities(loaded),
+        *_extras(loaded),
         *_source_addresses(loaded),
         *_served(loaded),
     ]
@@ -146,10 +148,20 @@ def _secret_file(path: KeyPath, file: Path) -> _Found:
         yield "error", path, f"{file} can be read by everybody; `chmod 600 {file}`"
 
 
+def _extras(loaded: Loaded) -> _Found:
+    """Look whether what streams need is installed."""
+    for index, stream in enumerate(loaded.config.streams):
+        module, extra = {"bucket": ("boto3", "s3"), "kafka": ("aiokafka", "kafka")}.get(stream.type, ("", ""))
+        if module and importlib.util.find_spec(module) is None:
+            text = f"`{stream.type}` needs {module}; install `relay-mta[{extra}]`"
+            yield "error", ("streams", index, "type"), text
+
+
 def _authorities(loaded: Loaded) -> _Found:
     """Look whether the files of authorities that TLS goes by hold any."""
     config = loaded.config
     files: tuple[tuple[KeyPath, Path | None], ...] = (
+        *((("buses", index, "ca_file"), bus.ca_file) for index, bus in enumerate(config.buses)),
         (("delivery", "tls_ca_file"), config.delivery.tls_ca_file),
         (("mta_sts", "ca_file"), config.mta_sts.ca_file),
     )

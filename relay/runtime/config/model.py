@@ -13,7 +13,7 @@ from relay.runtime.config.incoming import Http, Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
 from relay.runtime.config.outgoing_tls import MtaSts, TlsPolicy, TlsReports
 from relay.runtime.config.own import OwnChecks
-from relay.runtime.config.publishing import Bus, EventQueue, Stream
+from relay.runtime.config.publishing import Bus, EventMetrics, EventQueue, Stream
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.shaping import Shaping
@@ -128,6 +128,7 @@ class Config(Section):
         (), "Event buses that event destinations of configuration sets may name.", max_length=100
     )
     event_queue: EventQueue = setting({}, "What waits for streams, buses and subscriptions.")
+    event_metrics: EventMetrics = setting({}, "Metrics destinations of configuration sets.")
     history: History = setting({}, "Records of finished messages, without their bodies.")
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
     own_checks: OwnChecks = setting({}, "What is looked at about the relay itself, as receivers would.")

@@ -129,6 +129,14 @@ class EventQueue(Section):
     )
 
 
+class EventMetrics(Section):
+    """Metrics destinations of configuration sets."""
+
+    series_max: Annotated[int, Field(strict=True), Kind("number")] = setting(
+        1000, "Series of one destination; events that would begin another are left out and counted.", ge=1, le=100_000
+    )
+
+
 def stream_faults(stream: Stream) -> Iterator[tuple[str, str]]:
     """Yield what contradicts itself in a stream, by key."""
     foreign = {

@@ -10,7 +10,9 @@ ApplierFactory = Callable[[ChildContext], Applier]
 
 def default_appliers() -> Sequence[ApplierFactory]:
     """Return the makers of all appliers."""
-    return (_suppression,)
+    from relay.runtime.events.desk import metrics_applier  # noqa: PLC0415 (tests of the life need no storage)
+
+    return (_suppression, metrics_applier)
 
 
 def _suppression(context: ChildContext) -> Applier:

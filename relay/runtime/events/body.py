@@ -5,6 +5,7 @@ moment's delay: everything it does begins again from a place on disk.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from relay.runtime.children import ChildContext, Listener
 from relay.runtime.config.model import Config
@@ -13,9 +14,13 @@ from relay.runtime.service import ServiceFactory
 
 def default_services() -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the events process; started in this order, closed in this order."""
-    from relay.runtime.events.publishing import EventService  # noqa: PLC0415 (tests of the life need no storage)
+    from relay.runtime.events.appliers import default_appliers  # noqa: PLC0415 (tests of the life need no storage)
+    from relay.runtime.events.desk import Desk, PostService  # noqa: PLC0415
+    from relay.runtime.events.publishing import EventService  # noqa: PLC0415
 
-    return (EventService,)
+    desk = Desk()
+    appliers = (desk.router, *default_appliers())
+    return (partial(EventService, appliers=appliers), partial(PostService, desk=desk))
 
 
 class EventsBody:

@@ -8,13 +8,16 @@ destinations ends the old outbox between two batches and begins a new one from t
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from relay.errors import RelayError, TemporaryError
 from relay.events.carrier import Carrier
+from relay.events.facts import facts_of
 from relay.events.file import FileDestination
 from relay.events.outbox import Outbox, Subscription, kinds_of
+from relay.model.event import LoggedEvent
 from relay.model.message import NewEvent
 from relay.ports import EventDestination, Metrics
 from relay.runtime.children import ChildContext, Role
@@ -181,6 +184,7 @@ class EventService:
         for destination in self._destinations:
             await destination.close()
             self._context.metrics.gauge("relay_events_backlog", 0, destination.name)
+            self._context.metrics.gauge("relay_events_lag_seconds", 0, destination.name)
         self._destinations = []
         self._outbox = None
 
@@ -217,8 +221,22 @@ class EventService:
 
     def _tell_backlog_of(self, destination: EventDestination) -> None:
         assert self._cursors is not None
-        behind = 0
+        behind, oldest_ms = 0, None
         for shard, source in self._sources.items():
             with contextlib.suppress(TemporaryError):  # its file is not there yet
-                behind += source.backlog(self._cursors.get(shard, destination.name))
+                cursor = self._cursors.get(shard, destination.name)
+                behind += source.backlog(cursor)
+                for seq, event in source.read(cursor, 1):
+                    at_ms = _at_ms(LoggedEvent(shard, seq, event))
+                    oldest_ms = at_ms if oldest_ms is None else min(oldest_ms, at_ms)
+        lag_seconds = max(0.0, time.time() - oldest_ms / 1000) if oldest_ms is not None else 0.0
         self._context.metrics.gauge("relay_events_backlog", behind, destination.name)
+        self._context.metrics.gauge("relay_events_lag_seconds", lag_seconds, destination.name)
+
+
+def _at_ms(event: LoggedEvent) -> int:
+    """Return when an event happened; now for one that does not say."""
+    try:
+        return facts_of(event).at_ms
+    except (KeyError, TypeError, ValueError):
+        return time.time_ns() // 1_000_000

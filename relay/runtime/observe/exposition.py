@@ -1,6 +1,6 @@
 """Metrics as Prometheus reads them. The only module that knows prometheus-client."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -15,11 +15,14 @@ from relay.runtime.observe.table import FAMILIES, Family, Kind
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _T = TypeVar("_T")
 
+KeptSeries = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
+"""Counters that are kept in files, by name: labels, which may be more than the table says, and value."""
 
-def render(aggregate: Aggregate) -> bytes:
+
+def render(aggregate: Aggregate, kept: KeptSeries | None = None) -> bytes:
     """Return the text format of everything the aggregate knows; every declared metric has its HELP and TYPE."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once(list(_families(aggregate))))
+    registry.register(_Once([*_families(aggregate, kept or {})]))
     return generate_latest(registry)
 
 
@@ -34,12 +37,14 @@ class _Once(Collector):
         return []
 
 
-def _families(aggregate: Aggregate) -> Iterator[Metric]:
+def _families(aggregate: Aggregate, kept: KeptSeries) -> Iterator[Metric]:
     counters, gauges, histograms = aggregate.totals()
     numbers = {Kind.COUNTER: _by_name(counters), Kind.GAUGE: _by_name(gauges)}
     shapes = _by_name(histograms)
     for family in FAMILIES:
-        if family.kind is Kind.HISTOGRAM:
+        if family.name in kept:
+            yield _kept(family, kept[family.name])
+        elif family.kind is Kind.HISTOGRAM:
             yield _histogram(family, shapes.get(family.name, []))
         else:
             yield _number(family, numbers[family.kind].get(family.name, []))
@@ -59,6 +64,13 @@ def _number(family: Family, values: list[tuple[tuple[str, ...], float]]) -> Metr
         values = [((), 0.0)]
     for labels, value in values:
         metric.add_metric(labels, value)
+    return metric
+
+
+def _kept(family: Family, values: Sequence[tuple[Mapping[str, str], float]]) -> Metric:
+    metric = CounterMetricFamily(family.name, family.about, labels=family.labels)
+    for labels, value in values:
+        metric.add_sample(family.name, dict(labels), value)
     return metric
 
 

@@ -56,6 +56,19 @@ def _histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) 
     return Family(name, Kind.HISTOGRAM, labels, about, buckets)
 
 
+SES_COUNTERS = {
+    "send": "Send",
+    "rendering_failure": "Rendering Failure",
+    "reject": "Reject",
+    "delivery": "Delivery",
+    "bounce": "Bounce",
+    "complaint": "Complaint",
+    "delivery_delay": "DeliveryDelay",
+    "subscription": "Subscription",
+    "open": "Open",
+    "click": "Click",
+}
+
 FAMILIES: tuple[Family, ...] = (
     # doors
     _counter("relay_sessions_total", "SMTP sessions that began, by listener kind.", "listener"),
@@ -269,7 +282,31 @@ FAMILIES: tuple[Family, ...] = (
         "Events left out because of a fault of the relay: see the log.",
         "applier",
     ),
+    _counter(
+        "relay_events_dropped_total",
+        "Events dropped at the bounds of the event queue, by destination; see `event_queue`.",
+        "destination",
+    ),
+    _counter("relay_events_dead_total", "Events that became dead letters, by destination.", "destination"),
     _gauge("relay_events_backlog", "Events not yet published, by destination.", "destination"),
+    _gauge("relay_events_dead_letters", "Dead letters, by destination.", "destination"),
+    _gauge("relay_events_lag_seconds", "Age of the oldest event not yet published, by destination.", "destination"),
+    *(
+        _counter(
+            f"relay_ses_{name}_total",
+            f"`{kind}` events by account; also, apart, by the dimensions of each metrics destination (labels). "
+            "A series appears with its first event.",
+            "account",
+        )
+        for name, kind in SES_COUNTERS.items()
+    ),
+    _counter(
+        "relay_ses_series_dropped_total",
+        "Events that metrics destinations left out because they had as many series as `event_metrics` allows.",
+        "account",
+        "configuration_set",
+        "destination",
+    ),
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),

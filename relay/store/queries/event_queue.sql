@@ -20,14 +20,16 @@ INSERT INTO target (name) VALUES (?)
 -- All targets, with what waits, since when, and when the next is due.
 SELECT name, waiting, bytes, dead,
     (SELECT created_ms FROM item WHERE id = (SELECT min(item) FROM post WHERE target = target.id)),
-    (SELECT min(due_ms) FROM post WHERE target = target.id)
+    (SELECT min(due_ms) FROM post WHERE target = target.id AND tried = 0),
+    (SELECT min(due_ms) FROM post WHERE target = target.id AND tried = 1)
 FROM target ORDER BY name
 
 -- name: target
 -- One target, as above.
 SELECT name, waiting, bytes, dead,
     (SELECT created_ms FROM item WHERE id = (SELECT min(item) FROM post WHERE target = target.id)),
-    (SELECT min(due_ms) FROM post WHERE target = target.id)
+    (SELECT min(due_ms) FROM post WHERE target = target.id AND tried = 0),
+    (SELECT min(due_ms) FROM post WHERE target = target.id AND tried = 1)
 FROM target WHERE name = ?
 
 -- name: count_target
@@ -47,11 +49,11 @@ INSERT INTO item (open, key, kind, account, created_ms, subject, attributes, bod
 INSERT INTO post (target, item, due_ms, bytes) VALUES (?, ?, ?, ?)
 
 -- name: due
--- Posts of a target that are due, those due first before others.
+-- Posts of a target that are due, of those never tried or of the others, those due first before others.
 SELECT post.item, post.due_ms, post.attempts, post.error,
     item.key, item.kind, item.account, item.created_ms, item.subject, item.attributes, item.body
 FROM post JOIN item ON item.id = post.item
-WHERE post.target = ? AND post.due_ms <= ? ORDER BY post.due_ms, post.item LIMIT ?
+WHERE post.target = ? AND post.tried = ? AND post.due_ms <= ? ORDER BY post.due_ms, post.item LIMIT ?
 
 -- name: take_post
 -- A post is over; its size and attempts are told.
@@ -59,7 +61,7 @@ DELETE FROM post WHERE target = ? AND item = ? RETURNING bytes, attempts
 
 -- name: later
 -- A post is to be tried again.
-UPDATE post SET due_ms = ?, attempts = attempts + 1, error = ? WHERE target = ? AND item = ?
+UPDATE post SET tried = 1, due_ms = ?, attempts = attempts + 1, error = ? WHERE target = ? AND item = ?
 
 -- name: oldest_posts
 -- The posts of a target that waited longest.
@@ -92,6 +94,10 @@ WHERE dead.id > ?1 AND (?2 = '' OR target.name = ?2) ORDER BY dead.id LIMIT ?3
 -- Numbers of dead letters of all targets or of one, oldest first.
 SELECT dead.id FROM dead JOIN target ON target.id = dead.target
 WHERE ?1 = '' OR target.name = ?1 ORDER BY dead.id LIMIT ?2
+
+-- name: is_dead
+-- Whether there is a dead letter of a number.
+SELECT 1 FROM dead WHERE id = ?
 
 -- name: take_dead
 -- A dead letter leaves; what it was is told.

@@ -77,7 +77,7 @@ def test_mail_object():
 @pytest.mark.req("EVT-004")
 def test_message_id_stands_in():
     common = json.loads(mail(b"From: app@sender.example\r\n\r\n"))["commonHeaders"]
-    assert common == {"from": ["app@sender.example"], "messageId": MESSAGE_ID}
+    assert common == {"from": ["app@sender.example"], "to": [], "messageId": MESSAGE_ID}
 
 
 @pytest.mark.req("EVT-007")

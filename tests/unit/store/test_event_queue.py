@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from relay.errors import StorageError
-from relay.ports.events import NewItem
-from relay.store.event_queue import EventQueue, Settled
+from relay.ports.events import NewItem, Settled
+from relay.store.event_queue import EventQueue
 from relay.testing.log import MemoryLog
 
 DAY_MS = 86_400_000
@@ -71,11 +71,14 @@ def test_posts_come_by_due_time_and_later_ones_not_yet(queue: EventQueue) -> Non
     first = queue.due("t:1", 1000, 1)[0]
     queue.settle([Settled("t:1", first.item.id, due_ms=5000, error="500")], 1000)
     assert keys(queue, "t:1") == ["b"]
-    again = queue.due("t:1", 5000, 10)[1]
+    again = queue.due("t:1", 5000, 10)[0]
     assert (again.item.key, again.attempts, again.error) == ("a", 1, "500")
     state = queue.target("t:1")
     assert state is not None
-    assert (state.waiting, state.waiting_bytes, state.oldest_ms, state.next_due_ms) == (2, 4, 1000, 1000)
+    assert (state.waiting, state.waiting_bytes, state.oldest_ms, state.fresh_due_ms) == (2, 4, 1000, 1000)
+    assert state.tried_due_ms == 5000
+    assert [post.item.key for post in queue.due("t:1", 5000, 10, tried=False)] == ["b"]
+    assert [post.item.key for post in queue.due("t:1", 5000, 10, tried=True)] == ["a"]
 
 
 def test_large_bodies_come_a_few_at_a_time(queue: EventQueue) -> None:

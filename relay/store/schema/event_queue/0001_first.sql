@@ -20,17 +20,18 @@ CREATE TABLE item (
     body       BLOB NOT NULL
 );
 
--- An item on its way to one target.
+-- An item on its way to one target; `tried` is 1 once an attempt failed, so that what was never tried can wait apart.
 CREATE TABLE post (
     target   INTEGER NOT NULL,
     item     INTEGER NOT NULL,
+    tried    INTEGER NOT NULL DEFAULT 0,
     due_ms   INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     bytes    INTEGER NOT NULL,
     error    TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (target, item)
 ) WITHOUT ROWID;
-CREATE INDEX post_due ON post (target, due_ms, item);
+CREATE INDEX post_due ON post (target, tried, due_ms, item);
 
 -- An item that a target did not take, until an operator replays or deletes it.
 CREATE TABLE dead (

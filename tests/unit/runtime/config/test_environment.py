@@ -2,6 +2,7 @@
 
 import datetime as dt
 import errno
+import importlib.util
 import os
 import socket
 import time
@@ -221,3 +222,18 @@ def test_errors_refuse_the_start_and_warnings_do_not(site):
     with pytest.raises(ConfigurationError, match=r"tls\.key: can be read by everybody"):
         refuse_errors(found)
     refuse_errors([finding for finding in found if finding.severity == "warning"])
+
+
+def test_secrets_and_extras_of_streams_and_buses(site, monkeypatch):
+    secret = site / "secret"
+    secret.write_text("s")
+    secret.chmod(0o644)
+    more = "streams: [{name: a, type: bucket, bucket: b, access_key_id: k, secret_access_key_file: nothing}]\n"
+    more += "buses: [{name: default, url: 'https://h.example/', secret_file: secret, ca_file: secret}]\n"
+    first, second, third = findings(site, more)
+    assert "streams[0].secret_access_key_file: cannot be read" in first
+    assert "buses[0].secret_file: DIR/secret can be read by everybody" in second
+    assert "buses[0].ca_file: cannot be used" in third
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    (missing,) = findings(site, "streams: [{name: a}, {name: b, type: kafka, brokers: [h], topic: t}]\n")
+    assert "streams[1].type: `kafka` needs aiokafka; install `relay-mta[kafka]`" in missing

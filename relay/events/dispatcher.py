@@ -1,0 +1,375 @@
+"""Sends what waits in the queue: each target by a courier of its kind, at its own pace (DEST-011).
+
+A target that is down delays no other and costs little: after `FAILURES` failed tries in a row it *rests*. Posts that
+failed are tried again as their courier's policy says; of those that were never tried, one goes out each time a rest
+ends, and with the first success all do. So a destination may be down for days with a million posts waiting, and
+neither they nor memory are used up.
+
+A batch (`GatheringCourier`) is all or nothing for its target: what was not taken stays as it is while the target
+rests. What is settled is noted after the other side has it: at least once.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from relay.errors import RelayError
+from relay.ports import Clock, Log, Metrics
+from relay.ports.events import (
+    Courier,
+    Gathering,
+    GatheringCourier,
+    Post,
+    Sent,
+    Settled,
+    TargetState,
+    Verdict,
+    Waiting,
+)
+
+FAILURES: Final = 3
+REST_FIRST_SECONDS: Final = 1.0
+REST_MAX_SECONDS: Final = 60.0
+SERVED_MAX: Final = 64  # targets at a time
+BATCHES_MAX: Final = 2  # batches in memory at a time
+BYTES_MAX: Final = 4 * 1024 * 1024  # of posts read at a time for a target
+LOOK_SECONDS: Final = 10.0
+TRIM_SECONDS: Final = 1.0
+
+AnyCourier = Courier | GatheringCourier
+
+
+@dataclass(slots=True)
+class _Rest:
+    """How a target has failed lately: `until_ms` nothing fresh goes out."""
+
+    failures: int = 0
+    rests: int = 0
+    until_ms: int = 0
+
+
+class Dispatcher:
+    """Empties the queue. `couriers` by the kind of target they serve."""
+
+    def __init__(
+        self,
+        queue: Waiting,
+        couriers: Mapping[str, AnyCourier],
+        clock: Clock,
+        log: Log,
+        metrics: Metrics,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._queue = queue
+        self._couriers = dict(couriers)
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._jitter = jitter
+        self._rests: dict[str, _Rest] = {}
+        self._next_ms: dict[str, int] = {}
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        self._batches = asyncio.Semaphore(BATCHES_MAX)
+        self._woken = asyncio.Event()
+        self._to_look: set[str] = set()
+        self._unknown: set[str] = set()
+        self._told: set[str] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="events-queue")
+
+    # --- from outside --------------------------------------------------------------------------------------------
+
+    def wake(self, targets: Iterable[str]) -> None:
+        """Look at targets that have something new; on the loop's thread."""
+        self._to_look.update(targets)
+        self._woken.set()
+
+    def replace(self, couriers: Mapping[str, AnyCourier]) -> None:
+        """Use other couriers from the next post on, and give every target a fresh chance."""
+        self._couriers = dict(couriers)
+        self._unknown.clear()
+        self._rests.clear()
+        self.wake(self._next_ms)
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_forever())
+            group.create_task(self._trim_forever())
+            group.create_task(self._serve_forever())
+
+    async def settled(self) -> None:
+        """Wait for what is on its way."""
+        while self._serving:
+            await asyncio.wait(list(self._serving.values()))
+
+    async def end(self, seconds: float) -> None:
+        """Let what is on its way end, within a time, and end the thread that reads and writes the queue."""
+        if self._serving:
+            await asyncio.wait(list(self._serving.values()), timeout=seconds)
+        late = list(self._serving.values())
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def run_once(self) -> None:
+        """Look at all targets and send what is due now; for an orderly end, and for tests with a clock."""
+        for state in await self._call(self._queue.targets):
+            self._plan(state)
+        while self._begin_due():
+            await self.settled()
+
+    # --- loops ---------------------------------------------------------------------------------------------------
+
+    async def _look_forever(self) -> None:
+        """Look at all targets now and then, and say how they are."""
+        while True:
+            try:
+                states = await self._call(self._queue.targets)
+            except RelayError as error:
+                self._log.warning("events wait", error=str(error))
+            else:
+                for state in states:
+                    self._plan(state)
+                self._tell(states)
+                self._woken.set()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _trim_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_SECONDS)
+            try:
+                lost = await self._call(self._queue.trim, self._clock.now_ms())
+            except RelayError as error:
+                self._log.warning("the event queue could not be trimmed", error=str(error))
+                continue
+            for target, count in lost.items():
+                self._metrics.count("relay_events_dropped_total", target, amount=count)
+                self._log.error(
+                    "events dropped: the event queue is full or they are too old", target=target, count=count
+                )
+
+    async def _serve_forever(self) -> None:
+        while True:
+            await self._look_at_woken()
+            self._begin_due()
+            await self._until_next()
+
+    async def _look_at_woken(self) -> None:
+        targets, self._to_look = self._to_look, set()
+        try:
+            for name in targets:
+                state = await self._call(self._queue.target, name)
+                if state is not None:
+                    self._plan(state)
+        except RelayError as error:  # the next look finds them
+            self._log.warning("events wait", error=str(error))
+
+    def _begin_due(self) -> bool:
+        """Begin to serve the targets that are due; say whether there was one."""
+        now = self._clock.now_ms()
+        begun = False
+        for target in [name for name, due in self._next_ms.items() if due <= now]:
+            if len(self._serving) >= SERVED_MAX:
+                break
+            if target in self._serving:
+                continue
+            del self._next_ms[target]
+            courier = self._courier(target)
+            if courier is not None:
+                self._serving[target] = task = asyncio.create_task(self._serve(target, courier))
+                task.add_done_callback(partial(self._ended, target))
+                begun = True
+        return begun
+
+    async def _until_next(self) -> None:
+        """Wait until a target is due, one ended, or something new came."""
+        ready = len(self._serving) < SERVED_MAX
+        waiting = [due for name, due in self._next_ms.items() if name not in self._serving] if ready else []
+        seconds = max(0.0, (min(waiting) - self._clock.now_ms()) / 1000) if waiting else None
+        if self._woken.is_set():
+            seconds = 0
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    def _ended(self, target: str, task: "asyncio.Task[None]") -> None:
+        self._serving.pop(target, None)
+        self._woken.set()
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._log.error("a courier failed", target=target, error=error)
+            self._next_ms[target] = self._clock.now_ms() + int(REST_MAX_SECONDS * 1000)
+
+    # --- one target ----------------------------------------------------------------------------------------------
+
+    def _courier(self, target: str) -> AnyCourier | None:
+        kind = target.partition(":")[0]
+        courier = self._couriers.get(kind)
+        if courier is None and kind not in self._unknown:
+            self._unknown.add(kind)
+            self._log.warning("events wait for a kind of destination that is not served", kind=kind)
+        return courier
+
+    def _plan(self, state: TargetState) -> None:
+        """Note when a target is to be served next."""
+        due = self._due_ms(state)
+        if due is None:
+            self._next_ms.pop(state.name, None)
+        else:
+            self._next_ms[state.name] = due
+
+    def _due_ms(self, state: TargetState) -> int | None:
+        courier = self._couriers.get(state.name.partition(":")[0])
+        rest = self._rests.get(state.name)
+        until = rest.until_ms if rest is not None else 0
+        if courier is None or not state.waiting:
+            return None
+        if isinstance(courier, GatheringCourier):
+            return max(until, _full_ms(state, courier.gathering(state.name), self._clock.now_ms()))
+        fresh = max(until, state.fresh_due_ms) if state.fresh_due_ms is not None else None
+        times = [due for due in (fresh, state.tried_due_ms) if due is not None]
+        return min(times, default=None)
+
+    async def _serve(self, target: str, courier: AnyCourier) -> None:
+        """Send what is due to a target, until nothing is."""
+        try:
+            if isinstance(courier, GatheringCourier):
+                while await self._serve_batch(target, courier):
+                    pass
+            else:
+                while await self._serve_posts(target, courier):
+                    pass
+        except RelayError as error:
+            self._log.warning("events wait", target=target, error=str(error))
+            self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)
+
+    async def _serve_posts(self, target: str, courier: Courier) -> bool:
+        """Send a few posts at a time; say whether more may be due."""
+        posts = await self._due_posts(target, courier)
+        if posts:
+            sent = await asyncio.gather(*(courier.send(post) for post in posts))
+            now = self._clock.now_ms()
+            results = [self._result(courier, post, answer, now) for post, answer in zip(posts, sent, strict=True)]
+            await self._call(self._queue.settle, results, now)
+            self._note(target, sent)
+            return True
+        await self._plan_again(target)
+        return False
+
+    async def _due_posts(self, target: str, courier: Courier) -> Sequence[Post]:
+        rest = self._rests.get(target)
+        now = self._clock.now_ms()
+        room = courier.parallel(target)
+        if rest is None or rest.failures < FAILURES:
+            return await self._read(target, now, room, tried=None)
+        tried = await self._read(target, now, room, tried=True)
+        if tried or rest.until_ms > now:
+            return tried
+        return await self._read(target, now, 1, tried=False)
+
+    async def _read(self, target: str, now_ms: int, limit: int, *, tried: bool | None) -> Sequence[Post]:
+        found = await self._call(lambda: self._queue.due(target, now_ms, limit, BYTES_MAX, tried=tried))
+        return tuple(found)
+
+    async def _serve_batch(self, target: str, courier: GatheringCourier) -> bool:
+        """Send one batch when it is full; say whether another may be."""
+        state = await self._call(self._queue.target, target)
+        now = self._clock.now_ms()
+        due = self._due_ms(state) if state is not None else None
+        if due is None or due > now:
+            if due is not None:
+                self._next_ms[target] = due
+            return False
+        gathering = courier.gathering(target)
+        async with self._batches:
+            posts = await self._call(lambda: self._queue.due(target, now, gathering.count, gathering.size_bytes))
+            if not posts:  # the clock went back
+                self._next_ms[target] = now + int(LOOK_SECONDS * 1000)
+                return False
+            sent = await courier.send_batch(target, posts)
+            now = self._clock.now_ms()
+            results = [
+                Settled(target, post.item.id, dead=answer.verdict is Verdict.REFUSED, error=answer.detail)
+                for post, answer in zip(posts, sent, strict=True)
+                if answer.verdict is not Verdict.AGAIN
+            ]
+            if results:
+                await self._call(self._queue.settle, results, now)
+        self._note(target, sent)
+        return True
+
+    async def _plan_again(self, target: str) -> None:
+        state = await self._call(self._queue.target, target)
+        if state is not None:
+            self._plan(state)
+
+    def _result(self, courier: Courier, post: Post, sent: Sent, now_ms: int) -> Settled:
+        if sent.verdict is Verdict.DONE:
+            return Settled(post.target, post.item.id)
+        wait = courier.retry_seconds(post) if sent.verdict is Verdict.AGAIN else None
+        if wait is None:
+            self._metrics.count("relay_events_dead_total", post.target)
+            self._log.warning(
+                "an event is a dead letter now", target=post.target, key=post.item.key, reason=sent.detail
+            )
+            return Settled(post.target, post.item.id, dead=True, error=sent.detail)
+        return Settled(post.target, post.item.id, due_ms=now_ms + int(wait * 1000), error=sent.detail)
+
+    def _note(self, target: str, sent: Sequence[Sent]) -> None:
+        """Count what became of posts, and let a target rest that keeps failing."""
+        done = sum(answer.verdict is Verdict.DONE for answer in sent)
+        again = [answer for answer in sent if answer.verdict is Verdict.AGAIN]
+        if done:
+            self._metrics.count("relay_events_published_total", target, amount=done)
+            self._rests.pop(target, None)
+        if not again:
+            return
+        self._metrics.count("relay_events_failures_total", target, amount=len(again))
+        if done:
+            return
+        rest = self._rests.setdefault(target, _Rest())
+        rest.failures += len(again)
+        if rest.failures >= FAILURES or isinstance(self._courier(target), GatheringCourier):
+            self._let_rest(target, rest, again[-1].detail)
+
+    def _let_rest(self, target: str, rest: _Rest, reason: str) -> None:
+        seconds = min(REST_FIRST_SECONDS * 2.0**rest.rests, REST_MAX_SECONDS) * (0.8 + 0.4 * self._jitter())
+        rest.rests = min(rest.rests + 1, 16)
+        rest.until_ms = self._clock.now_ms() + int(seconds * 1000)
+        self._log.warning("events wait", target=target, error=reason, seconds=round(seconds, 1))
+
+    # --- small things --------------------------------------------------------------------------------------------
+
+    def _tell(self, states: Sequence[TargetState]) -> None:
+        """Say how far each target is behind; what is gone is at zero."""
+        now = self._clock.now_ms()
+        gone = self._told - {state.name for state in states}
+        for state in (*states, *(TargetState(name, 0, 0, 0, None, None, None) for name in gone)):
+            lag = (now - state.oldest_ms) / 1000 if state.oldest_ms is not None else 0.0
+            self._metrics.gauge("relay_events_lag_seconds", max(0.0, lag), state.name)
+            self._metrics.gauge("relay_events_backlog", state.waiting, state.name)
+            self._metrics.gauge("relay_events_dead_letters", state.dead, state.name)
+        self._told = {state.name for state in states}
+
+    async def _call(self, call: Callable[..., Any], *values: object) -> Any:
+        """Run on the queue's thread; what has begun goes on when the caller is cancelled."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call, *values))
+
+
+def _full_ms(state: TargetState, gathering: Gathering, now_ms: int) -> int:
+    """Return when a batch is to go: now when it is full, else when its first has waited long enough."""
+    if state.waiting_bytes + state.waiting >= gathering.size_bytes or state.waiting >= gathering.count:
+        return now_ms
+    return (state.oldest_ms or now_ms) + int(gathering.age_seconds * 1000)

@@ -1,0 +1,317 @@
+"""What waits is sent at each target's own pace, however long another is down."""
+
+import asyncio
+import contextlib
+import functools
+from collections import Counter
+
+import pytest
+
+from relay.events import dispatcher as dispatching
+from relay.events.dispatcher import Dispatcher
+from relay.ports.events import DONE, Gathering, NewItem, Sent, Verdict
+from relay.runtime.observe.metrics import ProcessMetrics
+from relay.store.event_queue import EventQueue
+from relay.testing.clock import ManualClock
+from relay.testing.log import MemoryLog
+
+DAY = 86400.0
+AGAIN = Sent(Verdict.AGAIN, "500")
+MINUTE = Gathering(1000, 60.0, 100)
+
+
+def played(play):
+    """Run a test on a loop of its own."""
+
+    @functools.wraps(play)
+    def run(*given, **named):
+        asyncio.run(play(*given, **named))
+
+    return run
+
+
+async def until(happened):
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(at):
+    task = asyncio.create_task(at.dispatcher.run())
+    await asyncio.sleep(0.02)
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+    await at.dispatcher.settled()
+
+
+class Endpoint:
+    """A courier in memory; `answer` decides what becomes of a post."""
+
+    kind = "bus"
+
+    def __init__(self, answer=lambda post: DONE, waits=None, parallel=8):
+        self.answer = answer
+        self.waits = waits
+        self.tries = Counter()
+        self.taken = []
+        self.most = self.now = 0
+        self._parallel = parallel
+
+    def parallel(self, target):
+        return self._parallel
+
+    async def send(self, post):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        self.tries[post.target] += 1
+        answer = self.answer(post)
+        if answer is DONE:
+            self.taken.append(post.item.key)
+        return answer
+
+    def retry_seconds(self, post):
+        return 60.0 if self.waits is None else self.waits(post)
+
+
+class Files:
+    """A gathering courier in memory."""
+
+    kind = "stream"
+
+    def __init__(self, answer=lambda post: DONE, gathering=MINUTE):
+        self.answer = answer
+        self.batches = []
+        self._gathering = gathering
+
+    def gathering(self, target):
+        return self._gathering
+
+    async def send_batch(self, target, posts):
+        sent = [self.answer(post) for post in posts]
+        self.batches.append([post.item.key for post, one in zip(posts, sent, strict=True) if one is DONE])
+        return sent
+
+
+class Bench:
+    def __init__(self, directory, *couriers, bytes_max=1 << 40):
+        self.clock = ManualClock()
+        self.log = MemoryLog()
+        self.metrics = ProcessMetrics("test")
+        self.queue = EventQueue(directory / "queue.db", self.log, bytes_max=bytes_max, age_seconds_max=14 * DAY)
+        served = {courier.kind: courier for courier in couriers}
+        self.dispatcher = Dispatcher(self.queue, served, self.clock, self.log, self.metrics, jitter=lambda: 0.5)
+
+    def put(self, *keys, target="bus:a", body=b"{}"):
+        self.queue.put([NewItem(key, "Send", body, (target,)) for key in keys], self.clock.now_ms())
+
+    async def later(self, seconds=0.0):
+        self.clock.advance(seconds)
+        await self.dispatcher.run_once()
+
+    def waiting(self, target="bus:a"):
+        state = self.queue.target(target)
+        return state.waiting if state else 0
+
+    def close(self):
+        asyncio.run(self.dispatcher.end(1))
+        self.queue.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = []
+
+    def make(*couriers, **more):
+        made.append(Bench(tmp_path, *couriers, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def keys(count, start=0):
+    return [f"k{number}" for number in range(start, start + count)]
+
+
+@played
+async def test_posts_are_sent_a_few_at_a_time(bench):
+    endpoint = Endpoint(parallel=3)
+    at = bench(endpoint)
+    at.put(*keys(10))
+    await at.later()
+    assert sorted(endpoint.taken) == sorted(keys(10))
+    assert endpoint.most == 3
+    assert at.waiting() == 0
+    assert at.metrics.value("relay_events_published_total", "bus:a") == 10
+
+
+@played
+async def test_a_refused_post_is_a_dead_letter_and_a_failed_one_is_tried_again(bench):
+    endpoint = Endpoint(lambda post: Sent(Verdict.REFUSED, "404") if post.item.key == "k0" else AGAIN)
+    at = bench(endpoint)
+    at.put("k0", "k1")
+    await at.later()
+    assert endpoint.tries["bus:a"] == 2
+    assert [(each.post.item.key, each.post.error) for each in at.queue.dead_letters("", 0, 9)] == [("k0", "404")]
+    await at.later(59)
+    assert endpoint.tries["bus:a"] == 2
+    endpoint.answer = lambda post: DONE
+    await at.later(1)
+    assert endpoint.taken == ["k1"]
+
+
+@played
+async def test_a_policy_that_ends_makes_a_dead_letter(bench):
+    endpoint = Endpoint(lambda post: AGAIN, waits=lambda post: [0.0, 10.0, None][post.attempts])
+    at = bench(endpoint)
+    at.put("k0")
+    await at.later()
+    assert endpoint.tries["bus:a"] == 2
+    await at.later(10)
+    assert endpoint.tries["bus:a"] == 3
+    assert (at.waiting(), len(at.queue.dead_ids("", 9))) == (0, 1)
+    assert at.metrics.value("relay_events_dead_total", "bus:a") == 1
+
+
+@pytest.mark.req("DEST-011")
+@played
+async def test_three_days_down_lose_nothing_and_cost_little(bench):
+    endpoint = Endpoint(lambda post: AGAIN if post.target == "bus:down" else DONE)
+    at = bench(endpoint)
+    at.put(*keys(2000), target="bus:down")
+    at.put(*keys(100))
+    for _ in range(72):
+        await at.later(3600)
+        at.put("fresh", target="bus:a")
+        at.put("fresh", target="bus:down")
+    assert len(endpoint.taken) == 100 + 71  # nobody else waited for it
+    assert endpoint.tries["bus:down"] < 72 * 40  # not two thousand posts each time
+    assert at.waiting("bus:down") == 2072
+    assert at.queue.dead_ids("", 9) == []
+    endpoint.answer = lambda post: DONE
+    endpoint.taken.clear()
+    await at.later(120)
+    assert set(endpoint.taken) >= {*keys(2000), "fresh"}
+    assert at.waiting("bus:down") == 0
+
+
+@played
+async def test_a_rest_lets_one_fresh_post_out_at_a_time(bench):
+    endpoint = Endpoint(lambda post: AGAIN, waits=lambda post: 10_000.0)
+    at = bench(endpoint)
+    at.put(*keys(50))
+    await at.later()
+    assert endpoint.tries["bus:a"] == 8  # the first ones at once
+    for seconds, tries in ((0.5, 8), (0.5, 9), (1, 9), (1, 10), (4, 11), (8, 12)):
+        await at.later(seconds)
+        assert endpoint.tries["bus:a"] == tries
+    endpoint.answer = lambda post: DONE
+    await at.later(60)
+    assert len(endpoint.taken) == 50 - 12
+    await at.later(10_000)
+    assert len(endpoint.taken) == 50
+
+
+@played
+async def test_a_batch_goes_when_it_is_full_or_old(bench):
+    files = Files()
+    at = bench(files)
+    at.put(*keys(3), target="stream:a")
+    await at.later(59)
+    assert files.batches == []
+    await at.later(1)
+    assert files.batches == [keys(3)]
+    at.put(*keys(100), target="stream:a")
+    await at.later()
+    assert files.batches[1:] == [keys(100)]
+    at.put("large", target="stream:a", body=bytes(2000))
+    await at.later()
+    assert files.batches[2:] == [["large"]]
+    assert at.waiting("stream:a") == 0
+
+
+@played
+async def test_a_batch_that_fails_stays_as_it_is(bench):
+    files = Files(lambda post: AGAIN)
+    at = bench(files)
+    at.put(*keys(3), target="stream:a")
+    for _ in range(100):
+        await at.later(60)
+    assert len(files.batches) == 100
+    (first, *_) = at.queue.due("stream:a", at.clock.now_ms(), 9)
+    assert (first.attempts, at.waiting("stream:a")) == (0, 3)
+    files.answer = lambda post: DONE if post.item.key != "k1" else Sent(Verdict.REFUSED, "too large")
+    await at.later(72)
+    assert files.batches[-1] == ["k0", "k2"]
+    assert [each.post.item.key for each in at.queue.dead_letters("", 0, 9)] == ["k1"]
+
+
+@played
+async def test_it_runs_by_itself_and_wakes_when_something_comes(bench, monkeypatch):
+    monkeypatch.setattr(dispatching, "LOOK_SECONDS", 3600.0)
+    endpoint = Endpoint()
+    at = bench(endpoint)
+    async with running(at):
+        at.put("k0")
+        at.dispatcher.wake(["bus:a"])
+        await until(lambda: endpoint.taken == ["k0"])
+
+
+@played
+async def test_what_is_over_the_bound_is_counted_and_logged(bench, monkeypatch):
+    monkeypatch.setattr(dispatching, "TRIM_SECONDS", 0.01)
+    at = bench(Endpoint(lambda post: AGAIN), bytes_max=1 << 20)
+    at.put(*keys(2000), body=bytes(2000))
+    async with running(at):
+        await until(lambda: at.metrics.value("relay_events_dropped_total", "bus:a"))
+    assert at.queue.used_bytes() <= 1 << 20
+    assert any("dropped" in line for line in at.log.events("error"))
+
+
+@played
+async def test_a_kind_that_is_not_served_waits(bench):
+    at = bench(Endpoint())
+    at.put("k0", target="other:x")
+    await at.later()
+    assert at.waiting("other:x") == 1
+    at.dispatcher.replace({"other": Endpoint()})
+    await at.later()
+    assert at.waiting("other:x") == 0
+
+
+@played
+async def test_a_fault_of_ours_holds_up_only_its_target(bench):
+    def answer(post):
+        if post.target == "bus:broken":
+            raise ZeroDivisionError
+        return DONE
+
+    endpoint = Endpoint(answer)
+    at = bench(endpoint)
+    at.put("k0", target="bus:broken")
+    at.put("k1")
+    await at.later()
+    assert endpoint.taken == ["k1"]
+    assert at.waiting("bus:broken") == 1
+    assert "a courier failed" in at.log.events("error")
+
+
+@played
+async def test_how_far_each_target_is_behind_is_told(bench, monkeypatch):
+    monkeypatch.setattr(dispatching, "LOOK_SECONDS", 0.01)
+    endpoint = Endpoint(lambda post: AGAIN)
+    at = bench(endpoint)
+    at.put("k0", "k1")
+    at.clock.advance(100)
+    async with running(at):
+        await until(lambda: at.metrics.value("relay_events_backlog", "bus:a") == 2)
+        assert at.metrics.value("relay_events_lag_seconds", "bus:a") == 100
+        endpoint.answer = lambda post: DONE
+        at.clock.advance(100)
+        await until(lambda: at.metrics.value("relay_events_backlog", "bus:a") == 0)
+    assert at.metrics.value("relay_events_lag_seconds", "bus:a") == 0
