@@ -32,8 +32,10 @@ from relay.store.catalog_notices import Notices
 from relay.store.catalog_policies import IdentityPolicies
 from relay.store.catalog_pools import Pools
 from relay.store.catalog_reviews import Reviews
+from relay.store.catalog_subscriptions import Subscriptions
 from relay.store.catalog_tables import Tables
 from relay.store.catalog_templates import VerificationTemplates
+from relay.store.catalog_topics import Topics
 from relay.store.catalog_users import Users
 from relay.store.catalog_verification import Verifications
 from relay.store.suppression import SuppressionLists
@@ -67,6 +69,8 @@ class Catalog:
         self.verifications = Verifications(tables, self.notices)
         self.verification_templates = VerificationTemplates(tables)
         self.checks = Checks(tables, self.notices)
+        self.topics = Topics(tables)
+        self.subscriptions = Subscriptions(tables)
         self.suppression = suppression
 
     def close(self) -> None:
