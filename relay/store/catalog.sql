@@ -1206,6 +1206,13 @@ SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_m
     filter_policy, filter_scope, delivery_policy, redrive, sealed
 FROM topic_subscription WHERE token_hash = :token_hash;
 
+-- name: subscriptions_of_mailbox
+-- Subscriptions of an address, in any letter case.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription
+WHERE protocol IN ('email', 'email-json') AND lower(endpoint) = lower(:address) ORDER BY id LIMIT :limit;
+
 -- name: list_subscriptions_of_topic
 -- One page of a topic's subscriptions.
 SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,

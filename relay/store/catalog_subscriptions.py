@@ -167,6 +167,22 @@ class Subscriptions:
                     self._remove(found)
         return len(over)
 
+    # --- personal data -----------------------------------------------------------------------------------------
+
+    def export(self, address: str, limit: int = PAGE_SIZE_MAX) -> list[Subscription]:
+        """Return the subscriptions of an address, in any letter case."""
+        return self._all("subscriptions_of_mailbox", {"address": address, "limit": limit})
+
+    def erase(self, address: str) -> int:
+        """Remove the subscriptions of an address; return how many there were."""
+        erased = 0
+        while found := self.export(address, OVER_BATCH):
+            for one in found:
+                erased += self.delete(one.id)
+        return erased
+
+    # --- questions to endpoints --------------------------------------------------------------------------------
+
     def unasked(self, limit: int = OVER_BATCH) -> list[Subscription]:
         """Return subscriptions whose endpoints are to be asked to confirm, or told that they ended."""
         return self._all("subscriptions_unasked", {"limit": limit})

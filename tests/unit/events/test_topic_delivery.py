@@ -572,3 +572,14 @@ def test_a_password_is_used_and_nowhere_else(bench):
     told = f"{bench.log.lines} {bench.dead()} {bench.counts.found}"
     assert "s3cr3t" not in told
     assert all(b"s3cr3t" not in path.read_bytes() for path in bench.directory.rglob("*") if path.is_file())
+
+
+def test_subscriptions_of_an_address_are_found_and_erased(bench):
+    topic, other = bench.topic(), bench.topic("other")
+    for where, protocol in ((topic, "email"), (topic, "email-json"), (other, "email")):
+        bench.subscribe(where, protocol, "Joe@elsewhere.example")
+    kept = bench.subscribe(topic, "email", "ann@elsewhere.example")
+    assert len(bench.catalog.subscriptions.export("joe@ELSEWHERE.example")) == 3
+    assert bench.catalog.subscriptions.erase("joe@elsewhere.example") == 3
+    assert bench.catalog.subscriptions.export("joe@elsewhere.example") == []
+    assert [one.id for one in bench.catalog.subscriptions.of_owner(ACCOUNT)] == [kept.id]
