@@ -82,6 +82,7 @@ BENCHMARKS = {
     "policy": Benchmark("policy", quick=("--quick",), read=own_figures),
     "classify": Benchmark("classify", quick=("--quick",), read=own_figures),
     "pools": Benchmark("pools", quick=("--quick",), read=own_figures),
+    "topics": Benchmark("topics", quick=("--quick",), read=own_figures),
     "smtp_server": Benchmark("smtp_server", quick=("--messages", "1000")),
     "smtp_client": Benchmark("smtp_client", ("20000",), ("3000",)),
     "spool": Benchmark("spool", quick=("--messages", "2000")),

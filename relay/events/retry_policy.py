@@ -15,8 +15,9 @@ Policies of subscriptions and topics are JSON texts of strangers; `of_subscripti
 `effective` says which one counts.
 """
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -137,6 +138,10 @@ class DeliveryPolicy:
     receives_per_second: int | None = None
     content_type: str = ""
 
+    def as_json(self) -> str:
+        """Return the text of a subscription's policy that says the same."""
+        return json.dumps(_shown(self, "healthyRetryPolicy", "throttlePolicy", "requestPolicy"))
+
 
 @dataclass(frozen=True, slots=True)
 class TopicDeliveryPolicy:
@@ -144,6 +149,32 @@ class TopicDeliveryPolicy:
 
     default: DeliveryPolicy = DeliveryPolicy()
     disable_overrides: bool = False
+
+    def as_json(self) -> str:
+        """Return the text of a topic's policy that says the same, with the defaults in it."""
+        full = replace(self.default, retry=self.default.retry or HTTP_DEFAULT)
+        shown_parts = _shown(full, "defaultHealthyRetryPolicy", "defaultThrottlePolicy", "defaultRequestPolicy")
+        return json.dumps({"http": {**shown_parts, "disableSubscriptionOverrides": self.disable_overrides}})
+
+
+def _shown(policy: DeliveryPolicy, healthy: str, throttle: str, request: str) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    if policy.retry is not None:
+        retry = policy.retry
+        found[healthy] = {
+            "minDelayTarget": retry.min_delay_seconds,
+            "maxDelayTarget": retry.max_delay_seconds,
+            "numRetries": retry.retries,
+            "numMaxDelayRetries": retry.max_delay,
+            "numNoDelayRetries": retry.no_delay,
+            "numMinDelayRetries": retry.min_delay,
+            "backoffFunction": str(retry.function),
+        }
+    if policy.receives_per_second is not None:
+        found[throttle] = {"maxReceivesPerSecond": policy.receives_per_second}
+    if policy.content_type:
+        found[request] = {"headerContentType": policy.content_type}
+    return found
 
 
 def effective(topic: TopicDeliveryPolicy, subscription: DeliveryPolicy) -> DeliveryPolicy:

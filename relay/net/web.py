@@ -71,7 +71,13 @@ def digest_answer(url: str, challenge: str, login: str) -> str:
     request = httpx.Request("POST", url)
     flow = httpx.DigestAuth(user, password).auth_flow(request)
     next(flow)
-    failures: tuple[type[Exception], ...] = (StopIteration, NotImplementedError, *client_failures())
+    failures: tuple[type[Exception], ...] = (
+        StopIteration,
+        NotImplementedError,
+        ValueError,
+        KeyError,
+        *client_failures(),
+    )
     try:
         answered = flow.send(httpx.Response(401, headers={"WWW-Authenticate": challenge}, request=request))
     except failures:

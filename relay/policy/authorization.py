@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from relay.policy.arn import AccountRoot, IdentityArn
+from relay.policy.arn import AccountRoot, IdentityArn, TopicArn
 from relay.policy.statements import Effect, Policy, Statement
 
 SMTP_ACTION = "ses:SendRawEmail"  # AUTHZ-005
@@ -109,7 +109,7 @@ def always_allows(policies: Sequence[Policy], action: str) -> bool:
 
 def decide(
     context: SendContext,
-    resource: IdentityArn | None,
+    resource: IdentityArn | TopicArn | None,
     identity_policies: Sequence[Policy],
     user_policies: Sequence[Policy] = (),
 ) -> Decision:
@@ -136,7 +136,10 @@ class Question:
         self._steps = STEPS_MAX
 
     def decide(
-        self, resource: IdentityArn | None, identity_policies: Sequence[Policy], user_policies: Sequence[Policy] = ()
+        self,
+        resource: IdentityArn | TopicArn | None,
+        identity_policies: Sequence[Policy],
+        user_policies: Sequence[Policy] = (),
     ) -> Decision:
         """Decide about one identity; see the function of this name."""
         context = self._context
@@ -157,7 +160,7 @@ class Question:
             return of_user
         return of_identity
 
-    def _asked(self, resource: IdentityArn | None, policies: Sequence[Policy]) -> Decision:
+    def _asked(self, resource: IdentityArn | TopicArn | None, policies: Sequence[Policy]) -> Decision:
         """Return the first Deny, else the first Allow, else that nothing matched."""
         allowed = NO_MATCH
         for policy in policies:
@@ -175,7 +178,7 @@ class Question:
                 allowed = Decision(Verdict.ALLOW, policy.name, statement.sid)
         return allowed
 
-    def _concerns(self, statement: Statement, resource: IdentityArn | None) -> bool:
+    def _concerns(self, statement: Statement, resource: IdentityArn | TopicArn | None) -> bool:
         """Say whether a statement is about the caller, the action and the identity, and count what it will cost."""
         self._steps -= _STATEMENT_STEPS
         context, principals = self._context, statement.principals
@@ -234,5 +237,6 @@ _READERS: dict[str, Callable[[SendContext], tuple[str, ...]]] = {
     "aws:UserAgent": lambda context: _some(context.user_agent),
     "aws:SourceAccount": lambda context: _some(context.source_account),
     "aws:SourceArn": lambda context: _some(context.source_arn),
+    "aws:SourceOwner": lambda context: _some(context.source_account or context.account),
     "aws:PrincipalOrgID": lambda context: _some(context.org_id),
 }

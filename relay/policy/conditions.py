@@ -40,6 +40,7 @@ KEYS = {
         "aws:UserAgent",
         "aws:SourceAccount",
         "aws:SourceArn",
+        "aws:SourceOwner",
         "aws:PrincipalOrgID",
     )
 }

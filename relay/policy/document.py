@@ -1,8 +1,9 @@
 """Policy texts: read, checked, and turned into `Policy` values, or into faults that say what to write instead.
 
-Two kinds share the language. A policy of an identity says who else may send for it: it has a Principal, the sending
+Three kinds share the language. A policy of an identity says who else may send for it: it has a Principal, the sending
 actions only, and the ARN of its own identity as Resource (AUTHZ-001 to 005). A policy of a user says what the user
-may do: it has no Principal, any `ses:` action, and `*` or ARNs of identities as Resource (AUTHZ-013).
+may do: it has no Principal, any `ses:` action, and `*` or ARNs of identities as Resource (AUTHZ-013). A policy of a
+topic says who may do what with it: it has a Principal, `sns:` actions, and the topic's ARN as Resource (TOPIC-002).
 
 Nothing is guessed and nothing ignored: an unknown element, key or operator is a fault, since a Deny that never
 matches is worse than one that is refused.
@@ -18,9 +19,11 @@ from relay.policy.arn import (
     AccountRoot,
     BadArn,
     IdentityArn,
+    TopicArn,
     identity_name,
     parse_identity_arn,
     parse_principal_arn,
+    parse_topic_arn,
 )
 from relay.policy.conditions import BadCondition, Condition, compile_condition
 from relay.policy.glob import Glob
@@ -38,6 +41,7 @@ from relay.policy.statements import (
 
 IDENTITY_POLICY_MAX_BYTES = 4096
 USER_POLICY_MAX_BYTES = 6144
+TOPIC_POLICY_MAX_BYTES = 30_720
 POLICIES_MAX = 20  # of one identity
 NAME_MAX_CHARS = 64
 FAULTS_MAX = 20
@@ -47,6 +51,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _ACTION = re.compile(r"ses:[a-z0-9*?]{1,128}\Z")
 _SEND_NAMES = frozenset(action.lower() for action in SEND_ACTIONS)
 _SEND_ALL = "ses:send*"
+_TOPIC_ACTION = re.compile(r"sns:[a-z*?]{1,64}\Z")
 _PATTERN = re.compile(r"arn:aws:ses:([a-z0-9*?-]{1,63}):([0-9*?]{1,12}):identity/([!-~]{1,320})\Z")
 _VARIABLES = "2012-10-17"  # the version in which ${...} is no plain text
 
@@ -118,10 +123,15 @@ def parse_user_policy(name: str, text: str) -> Policy | Faults:
     return _Reader(None, frozenset()).read(name, text, USER_POLICY_MAX_BYTES)
 
 
-class _Reader:
-    """Reads one text and gathers its faults; `owner` is the identity, None for a policy of a user."""
+def parse_topic_policy(text: str, arn: TopicArn, services: Collection[str] = ()) -> Policy | Faults:
+    """Read the policy of the topic `arn`; `services` are the service principals this relay knows."""
+    return _Reader(arn, frozenset(services)).read("policy", text, TOPIC_POLICY_MAX_BYTES)
 
-    def __init__(self, owner: IdentityArn | None, services: frozenset[str]) -> None:
+
+class _Reader:
+    """Reads one text and gathers its faults; `owner` is the identity or topic, None for a policy of a user."""
+
+    def __init__(self, owner: IdentityArn | TopicArn | None, services: frozenset[str]) -> None:
         self._owner = owner
         self._services = services
         self._faults: list[Fault] = []
@@ -274,7 +284,7 @@ class _Reader:
         return (negated, True) if name not in value and negated in value else (name, False)
 
     def _actions(self, element: str, value: dict[str, JsonValue]) -> Actions:
-        example = '["ses:SendEmail", "ses:SendRawEmail"]'
+        example = '"sns:Publish"' if isinstance(self._owner, TopicArn) else '["ses:SendEmail", "ses:SendRawEmail"]'
         name, negated = self._one_of(element, value, "Action", example)
         names, globs = set[str](), list[Glob]()
         texts = self._texts(f"{element}.{name}", value[name], example) if name in value else ()
@@ -297,6 +307,9 @@ class _Reader:
                 if known
                 else 'An action is "ses:" and the name of an API operation, with "*" and "?" as wildcards.'
             )
+        if isinstance(self._owner, TopicArn):
+            known = lowered == "*" or _TOPIC_ACTION.match(lowered)
+            return "" if known else 'An action of a topic is "sns:" and the name of an operation.'
         if lowered in _SEND_NAMES or lowered == _SEND_ALL:
             return ""
         return f"A policy of an identity allows sending only: {', '.join(SEND_ACTIONS)} or ses:Send*."
@@ -308,11 +321,14 @@ class _Reader:
         element = f"{element}.{name}"
         if self._owner is None:
             return self._named_resources(element, texts, negated=negated)
+        what, parse = (
+            ("topic", parse_topic_arn) if isinstance(self._owner, TopicArn) else ("identity", parse_identity_arn)
+        )
         if negated:
-            reason = "NotResource is refused: a policy of an identity is about that identity."
+            reason = f"NotResource is refused: a policy of an identity or a topic is about that {what}."
             self._fault(element, reason, f'"Resource": {example}')
-        elif texts and [parse_identity_arn(text) for text in texts] != [self._owner]:
-            reason = "The resource is one, the ARN of the identity that the policy is attached to."
+        elif texts and [parse(text) for text in texts] != [self._owner]:
+            reason = f"The resource is one, the ARN of the {what} that the policy is attached to."
             self._fault(element, reason, example)
         return None
 

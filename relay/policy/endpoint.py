@@ -57,7 +57,7 @@ def parse_web_endpoint(text: str, scheme: str) -> WebEndpoint | str:
     if len(text) > ENDPOINT_MAX_CHARS:
         return f"An endpoint has at most {ENDPOINT_MAX_CHARS} characters."
     match = _URL.match(text) if _PLAIN.match(text) and "\\" not in text and "#" not in text else None
-    if match is None or match["scheme"].lower() != scheme:
+    if match is None or match["scheme"].lower() != scheme or scheme not in DEFAULT_PORTS:
         return f"The endpoint of the protocol {scheme} is an address such as {scheme}://host.example/path, in ASCII."
     host = _host(match["host"])
     if host is None:

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from relay.policy.arn import IdentityArn
+from relay.policy.arn import IdentityArn, TopicArn
 from relay.policy.conditions import Condition
 from relay.policy.glob import Glob
 
@@ -58,7 +58,7 @@ class IdentityPattern:
     account: Glob
     name: Glob
 
-    def fits(self, arn: IdentityArn) -> bool:
+    def fits(self, arn: IdentityArn | TopicArn) -> bool:
         """Say whether an identity is meant."""
         return self.account.fits(arn.account) and self.region.fits(arn.region) and self.name.fits(arn.name)
 
@@ -71,7 +71,7 @@ class Resources:
     patterns: tuple[IdentityPattern, ...] = ()
     negated: bool = False
 
-    def match(self, arn: IdentityArn | None) -> bool:
+    def match(self, arn: IdentityArn | TopicArn | None) -> bool:
         """Say whether an identity is meant; None stands for a call that concerns none."""
         named = arn is not None and any(pattern.fits(arn) for pattern in self.patterns)
         return (self.everything or named) is not self.negated

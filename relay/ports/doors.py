@@ -5,6 +5,7 @@ from typing import Protocol
 
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Refusal
+from relay.model.topic import Subscription
 from relay.model.verification import VerificationLink
 
 
@@ -41,4 +42,28 @@ class Confirmations(Protocol):
 
     async def confirm(self, token: str) -> VerificationLink | None:
         """Verify the address of a usable link, once; return after the commit. Else as `look`: nothing happened."""
+        ...
+
+
+class TopicLinks(Protocol):
+    """What the links of topics ask. All raise RequestRefusedError, and TemporaryError when it cannot be known now."""
+
+    async def of_token(self, topic_arn: str, token: str) -> tuple[Subscription, str]:
+        """Return the subscription that a token confirms, and its ARN. Changes nothing."""
+        ...
+
+    async def confirm(self, topic_arn: str, token: str) -> None:
+        """Confirm a subscription; return after the commit."""
+        ...
+
+    async def of_arn(self, subscription_arn: str) -> Subscription:
+        """Return a subscription. Changes nothing."""
+        ...
+
+    async def end(self, subscription_arn: str) -> None:
+        """End a subscription for its endpoint; return after the commit."""
+        ...
+
+    async def certificate(self, name: str) -> bytes | None:
+        """Return a certificate that notifications are or were signed with lately, as PEM; None for none."""
         ...

@@ -32,8 +32,10 @@ from relay.store.catalog_notices import Notices
 from relay.store.catalog_policies import IdentityPolicies
 from relay.store.catalog_pools import Pools
 from relay.store.catalog_reviews import Reviews
+from relay.store.catalog_subscriptions import Subscriptions
 from relay.store.catalog_tables import Tables
 from relay.store.catalog_templates import VerificationTemplates
+from relay.store.catalog_topics import Topics
 from relay.store.catalog_users import Users
 from relay.store.catalog_verification import Verifications
 from relay.store.suppression import SuppressionLists
@@ -72,6 +74,8 @@ class Catalog:
         self.verifications = Verifications(tables, self.notices)
         self.verification_templates = VerificationTemplates(tables)
         self.checks = Checks(tables, self.notices)
+        self.topics = Topics(tables)
+        self.subscriptions = Subscriptions(tables)
         self.suppression = SuppressionLists(suppression, hostname)
         self.relay_list = RelayList(suppression, Digester(tables.master_key))
         self.import_jobs = ImportJobs(suppression, data_dir / IMPORTS_DIRECTORY, hostname)

@@ -290,6 +290,45 @@ CREATE TABLE event_destination (
     PRIMARY KEY (account, configuration_set, name),
     FOREIGN KEY (account, configuration_set) REFERENCES configuration_set (account, name) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+-- Topics, and who gets what is published to them.
+CREATE TABLE topic (
+    account TEXT NOT NULL REFERENCES account (id),
+    name TEXT NOT NULL,
+    display_name TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    delivery_policy TEXT NOT NULL,
+    signature_version TEXT NOT NULL,
+    ended INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE topic_subscription (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    state TEXT NOT NULL,
+    token_hash BLOB NOT NULL,
+    token_ms INTEGER NOT NULL,
+    asked INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    authenticated INTEGER NOT NULL,
+    protected INTEGER NOT NULL,
+    raw INTEGER NOT NULL,
+    filter_policy TEXT NOT NULL,
+    filter_scope TEXT NOT NULL,
+    delivery_policy TEXT NOT NULL,
+    redrive TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    FOREIGN KEY (account, topic) REFERENCES topic (account, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX topic_subscription_by_endpoint ON topic_subscription (account, topic, protocol, endpoint);
+CREATE INDEX topic_subscription_by_token ON topic_subscription (token_hash);
+CREATE INDEX topic_subscription_by_end ON topic_subscription (token_ms) WHERE state <> 'confirmed';
+CREATE INDEX topic_subscription_unasked ON topic_subscription (token_ms) WHERE asked = 0;
+CREATE INDEX topic_subscription_by_owner ON topic_subscription (owner, id);
 
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
@@ -1122,3 +1161,123 @@ DELETE FROM address_range WHERE network = :network;
 -- name: has_foreign_accounts
 -- Whether there is another account than this one.
 SELECT EXISTS (SELECT 1 FROM account WHERE id <> :account);
+
+-- name: create_topic
+-- Add a topic.
+INSERT INTO topic (account, name, display_name, policy, delivery_policy, signature_version, ended, created_ms)
+VALUES (:account, :name, :display_name, :policy, :delivery_policy, :signature_version, 0, :created_ms)
+ON CONFLICT DO NOTHING;
+
+-- name: get_topic
+-- One topic.
+SELECT account, name, display_name, policy, delivery_policy, signature_version, ended, created_ms FROM topic
+WHERE account = :account AND name = :name;
+
+-- name: list_topics
+-- One page of an account's topics, by name.
+SELECT account, name, display_name, policy, delivery_policy, signature_version, ended, created_ms FROM topic
+WHERE account = :account AND name > :after ORDER BY name LIMIT :limit;
+
+-- name: count_topics
+-- How many topics an account has.
+SELECT count(*) FROM topic WHERE account = :account;
+
+-- name: update_topic
+-- Change what a topic is set to.
+UPDATE topic SET display_name = :display_name, policy = :policy, delivery_policy = :delivery_policy,
+    signature_version = :signature_version
+WHERE account = :account AND name = :name;
+
+-- name: delete_topic
+-- Remove a topic; its subscriptions go with it.
+DELETE FROM topic WHERE account = :account AND name = :name;
+
+-- name: count_ended
+-- One subscription of a topic more is gone.
+UPDATE topic SET ended = ended + 1 WHERE account = :account AND name = :name;
+
+-- name: create_subscription
+-- Add a subscription.
+INSERT INTO topic_subscription (
+    id, account, topic, owner, protocol, endpoint, state, token_hash, token_ms, asked, created_ms, authenticated,
+    protected, raw, filter_policy, filter_scope, delivery_policy, redrive, sealed
+) VALUES (
+    :id, :account, :topic, :owner, :protocol, :endpoint, :state, :token_hash, :token_ms, :asked, :created_ms, 0, 0,
+    :raw, :filter_policy, :filter_scope, :delivery_policy, :redrive, :sealed
+);
+
+-- name: get_subscription
+-- One subscription.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription WHERE id = :id;
+
+-- name: subscription_of_endpoint
+-- The subscription of an endpoint to a topic.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription
+WHERE account = :account AND topic = :topic AND protocol = :protocol AND endpoint = :endpoint;
+
+-- name: subscription_of_token
+-- The subscription that a token confirms.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription WHERE token_hash = :token_hash;
+
+-- name: subscriptions_of_mailbox
+-- Subscriptions of an address, in any letter case.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription
+WHERE protocol IN ('email', 'email-json') AND lower(endpoint) = lower(:address) ORDER BY id LIMIT :limit;
+
+-- name: list_subscriptions_of_topic
+-- One page of a topic's subscriptions.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription WHERE account = :account AND topic = :topic AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: list_subscriptions
+-- One page of an account's subscriptions.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription WHERE owner = :owner AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: count_subscriptions
+-- How many subscriptions of a topic there are in each state.
+SELECT state, count(*) FROM topic_subscription WHERE account = :account AND topic = :topic GROUP BY state;
+
+-- name: update_subscription
+-- Change what a subscription is set to.
+UPDATE topic_subscription SET raw = :raw, filter_policy = :filter_policy, filter_scope = :filter_scope,
+    delivery_policy = :delivery_policy, redrive = :redrive, sealed = :sealed
+WHERE id = :id;
+
+-- name: confirm_subscription
+-- A subscription gets notifications from now on.
+UPDATE topic_subscription SET state = 'confirmed', asked = 1, authenticated = :authenticated, protected = :protected
+WHERE id = :id AND state <> 'confirmed';
+
+-- name: renew_token
+-- A subscription is asked to confirm itself with another token.
+UPDATE topic_subscription SET state = :state, token_hash = :token_hash, token_ms = :token_ms, asked = 0 WHERE id = :id;
+
+-- name: delete_subscription
+-- Remove a subscription.
+DELETE FROM topic_subscription WHERE id = :id;
+
+-- name: subscriptions_unasked
+-- Subscriptions whose endpoints are to be asked.
+SELECT id, account, topic, owner, protocol, endpoint, state, token_ms, created_ms, authenticated, protected, raw,
+    filter_policy, filter_scope, delivery_policy, redrive, sealed
+FROM topic_subscription WHERE asked = 0 ORDER BY token_ms LIMIT :limit;
+
+-- name: note_asked
+-- The question to an endpoint is under way.
+UPDATE topic_subscription SET asked = 1 WHERE id = :id AND token_ms = :token_ms;
+
+-- name: subscriptions_over
+-- Subscriptions that nobody confirmed in time.
+SELECT id, account, topic, state FROM topic_subscription
+WHERE state <> 'confirmed' AND token_ms < :before_ms ORDER BY token_ms LIMIT :limit;

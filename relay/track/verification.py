@@ -7,28 +7,23 @@ cached, no referrer; request bodies and waits are bounded. Redirects go only to 
 template.
 """
 
-import asyncio
-import hashlib
 import re
-from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
-from urllib.parse import parse_qs
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from relay.errors import RelayError
 from relay.model.verification import VerificationLink
 from relay.policy.weburl import origin_of
 from relay.ports import Confirmations, Log, Metrics
+from relay.track.page import PageWriter, read_form
 
 BODY_MAX_BYTES = 1024
-BODY_SECONDS = 10.0
 RETRY_SECONDS = 60
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22}\Z")
 _METRIC = "relay_verification_links_total"
@@ -50,19 +45,12 @@ class VerificationPages:
         self._confirmations = confirmations
         self._log = log
         self._metrics = metrics
-        environment = Environment(
-            loader=PackageLoader("relay.track", "pages"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-        )
-        self._page = environment.get_template("page.html")
-        style = environment.get_template("page.css").render()  # as the page includes it
-        self._style_hash = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        self.app = Starlette(
-            routes=[Route("/verify/{token}", self._serve, methods=["GET", "POST"])],
-            exception_handlers={HTTPException: self._other},
-        )
+        self._pages = PageWriter()
+        self.routes = [Route("/verify/{token}", self._serve, methods=["GET", "POST"])]
+
+    def app(self, more: Sequence[Route] = ()) -> Starlette:
+        """Return the application with these pages and others."""
+        return Starlette(routes=[*self.routes, *more], exception_handlers={HTTPException: self._other})
 
     # --- requests ----------------------------------------------------------------------------------------------
 
@@ -122,31 +110,15 @@ class VerificationPages:
 
     def _redirect(self, url: str) -> Response:
         """Send a browser on with a GET; the address was checked when the template was stored."""
-        return RedirectResponse(url, 303, headers=self._headers(None))
+        return RedirectResponse(url, 303, headers=self._pages.headers())
 
     def _answer(self, page: str, title: str, status: int, link: VerificationLink | None) -> Response:
         rules = self.rules
-        text = self._page.render(page=page, title=title, product=rules.product, region=rules.region, link=link)
-        return HTMLResponse(text, status, headers=self._headers(link))
-
-    def _headers(self, link: VerificationLink | None) -> dict[str, str]:
+        values = {"page": page, "title": title, "product": rules.product, "region": rules.region, "link": link}
         # A browser holds redirects after a form to form-action too, so the pages of a template are named there.
         urls = (link.success_url, link.failure_url) if link else ()
-        targets = ["'self'", *sorted({origin_of(url) for url in urls if url})]
-        policy = (
-            f"default-src 'none'; style-src 'sha256-{self._style_hash}'; form-action {' '.join(targets)}; "
-            "base-uri 'none'; frame-ancestors 'none'"
-        )
-        return {
-            "Cache-Control": "no-store",
-            "Content-Security-Policy": policy,
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Date": formatdate(usegmt=True),
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "X-Robots-Tag": "noindex",
-        }
+        targets = sorted({origin_of(url) for url in urls if url})
+        return self._pages.page("page.html", status, values, targets=targets)
 
 
 def _token(request: Request) -> str:
@@ -156,14 +128,5 @@ def _token(request: Request) -> str:
 
 
 async def _confirms(request: Request) -> bool:
-    """Say whether a POST is that of our form; a body that is larger or slower than a form is not read to its end."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > BODY_MAX_BYTES:
-                    return False
-    except (TimeoutError, ClientDisconnect):
-        return False
-    return parse_qs(body.decode("latin-1")).get("confirm") == ["yes"]
+    """Say whether a POST is that of our form."""
+    return (await read_form(request, BODY_MAX_BYTES)).get("confirm") == ["yes"]

@@ -97,9 +97,9 @@ def test_some_headers_cannot_be_dimensions(publishing, header):
     [
         (("--stream", "nothing"), "no stream nothing under `streams`"),
         (("--bus", "nothing"), "no bus nothing under `buses`"),
-        (("--topic", "orders.fifo"), "FIFO"),
-        (("--topic", "arn:aws:sns:elsewhere-1:000000000001:t"), "region elsewhere-1"),
-        (("--topic", "a b"), "The ARN of a topic"),
+        (("--topic", "orders.fifo"), "InvalidParameterValue: Invalid Amazon SNS topic"),
+        (("--topic", "arn:aws:sns:elsewhere-1:000000000001:t"), "InvalidParameterValue: Invalid Amazon SNS topic"),
+        (("--topic", "a b"), "InvalidParameterValue: Invalid Amazon SNS topic"),
         (("--stream", "lines", "--bus", "default"), "exactly one"),
         ((), "Say where events go"),
     ],

@@ -46,6 +46,10 @@ from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
 from relay.runtime.cli.suppression import app as suppression
 from relay.runtime.cli.tls_policy import app as tls_policy
+from relay.runtime.cli.topic import app as topic
+from relay.runtime.cli.topic_dead import app as topic_dead
+from relay.runtime.cli.topic_signature import register as register_topic_signature
+from relay.runtime.cli.topic_subscription import register as register_topic_subscription
 from relay.runtime.cli.trace import trace
 from relay.runtime.cli.user import app as user
 from relay.runtime.cli.verification import app as verification
@@ -110,6 +114,10 @@ app.command("spf", short_help="Print the SPF record to publish.", rich_help_pane
 app.command("auth-test", short_help="Send a message and judge SPF, DKIM, DMARC.", rich_help_panel=SENDERS)(auth_test)
 app.add_typer(configuration_set, name="configuration-set", rich_help_panel=SENDERS)
 app.add_typer(event_destination, name="event-destination", rich_help_panel=SENDERS)
+register_topic_subscription(topic)
+register_topic_signature(topic)
+topic.add_typer(topic_dead, name="dead-letters")
+app.add_typer(topic, name="topic", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
 app.command("smtp-password", short_help="Print the SMTP password of an access key.", rich_help_panel=SENDERS)(

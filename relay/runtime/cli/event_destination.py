@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from relay.model.event_destination import Dimension, EventDestination
     from relay.policy.event_destinations import KnownTargets
     from relay.runtime.config.model import Config
+    from relay.store.catalog import Catalog
 
 app = typer.Typer(help="Event destinations: where events of a configuration set go.", no_args_is_help=True)
 app.add_typer(dead_letters, name="dead-letters")
@@ -81,6 +82,7 @@ def create(
     blank = EventDestination(account, configuration_set, name, enabled, (), DestinationKind.METRICS)
     wanted = replace(blank, **changes, role_arn=role or "")
     with site.catalog() as catalog:
+        _require_usable(site, catalog, wanted)
         made = catalog.event_destinations.create(wanted, known_targets(site.config))
     site.audit("event-destination.create", account, as_object(made))
     _told(made, f"Event destination {name} created.", as_json=as_json)
@@ -121,17 +123,19 @@ def show(
     """Show an event destination."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with open_site(config).catalog() as catalog:
+    site = open_site(config)
+    with site.catalog() as catalog:
         found = catalog.event_destinations.get(account, configuration_set, name)
+        refusal = _refusal(site, catalog, found)
     if as_json:
-        write_json(as_object(found))
+        write_json({**as_object(found), **({"Refused": refusal} if refusal else {})})
         return
     write_fields(
         {
             "name": found.name,
             "configuration set": found.configuration_set,
             "account": found.account,
-            "publishing": "enabled" if found.enabled else "disabled",
+            "publishing": refusal or ("enabled" if found.enabled else "disabled"),
             "event types": ", ".join(found.types),
             "destination": _where(found),
             "role": found.role_arn or "-",
@@ -240,10 +244,39 @@ def _updated(
     site: Any, at: tuple[str, str, str], changes: dict[str, Any], verb: str, done: str, *, as_json: bool
 ) -> None:
     with site.catalog() as catalog:
-        before = catalog.event_destinations.get(*at)
-        made = catalog.event_destinations.update(replace(before, **changes), known_targets(site.config))
+        wanted = replace(catalog.event_destinations.get(*at), **changes)
+        if "target" in changes:
+            _require_usable(site, catalog, wanted)
+        made = catalog.event_destinations.update(wanted, known_targets(site.config))
     site.audit(f"event-destination.{verb}", at[0], as_object(made))
     _told(made, f"Event destination {made.name} is {done}.", as_json=as_json)
+
+
+def _require_usable(site: Any, catalog: "Catalog", wanted: "EventDestination") -> None:
+    """Raise RequestRefusedError `InvalidParameterValue` for a topic that the relay cannot publish to (TOPIC-004)."""
+    import time  # noqa: PLC0415
+
+    from relay.model.event_destination import DestinationKind  # noqa: PLC0415
+    from relay.runtime.topic_requests import require_publishable  # noqa: PLC0415
+
+    if wanted.kind is DestinationKind.TOPIC:
+        now_ms = time.time_ns() // 1_000_000
+        require_publishable(site.config, catalog, wanted.target, wanted.account, _source(site, wanted), now_ms)
+
+
+def _refusal(site: Any, catalog: "Catalog", found: "EventDestination") -> str:
+    """Return why the topic of a destination takes nothing now, "" when it does (TOPIC-143)."""
+    from relay.errors import RequestRefusedError  # noqa: PLC0415
+
+    try:
+        _require_usable(site, catalog, found)
+    except RequestRefusedError as error:
+        return str(error)
+    return ""
+
+
+def _source(site: Any, one: "EventDestination") -> str:
+    return f"arn:aws:ses:{site.config.region}:{one.account}:configuration-set/{one.configuration_set}"
 
 
 def _changes(

@@ -210,6 +210,13 @@ def _streams_and_buses(config: Config) -> Iterator[Fault]:
         places.add(place)
 
 
+def _topics(config: Config) -> Iterator[Fault]:
+    own = config.topics
+    if (own.certificate is None) != (own.key is None):
+        missing = "key" if own.key is None else "certificate"
+        yield Fault(("topics", missing), "is missing; `certificate` and `key` are given together or not at all")
+
+
 def _names_once(setting: str, names: Sequence[str]) -> Iterator[Fault]:
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -257,6 +264,7 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _scanners,
     _events,
     _streams_and_buses,
+    _topics,
     _auth_limits,
     _source_addresses,
     _warm_up,

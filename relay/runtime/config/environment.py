@@ -130,6 +130,7 @@ def _password_files(loaded: Loaded) -> _Found:
             for n, one in enumerate(config.streams)
         ),
         *((("buses", n, "secret_file"), bus.secret_file) for n, bus in enumerate(config.buses)),
+        (("topics", "key"), config.topics.key),
     ]
     for path, file in files:
         if file is not None:
@@ -164,6 +165,7 @@ def _authorities(loaded: Loaded) -> _Found:
         *((("buses", index, "ca_file"), bus.ca_file) for index, bus in enumerate(config.buses)),
         (("delivery", "tls_ca_file"), config.delivery.tls_ca_file),
         (("mta_sts", "ca_file"), config.mta_sts.ca_file),
+        (("topics", "ca_file"), config.topics.ca_file),
     )
     for path, file in files:
         if file is None:

@@ -17,6 +17,7 @@ from relay.runtime.config.publishing import Bus, EventMetrics, EventQueue, Strea
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.shaping import Shaping
+from relay.runtime.config.topics import Topics
 from relay.runtime.config.upkeep import (
     EventDestination,
     Feedback,
@@ -129,6 +130,7 @@ class Config(Section):
     )
     event_queue: EventQueue = setting({}, "What waits for streams, buses and subscriptions.")
     event_metrics: EventMetrics = setting({}, "Metrics destinations of configuration sets.")
+    topics: Topics = setting({}, "Topics: how notifications are signed, and whom they may be delivered to.")
     history: History = setting({}, "Records of finished messages, without their bodies.")
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
     own_checks: OwnChecks = setting({}, "What is looked at about the relay itself, as receivers would.")

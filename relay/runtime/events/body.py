@@ -20,7 +20,7 @@ def default_services() -> tuple[ServiceFactory, ...]:
 
     desk = Desk()
     appliers = (desk.router, *default_appliers())
-    return (partial(EventService, appliers=appliers), partial(PostService, desk=desk))
+    return (partial(EventService, appliers=appliers), desk.topics, partial(PostService, desk=desk))
 
 
 class EventsBody:

@@ -19,6 +19,7 @@ from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.events.couriers import Couriers, make_couriers
+from relay.runtime.events.topics import TopicService
 from relay.runtime.office_jobs import end_tasks
 from relay.runtime.rpc import number, text
 from relay.store import event_counts, event_queue
@@ -40,6 +41,13 @@ class Desk:
         self.queue: EventQueue | None = None
         self._dispatcher: Dispatcher | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._topics: TopicService | None = None
+
+    def topics(self, context: ChildContext) -> TopicService:
+        """Return the topics of this process, made at the first call."""
+        if self._topics is None:
+            self._topics = TopicService(context, DeskOutgoing(self))
+        return self._topics
 
     def router(self, context: ChildContext) -> Applier:
         """Return the applier that routes events into the queue."""
@@ -54,7 +62,8 @@ class Desk:
             )
             return self.queue
 
-        return Router(open_queue, EventDestinationView(context.config.data_dir), self.clock, self._routed)
+        view, records = EventDestinationView(context.config.data_dir), self.topics(context).records
+        return Router(open_queue, view, self.clock, self._routed, records)
 
     def put(self, items: Sequence[NewItem]) -> None:
         """Keep items that come from no event, synced on return; from any thread. Raise StorageError."""
@@ -73,6 +82,28 @@ class Desk:
         if self._loop is not None and self._dispatcher is not None:
             with contextlib.suppress(RuntimeError):  # the loop ends; the next start finds what was routed
                 self._loop.call_soon_threadsafe(self._dispatcher.wake, targets)
+
+
+class DeskOutgoing:
+    """The queue, asked from the loop without stopping it (`relay.runtime.events.topics.Outgoing`)."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def put(self, items: Sequence[NewItem]) -> None:
+        """Keep items, synced on return."""
+        await asyncio.to_thread(self._desk.put, items)
+
+    async def targets(self) -> Sequence[str]:
+        """Return the names of all targets."""
+        if self._desk.queue is None:
+            return ()
+        return [state.name for state in await asyncio.to_thread(self._desk.queue.targets)]
+
+    async def drop(self, target: str) -> None:
+        """Drop all that waits for a target that is no more."""
+        if self._desk.queue is not None:
+            await asyncio.to_thread(self._desk.queue.drop_target, target)
 
 
 def metrics_applier(context: ChildContext) -> Applier:
@@ -99,7 +130,7 @@ class PostService:
     async def start(self) -> None:
         """Begin to send. Raise ConfigurationError."""
         context = self._context
-        self._couriers = make_couriers(context, context.config, self._desk.clock)
+        self._couriers = self._make(context.config)
         self._dispatcher = Dispatcher(
             self._queue, self._couriers.by_kind, self._desk.clock, context.log, context.metrics
         )
@@ -113,7 +144,7 @@ class PostService:
     async def reload(self, config: Config) -> None:
         """Take on other streams, buses and bounds. Raise ConfigurationError, and go on as before."""
         assert self._dispatcher is not None
-        made = make_couriers(self._context, config, self._desk.clock)
+        made = self._make(config)
         before, self._couriers = self._couriers, made
         self._dispatcher.replace(made.by_kind)
         self._queue.bound(bytes_max=config.event_queue.size_max, age_seconds_max=config.event_queue.age_max)
@@ -126,6 +157,7 @@ class PostService:
         if self._dispatcher is not None:
             await self._dispatcher.end(_LAST_POSTS_SECONDS)
         await self._couriers.close()
+        await self._desk.topics(self._context).release()
         self._queue.close()
 
     def check(self) -> None:
@@ -133,6 +165,12 @@ class PostService:
         if self._running is not None and self._running.done():
             self._running.result()
             raise RuntimeError("sending events ended")
+
+    def _make(self, config: Config) -> Couriers:
+        made = make_couriers(self._context, config, self._desk.clock)
+        courier = self._desk.topics(self._context).courier
+        made.by_kind[courier.kind] = courier
+        return made
 
     @property
     def _queue(self) -> EventQueue:

@@ -307,6 +307,35 @@ FAMILIES: tuple[Family, ...] = (
         "configuration_set",
         "destination",
     ),
+    # topics
+    _counter("relay_topic_published_total", "Publications to a topic.", "account", "topic"),
+    _counter("relay_topic_denied_total", "Publications that the policy of a topic denied.", "account", "topic"),
+    _counter(
+        "relay_topic_filtered_total", "Notifications a filter policy kept back.", "account", "topic", "subscription"
+    ),
+    _counter("relay_topic_delivered_total", "Notifications delivered.", "account", "topic", "subscription"),
+    _counter(
+        "relay_topic_failed_total", "Failed tries to deliver a notification.", "account", "topic", "subscription"
+    ),
+    _counter(
+        "relay_topic_retried_total",
+        "Failed tries after which another one follows.",
+        "account",
+        "topic",
+        "subscription",
+    ),
+    _counter(
+        "relay_topic_dead_lettered_total",
+        "Notifications whose retries came to an end, kept as dead letters or in a queue.",
+        "account",
+        "topic",
+        "subscription",
+    ),
+    _counter(
+        "relay_topic_pages_total",
+        "Visits to links of topics by outcome: `shown`, `confirmed`, `ended`, `refused`, `failed`.",
+        "outcome",
+    ),
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),

@@ -1,0 +1,306 @@
+"""Topics as the events process serves them: publishing, the questions to endpoints, and the courier's tools.
+
+Questions to endpoints (TOPIC-120) come from the catalog, where commands and pages leave them in the transaction of
+the change: so they are asked whether or not this process ran meanwhile, with the same id should it die in between.
+The certificate is looked at every few seconds, since a command may have changed it, and renewed when it is old.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
+
+from relay.errors import RelayError, RequestRefusedError
+from relay.events.facts import Facts
+from relay.events.publisher import TARGET, PublishRules, TopicPublisher
+from relay.events.queue_files import LocalQueues
+from relay.events.topic_courier import TopicCourier
+from relay.model.event import LoggedEvent
+from relay.model.topic import Attribute, Publication, Subscription
+from relay.net.endpoints import Endpoints
+from relay.net.resolver import DnsResolver
+from relay.policy.arn import BadArn, parse_subscription_arn, parse_topic_arn
+from relay.policy.topic_access import Publisher
+from relay.ports import Clock, Json, Metrics
+from relay.ports.events import NewItem
+from relay.runtime import settings
+from relay.runtime.catalog_thread import CatalogThread
+from relay.runtime.children import ChildContext
+from relay.runtime.clock import SteadyClock
+from relay.runtime.config.model import Config
+from relay.runtime.office_jobs import end_tasks
+from relay.runtime.rpc import text
+from relay.runtime.topic_guard import judge_of, trusts
+from relay.runtime.topic_keys import KeptSigner, TopicKeys
+from relay.runtime.topic_requests import topic_arn
+from relay.signing.topic_token import Tokens
+from relay.store.catalog import CATALOG_FILE, Catalog
+from relay.store.topic_directory import CatalogTopics
+
+PUBLISH = "topic.publish"
+EVENT_SUBJECT = "Amazon SES Email Event Notification"
+POLL_SECONDS = 0.5
+EXPIRE_SECONDS = 5.0
+KEY_SECONDS = 5.0
+KEY_AGE_SECONDS = 3600.0
+
+
+class Outgoing(Protocol):
+    """The queue of this process, asked from its event loop."""
+
+    async def put(self, items: Sequence[NewItem]) -> None:
+        """Keep items, synced on return, and begin to deliver them. Raise StorageError."""
+        ...
+
+    async def targets(self) -> Sequence[str]:
+        """Return the names of all targets for which something waits or has died."""
+        ...
+
+    async def drop(self, target: str) -> None:
+        """Drop all that waits for a target that is no more, dead letters too."""
+        ...
+
+
+class LoopCount:
+    """Counts from any thread: metrics belong to the thread of the event loop."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self) -> None:
+        """Note the loop, on its thread."""
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, name: str, labels: Sequence[str]) -> None:
+        """Add one to a counter."""
+        if self._loop is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._metrics.count, name, *labels)
+
+
+class RecordPublisher:
+    """Publishes records of events to topics for the router, on its thread (`relay.events.router.Topics`)."""
+
+    def __init__(self, publisher: TopicPublisher, clock: Clock) -> None:
+        self._publisher = publisher
+        self._clock = clock
+
+    def item(self, topic_arn: str, event: LoggedEvent, facts: Facts) -> NewItem | None:
+        """Return what the subscriptions of a topic get of an event; None when nobody gets it.
+
+        A topic that is gone, or whose policy denies it, gets nothing; the latter is counted (TOPIC-143). Raise
+        StorageError.
+        """
+        self._publisher.refresh()
+        arn = parse_topic_arn(topic_arn)
+        if isinstance(arn, BadArn):
+            return None
+        source = f"arn:aws:ses:{arn.region}:{facts.account}:configuration-set/{facts.configuration_set}"
+        publisher = Publisher(facts.account, source)
+        publication = Publication(event.payload.decode(), EVENT_SUBJECT)
+        try:
+            found = self._publisher.publish(arn, publication, publisher, self._clock.now_ms())
+        except RequestRefusedError:
+            return None
+        return found.items[0] if found.items else None
+
+
+class TopicService:
+    """A service of the events process. `courier` is used by its dispatcher, `records` by its router."""
+
+    def __init__(self, context: ChildContext, outgoing: Outgoing) -> None:
+        """Make all parts. Raise ConfigurationError when there is no master key."""
+        config = context.config
+        master = settings.master_key(config.data_dir)
+        self._context = context
+        self._config = config
+        self._outgoing = outgoing
+        self._clock = SteadyClock()
+        self._keys = TopicKeys(config.data_dir, config.hostname)
+        self._signer = KeptSigner()
+        self._count = LoopCount(context.metrics)
+        self._catalog = CatalogThread(config.data_dir)
+        self._directories = [CatalogTopics(config.data_dir / CATALOG_FILE, master) for _ in range(4)]
+        self._rounds, of_courier, of_requests, of_records = self._directories
+        rules, tokens = publish_rules(config), Tokens(master)
+        self._publishers = [
+            TopicPublisher(rules, directory, self._signer, tokens, self._count)
+            for directory in (self._rounds, of_requests, of_records)
+        ]
+        self.records = RecordPublisher(self._publishers[2], self._clock)
+        own = config.topics
+        self._queues = LocalQueues(config.data_dir, rotate_bytes=own.queue_file_size, keep=own.queue_files_kept)
+        self._endpoints = self._make_endpoints(config)
+        self.courier = TopicCourier(
+            directory=of_courier,
+            poster=self._endpoints,
+            mailer=self,
+            queues=self._queues,
+            tokens=tokens,
+            mail_head=settings.letterhead(config),
+            clock=self._clock,
+            log=context.log,
+            count=self._count,
+            sum_max_seconds=own.retry_delays_max,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin. Raise ConfigurationError when there is no key to sign with."""
+        self._count.begin()
+        await self._take_key()
+        self._context.ops.add(PUBLISH, self.publish)
+        self._task = asyncio.create_task(self._go_round(), name="topics")
+
+    async def reload(self, config: Config) -> None:
+        """Take on a new configuration. Raise ConfigurationError when its certificate cannot be used."""
+        old, self._config = self._config, config
+        try:
+            await self._take_key()
+        except RelayError:
+            self._config = old
+            raise
+        for publisher in self._publishers:
+            publisher.rules = publish_rules(config)
+        before, self._endpoints = self._endpoints, self._make_endpoints(config)
+        self.courier.poster = self._endpoints
+        self.courier.mail_head = settings.letterhead(config)
+        self.courier.sum_max_seconds = config.topics.retry_delays_max
+        self._queues.set_limits(rotate_bytes=config.topics.queue_file_size, keep=config.topics.queue_files_kept)
+        before.close()
+
+    async def close(self) -> None:
+        """End the rounds; what was not asked waits for the next start."""
+        await end_tasks([self._task] if self._task is not None else [])
+
+    async def release(self) -> None:
+        """Close what the courier used, after its last post."""
+        self._endpoints.close()
+        await self._queues.close()
+        await self._catalog.close()
+        for directory in self._directories[:3]:  # the last one belongs to the router's thread
+            directory.close()
+
+    def check(self) -> None:
+        """Raise when the rounds have ended by themselves."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+            raise RuntimeError("the rounds of topics ended")
+
+    async def mail(self, account: str, recipient: str, head: bytes, body: bytes) -> bool:
+        """Keep a mail until it is sent (port `Mailer`)."""
+        return await self._catalog.run(lambda catalog: catalog.notices.keep(account, recipient, head, body))
+
+    # --- publishing --------------------------------------------------------------------------------------------
+
+    async def publish(self, request: Json) -> Json:
+        """Publish to a topic: {"topic", "account", "message", "subject", "attributes", "texts", "source_arn"}.
+
+        Answered with the notification's id after it is kept.
+        """
+        account = text(request, "account")
+        arn = topic_arn(text(request, "topic"), self._config.region, account)
+        publication = Publication(
+            text(request, "message"),
+            str(request.get("subject") or ""),
+            {name: Attribute(**one) for name, one in _object(request, "attributes").items()},
+            {str(name): str(one) for name, one in _object(request, "texts").items()},
+        )
+        publisher = Publisher(account, str(request.get("source_arn") or ""))
+        self._publishers[1].refresh()
+        found = self._publishers[1].publish(arn, publication, publisher, self._clock.now_ms())
+        if found.items:
+            await self._outgoing.put(found.items)
+        return {"messageId": found.message_id, "posts": sum(len(item.targets) for item in found.items)}
+
+    # --- rounds ------------------------------------------------------------------------------------------------
+
+    async def _go_round(self) -> None:
+        loop = asyncio.get_running_loop()
+        expire_at = key_at = 0.0
+        pending, waits_for = True, ""
+        while True:
+            try:
+                if loop.time() >= expire_at:
+                    expire_at = loop.time() + EXPIRE_SECONDS
+                    await self._catalog.run(lambda catalog: catalog.subscriptions.expire())
+                if loop.time() >= key_at:
+                    key_at = loop.time() + KEY_SECONDS
+                    await self._look_at_key()
+                pending = self._rounds.refresh() or pending
+                if pending:
+                    await self._ask()
+                    await self._forget()
+                    pending = False
+                waits_for = ""
+            except RelayError as error:
+                pending = True
+                if str(error) != waits_for:  # once for each reason, not for each round
+                    waits_for = str(error)
+                    self._context.log.warning("topics wait", reason=waits_for)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _ask(self) -> None:
+        """Ask endpoints to confirm, or tell them that they were unsubscribed."""
+        while unasked := await self._catalog.run(lambda catalog: catalog.subscriptions.unasked()):
+            await self._outgoing.put([self._question(one) for one in unasked])
+            await self._catalog.run(partial(_note_asked, unasked))
+
+    def _question(self, one: Subscription) -> NewItem:
+        topic = self._rounds.topic(one.account, one.topic)
+        version = topic.signature_version if topic is not None else str(self._config.topics.signature_version)
+        return self._publishers[0].question(one, version)
+
+    async def _forget(self) -> None:
+        """Drop what waits for subscriptions that are gone."""
+        for target in await self._outgoing.targets():
+            kind, _, name = target.partition(":")
+            arn = parse_subscription_arn(name) if kind == TARGET else None
+            if arn is None or isinstance(arn, BadArn) or self._rounds.subscription(arn.id) is not None:
+                continue
+            await self._outgoing.drop(target)
+
+    async def _look_at_key(self) -> None:
+        """Sign with the key that is to sign now: a command may have changed it, or it grew old."""
+        state = await asyncio.to_thread(self._keys.state)
+        age_ms = self._config.topics.certificate_rotation * 1000
+        old = state.origin == "own" and state.since_ms + age_ms <= self._clock.now_ms()
+        if state.current == self._signer.name and not old:
+            return
+        await self._take_key()
+        self._context.log.info("notifications are signed with another certificate", certificate=self._signer.name)
+
+    async def _take_key(self) -> None:
+        """Sign with the key that the files and the configuration say, made where there is none."""
+        signer = await asyncio.to_thread(self._keys.signer, self._config, self._clock.now_ms())
+        self._signer.replace(signer, self._config.http.public_url)
+
+    def _make_endpoints(self, config: Config) -> Endpoints:
+        resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
+        own = config.topics
+        return Endpoints(
+            resolver,
+            judge_of(config),
+            ports=own.ports,
+            trusted=trusts(config),
+            ca_file=str(own.ca_file or ""),
+        )
+
+
+def _note_asked(asked: Sequence[Subscription], catalog: Catalog) -> None:
+    catalog.subscriptions.asked(asked)
+
+
+def publish_rules(config: Config) -> PublishRules:
+    """Return what publishing goes by."""
+    return PublishRules(config.region, config.http.public_url)
+
+
+def _object(request: Json, name: str) -> Json:
+    found = request.get(name) or {}
+    if not isinstance(found, dict):
+        raise RequestRefusedError("InvalidParameter", f"{name} is an object")
+    return found
