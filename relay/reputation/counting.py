@@ -18,6 +18,7 @@ from relay.model.event import LoggedEvent
 from relay.reputation.rates import Cell
 
 ON_RELAY_LIST = "Suppressed"
+NO_PROVIDER = "other"  # receivers that no shaping rules are about
 ON_OWN_LIST = "OnAccountSuppressionList"
 RETURNED = "/Bounce/returned"  # the end of the id of a bounce that came back as mail
 
@@ -140,11 +141,12 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
         points = {count: 1}
     if not points and cell is None:
         return None
+    unknown = NO_PROVIDER if lane and not event.note.get("simulator") else ""
     return Counted(
         account,
         sets[0],
-        mail.get("sourceArn", ""),
-        event.note.get("provider", ""),
+        _identity(mail.get("sourceArn", ""), account),
+        event.note.get("provider", unknown),
         event.note.get("pool", ""),
         moment_ms,
         points,
@@ -152,6 +154,12 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
         cell,
         _hits(mail["destination"], rules.traps) if event.kind == "Send" else 0,
     )
+
+
+def _identity(arn: str, account: str) -> str:
+    """Return the name of an own identity, the whole ARN of one that another account lets this one use."""
+    owner, found, name = arn.partition(":identity/")
+    return name if found and owner.endswith(f":{account}") else arn
 
 
 def _delivered(  # noqa: PLR0917 - an event, taken apart, and what to judge it by

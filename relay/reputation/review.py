@@ -166,3 +166,24 @@ def _ended(finding: Finding, standing: Standing, rules: ReviewRules) -> Change:
     if finding.manual:
         return Change(finding, FindingStep.ASKS, "The review has ended; an administrator decides.")
     return Change(finding, FindingStep.RESOLVED, "Nothing more was reported during the review.")
+
+
+UNUSUAL_FACTOR = 10
+UNUSUAL_MESSAGES = 1000
+UNUSUAL_DAYS = 7
+REJECTED_MESSAGES = 10
+REJECTED_SHARE = 0.01
+
+
+def investigated(recent: int, earlier: int, days: int, sent: int, rejected: int) -> str:
+    """Return why an administrator should look into an account, "" for no reason (REVIEW-009).
+
+    `recent` are messages of the last day, `earlier` those of `days` days before; scanners `rejected` some of those
+    `sent` in the last day.
+    """
+    if rejected >= REJECTED_MESSAGES and rejected >= REJECTED_SHARE * sent:
+        return f"Scanners refused {rejected} of {sent} messages of the last day."
+    mean = earlier / days if days else 0.0
+    if days >= UNUSUAL_DAYS and recent >= UNUSUAL_MESSAGES and recent >= UNUSUAL_FACTOR * mean:
+        return f"{recent} messages in a day, after {mean:.0f} a day before."
+    return ""

@@ -364,12 +364,14 @@ VALUES (:id, 'enabled', :sandbox, :daily_quota, :send_rate, :contact, :created_m
 
 -- name: get_account
 -- One account.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons, enforcement
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons, enforcement,
+    fresh_start_ms
 FROM account WHERE id = :id;
 
 -- name: list_accounts
 -- All accounts.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons, enforcement
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons, enforcement,
+    fresh_start_ms
 FROM account ORDER BY id;
 
 -- name: set_weight

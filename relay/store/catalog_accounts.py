@@ -125,7 +125,8 @@ class Accounts:
 
 def account_of(row: Row) -> Account:
     """Return the account of a row of `get_account`."""
-    account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, reasons, enforcement = row
+    (account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, reasons, enforcement,
+     fresh_ms) = row  # fmt: skip
     return Account(
         account_id,
         AccountState(state),
@@ -137,6 +138,7 @@ def account_of(row: Row) -> Account:
         weight,
         tuple(json.loads(reasons)),
         Enforcement(enforcement),
+        fresh_ms,
     )
 
 

@@ -69,7 +69,9 @@ class Statistics:
         log: Log,
         *,
         retention: Retention = Retention(),
+        fresh_start_ms: Callable[[str, str], int] = lambda _account, _set: 0,
     ) -> None:
+        self._fresh_start_ms = fresh_start_ms
         self.rules = rules
         self.retention = retention
         self._path = data_dir / FILE
@@ -150,6 +152,7 @@ class Statistics:
         touched: set[tuple[str, str]] = set()
         sums: dict[tuple[str, str, int], Cell] = {}
         for one in changes:
+            touched |= {(one.account, ""), (one.account, one.configuration_set)}
             if one.trap_hits:
                 minute_ms = one.moment_ms - one.moment_ms % MINUTE_MS
                 self._run("add_trap", (one.account, minute_ms, one.trap_hits))
@@ -158,7 +161,6 @@ class Statistics:
             for name in dict.fromkeys(("", one.configuration_set)):
                 key = (one.account, name, one.cell.start_ms)
                 sums[key] = _sum(sums[key], one.cell) if key in sums else one.cell
-                touched.add(key[:2])
         for (account, name, moment_ms), cell in sorted(sums.items()):
             start_ms = self._cell_start(account, name, moment_ms)
             values = (cell.sent, cell.hard_bounces, cell.reporting, cell.complaints)
@@ -172,6 +174,8 @@ class Statistics:
         if not rows:
             return moment_ms
         start_ms, messages, followed = rows[0]
+        if start_ms < self._fresh_start_ms(account, name) <= moment_ms:
+            return moment_ms  # a fresh start divides cells (REP-013)
         # Once a later cell exists the size of this one is settled: shards that lag behind, and bounces, add to it.
         anew = begins_anew(start_ms, 0 if followed else messages, moment_ms)
         return moment_ms if anew else int(start_ms)

@@ -10,7 +10,7 @@ ApplierFactory = Callable[[ChildContext], Applier]
 
 def default_appliers() -> Sequence[ApplierFactory]:
     """Return the makers of all appliers."""
-    return (_suppression,)
+    return (_suppression, _statistics)
 
 
 def _suppression(context: ChildContext) -> Applier:
@@ -19,3 +19,9 @@ def _suppression(context: ChildContext) -> Applier:
 
     config = context.config
     return SuppressionApplier(config.data_dir, settings.master_key(config.data_dir), config.hostname, context.metrics)
+
+
+def _statistics(context: ChildContext) -> Applier:
+    from relay.runtime.events.counting import CountingApplier  # noqa: PLC0415 (tests of the process need no storage)
+
+    return CountingApplier(context)
