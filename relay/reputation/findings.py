@@ -205,7 +205,7 @@ TEXTS: dict[FindingKind, Texts] = {
     FindingKind.OTHER: Texts(
         "Other",
         "There is a problem with your sending that fits nothing else; what it is, is told in the case.",
-        "Do what the case asks for.",
+        "Read what the case says, and do what it asks for.",
         f"{_END} {_ANSWER} {_CLOSES}",
         _PAUSED,
     ),

@@ -1255,9 +1255,9 @@ SELECT CASE WHEN :configuration_set = '' THEN (SELECT fresh_start_ms FROM accoun
 SELECT account, name FROM configuration_set WHERE reputation_metrics ORDER BY account, name LIMIT :limit;
 
 -- name: decide_of_finding
--- Decide what waits about a finding.
+-- Decide what waits about a finding: requests of one kind.
 UPDATE review SET state = :state, reason = :reason, decided_ms = :now_ms
-WHERE finding = :finding AND state = 'PENDING' AND (:kind IS NULL OR kind = :kind);
+WHERE finding = :finding AND kind = :kind AND state = 'PENDING';
 
 -- name: answered_findings
 -- Findings of an account that it asks to have looked at again.

@@ -335,10 +335,8 @@ class Findings:
                 "reason": changed.reason,
             },
         )
-        if step in {FindingStep.ACCEPT, FindingStep.EXTEND, FindingStep.PAUSE}:
-            self._decide(finding.finding_id, _decision(step), reason, None)
-        if state is FindingState.CLOSED:
-            self._decide(finding.finding_id, ReviewState.GRANTED, reason, None)
+        if step in {FindingStep.EXTEND, FindingStep.PAUSE} or state is FindingState.CLOSED:
+            self._decide_waiting(finding.finding_id, reason, paused=step is FindingStep.PAUSE)
         if state is FindingState.PAUSED:
             self._paused(changed, reason, tell)
             return changed
@@ -389,13 +387,19 @@ class Findings:
             raise ConflictError(f"An answer waits in case {finding_id} already; wait until it was looked at.")
         return int(row[0])
 
-    def _decide(self, finding_id: int, state: ReviewState, reason: str, kind: ReviewKind | None) -> int:
+    def _decide_waiting(self, finding_id: int, reason: str, *, paused: bool) -> None:
+        """Decide what waits about a finding: the account's answer, and what the relay proposed itself."""
+        granted, denied = ReviewState.GRANTED, ReviewState.DENIED
+        self._decide(finding_id, denied if paused else granted, reason, ReviewKind.APPEAL)
+        self._decide(finding_id, granted if paused else denied, reason, ReviewKind.PAUSE)
+
+    def _decide(self, finding_id: int, state: ReviewState, reason: str, kind: ReviewKind) -> int:
         values = {
             "finding": finding_id,
             "state": str(state),
             "reason": reason,
             "now_ms": self._tables.now_ms(),
-            "kind": None if kind is None else str(kind),
+            "kind": str(kind),
         }
         return self._tables.run("decide_of_finding", values)
 
@@ -407,10 +411,6 @@ class Findings:
 
 def _news(step: FindingStep, state: FindingState) -> News:
     return News.RENEWED if step is FindingStep.RENEW else _NEWS[state]
-
-
-def _decision(step: FindingStep) -> ReviewState:
-    return ReviewState.DENIED if step is FindingStep.PAUSE else ReviewState.GRANTED
 
 
 def _checked_text(text: str) -> str:
