@@ -1,13 +1,14 @@
 """What an event adds to statistics and to reputation: the one place that says what counts as what. Pure.
 
 Everything is counted by recipient. Points say what happened when, as the event kinds mean it (STAT-003), simulator
-mail included. Volumes are for rates: a message counts when its first fate is known, in the cell of the time it was
-accepted at, and what bounces or is complained about later is added there. Left out of them is what REP-002 and
-REP-003 leave out: simulator mail, what an account's own list stops, bounces because our address is blocked,
-automatic replies, and, of bounces, mail to the account's own verified names.
+mail included. Volumes are for rates: a message counts from its acceptance on, in the cell of that time, and what
+bounces or is complained about later is added there; only whether its provider reports complaints is not known before
+it was delivered. Left out of them is what REP-002 and REP-003 leave out: simulator mail, what an account's own list
+stops, bounces because our address is blocked, automatic replies, and, of bounces, mail to the account's own verified
+names. What is known to be left out after it was counted is taken out of its cell again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from relay.model.event import LoggedEvent
+from relay.policy.simulator import is_simulator_domain
 from relay.reputation.rates import Cell
 
 ON_RELAY_LIST = "Suppressed"
@@ -49,6 +51,7 @@ _BY_RECIPIENT = {
     "Delivery": (Count.DELIVERIES, "delivery", "recipients"),
     "DeliveryDelay": (Count.DELAYS, "deliveryDelay", "delayedRecipients"),
 }
+_WHOLE = {"Send": Count.SENDS, "Reject": Count.REJECTS}
 _BY_MESSAGE = {
     "Open": (Count.OPENS, "open"),
     "Click": (Count.CLICKS, "click"),
@@ -69,8 +72,12 @@ class Dimension(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What counting goes by: which providers report complaints, which addresses are traps (lower case)."""
+    """What counting goes by.
 
+    The relay's host name, which providers report complaints, and which addresses are traps (lower case).
+    """
+
+    hostname: str = ""
     reporting: frozenset[str] = frozenset()
     traps: frozenset[str] = frozenset()
 
@@ -116,10 +123,10 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
     sets = mail.get("tags", {}).get("ses:configuration-set", ("",))
     accepted_ms = _ms(mail["timestamp"])
     moment_ms, points, lane, cell = accepted_ms, {}, {}, None
-    if event.kind == "Send":
-        points = {Count.SENDS: len(mail["destination"])}
-    elif event.kind == "Reject":
-        points = {Count.REJECTS: len(mail["destination"])}
+    if event.kind in _WHOLE:
+        recipients = mail["destination"]
+        points = {_WHOLE[event.kind]: len(recipients)}
+        cell = _sent(accepted_ms, _strangers(account, recipients, rules, is_own), taken_back=event.kind == "Reject")
     elif event.kind in _BY_RECIPIENT:
         count, name, listed = _BY_RECIPIENT[event.kind]
         recipients = [one if isinstance(one, str) else one["emailAddress"] for one in record[name][listed]]
@@ -128,13 +135,17 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
         lane = dict(points)
         if event.kind == "Delivery":
             lane[Count.SENDS] = len(recipients)
-            cell = _delivered(event, account, recipients, accepted_ms, rules, is_own)
+            cell = _delivered(event, len(recipients), accepted_ms, rules)
     elif event.kind == "Bounce":
         moment_ms = _ms(record["bounce"]["timestamp"])
-        points, lane, cell = _bounced(event, account, accepted_ms, is_own)
+        bounced = [one["emailAddress"] for one in record["bounce"]["bouncedRecipients"]]
+        strangers = _strangers(account, bounced, rules, is_own)
+        points, lane, cell = _bounced(event, len(bounced), strangers, accepted_ms)
     elif event.kind == "Complaint":
         moment_ms = _ms(record["complaint"]["timestamp"])
-        points, lane, cell = _complained(event, accepted_ms)
+        complained = [one["emailAddress"] for one in record["complaint"]["complainedRecipients"]]
+        strangers = _strangers(account, complained, rules, is_own)
+        points, lane, cell = _complained(event, len(complained), strangers, accepted_ms)
     elif event.kind in _BY_MESSAGE:
         count, name = _BY_MESSAGE[event.kind]
         moment_ms = _ms(record.get(name, {}).get("timestamp", mail["timestamp"]))
@@ -162,37 +173,41 @@ def _identity(arn: str, account: str) -> str:
     return name if found and owner.endswith(f":{account}") else arn
 
 
-def _delivered(  # noqa: PLR0917 - an event, taken apart, and what to judge it by
-    event: LoggedEvent, account: str, recipients: list[str], accepted_ms: int, rules: Rules, is_own: IsOwn
-) -> Cell | None:
-    if event.note.get("simulator"):
-        return None
-    outside = sum(not is_own(account, recipient) for recipient in recipients)
-    reporting = len(recipients) if event.note.get("provider") in rules.reporting else 0
-    return Cell(accepted_ms, sent=outside, reporting=reporting) if outside or reporting else None
+def _strangers(account: str, recipients: Sequence[str], rules: Rules, is_own: IsOwn) -> int:
+    """Return how many recipients are neither at the simulator nor verified in the account."""
+    return sum(
+        not is_simulator_domain(recipient.rpartition("@")[2].lower(), rules.hostname)
+        and not is_own(account, recipient)
+        for recipient in recipients
+    )
+
+
+def _sent(accepted_ms: int, strangers: int, *, taken_back: bool = False) -> Cell | None:
+    """Return what a cell gets for messages that were accepted, or were not sent after all."""
+    return Cell(accepted_ms, sent=-strangers if taken_back else strangers) if strangers else None
+
+
+def _delivered(event: LoggedEvent, number: int, accepted_ms: int, rules: Rules) -> Cell | None:
+    reports = event.note.get("provider") in rules.reporting and not event.note.get("simulator")
+    return Cell(accepted_ms, reporting=number) if reports else None
 
 
 def _bounced(
-    event: LoggedEvent, account: str, accepted_ms: int, is_own: IsOwn
+    event: LoggedEvent, number: int, strangers: int, accepted_ms: int
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
     bounce, note = event.record["bounce"], event.note
-    recipients = [one["emailAddress"] for one in bounce["bouncedRecipients"]]
     hard, sub_type = bounce["bounceType"] == "Permanent", bounce["bounceSubType"]
     if sub_type == ON_OWN_LIST:
-        return {Count.SUPPRESSED: len(recipients)}, {}, None
-    points = {Count.HARD_BOUNCES if hard else Count.SOFT_BOUNCES: len(recipients)}
-    listed, returned = sub_type == ON_RELAY_LIST, event.event_id.endswith(RETURNED)
-    lane = dict(points) if not listed else {}
-    if not (listed or returned):
-        lane[Count.SENDS] = len(recipients)
-    if listed:
-        points[Count.SUPPRESSED] = len(recipients)
-    if note.get("simulator") or note.get("autoReply") or note.get("blocked") or _is_blocked(bounce):
-        return points, lane, None
-    outside = sum(not is_own(account, recipient) for recipient in recipients)
-    if not outside or (returned and not hard):
-        return points, lane, None
-    return points, lane, Cell(accepted_ms, sent=0 if returned else outside, hard_bounces=outside if hard else 0)
+        return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
+    points = {Count.HARD_BOUNCES if hard else Count.SOFT_BOUNCES: number}
+    lane = dict(points)
+    if sub_type == ON_RELAY_LIST:
+        lane, points[Count.SUPPRESSED] = {}, number
+    elif not event.event_id.endswith(RETURNED):
+        lane[Count.SENDS] = number
+    ours = note.get("simulator") or note.get("autoReply") or note.get("blocked") or _is_blocked(bounce)
+    counts = hard and strangers and not ours
+    return points, lane, Cell(accepted_ms, hard_bounces=strangers) if counts else None
 
 
 def _is_blocked(bounce: dict[str, Any]) -> bool:
@@ -200,11 +215,11 @@ def _is_blocked(bounce: dict[str, Any]) -> bool:
     return any(one.get("blocklist") for one in bounce["bouncedRecipients"])
 
 
-def _complained(event: LoggedEvent, accepted_ms: int) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
-    complaint = event.record["complaint"]
-    number = len(complaint["complainedRecipients"])
-    if complaint.get("complaintSubType") == ON_OWN_LIST:
-        return {Count.SUPPRESSED: number}, {}, None
+def _complained(
+    event: LoggedEvent, number: int, strangers: int, accepted_ms: int
+) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
+    if event.record["complaint"].get("complaintSubType") == ON_OWN_LIST:
+        return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
     points = {Count.COMPLAINTS: number}
     cell = None if event.note.get("simulator") else Cell(accepted_ms, complaints=number)
     return points, dict(points), cell

@@ -30,8 +30,9 @@ class Metric(StrEnum):
 class Cell:
     """Messages sent from `start_ms` on, to one recipient each.
 
-    `sent` went outside the account's own domains, and `hard_bounces` of them bounced for good (REP-001, REP-002);
-    `reporting` went to providers that report complaints, and `complaints` were reported (REP-003).
+    `sent` were accepted for others than the account's own names, and `hard_bounces` of them bounced for good
+    (REP-001, REP-002); `reporting` were delivered to providers that report complaints, and `complaints` were
+    reported (REP-003).
     """
 
     start_ms: int

@@ -56,15 +56,12 @@ def _standing(config: Config, catalog: Catalog, reader: StatisticsReader, accoun
 
 
 def _outside(reader: StatisticsReader, account: str, now_ms: int) -> float | None:
-    """Return which share of a day's recipients is outside the account's own names, None when nothing was settled."""
+    """Return which share of a day's recipients is outside the account's own names, None when nothing was sent."""
     since_ms = now_ms - DAY_MS
     points = reader.points(Dimension.ACCOUNT, since_ms, now_ms, account=account)
-    settled = sum(point.counts[count] for point in points for count in _SETTLED)
+    sent = sum(point.counts[Count.SENDS] for point in points)
     outside = sum(cell.sent for cell in reader.cells(account, "", since_ms))
-    return min(1.0, outside / settled) if settled else None
-
-
-_SETTLED = (Count.DELIVERIES, Count.HARD_BOUNCES, Count.SOFT_BOUNCES)
+    return min(1.0, outside / sent) if sent else None
 
 
 def _apply(config: Config, catalog: Catalog, account: str, verdict: Verdict, now_ms: int) -> None:

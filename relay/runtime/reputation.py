@@ -84,7 +84,7 @@ def counting_rules(config: Config, log: Log) -> Rules:
         if len(lines) > TRAPS_MAX:
             raise ConfigurationError(f"{own.spamtraps} has more than {TRAPS_MAX} lines.")
         traps = frozenset(line.strip().lower() for line in lines if "@" in line)
-    return Rules(frozenset(own.feedback_providers), traps)
+    return Rules(config.hostname, frozenset(own.feedback_providers), traps)
 
 
 def tell(config: Config, now_ms: int) -> Tell:

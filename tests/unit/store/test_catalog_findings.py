@@ -321,7 +321,7 @@ def test_a_letter_that_cannot_be_written_leaves_no_half_pause(catalog):
 @pytest.mark.req("REVIEW-004", "REP-016", "REP-021", "REP-024", "REP-027", "REP-030")
 @pytest.mark.parametrize(("kind", "news"), list(itertools.product(FindingKind, News)))
 def test_letters_name_the_case_and_say_what_follows(catalog, kind, news):
-    from relay.mail.finding_letters import finding_letter  # noqa: PLC0415
+    from relay.mail.finding_letters import finding_letter
 
     found = opened(catalog, kind, cause="What was found.", about=B if kind is FindingKind.RELATED_ACCOUNT else "")
     head, body = finding_letter(HEAD, found, news, "because", "owner-1@x.example", 1_790_000_000_000)
