@@ -145,7 +145,9 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
         moment_ms = _ms(record["complaint"]["timestamp"])
         complained = [one["emailAddress"] for one in record["complaint"]["complainedRecipients"]]
         strangers = _strangers(account, complained, rules, is_own)
-        points, lane, cell = _complained(event, len(complained), strangers, accepted_ms)
+        # A report names every recipient that it may be from (EVT-028), but one of them complained.
+        number = len(complained) if event.note.get("simulator") else 1
+        points, lane, cell = _complained(event, number, strangers, accepted_ms)
     elif event.kind in _BY_MESSAGE:
         count, name = _BY_MESSAGE[event.kind]
         moment_ms = _ms(record.get(name, {}).get("timestamp", mail["timestamp"]))

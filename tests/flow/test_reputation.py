@@ -301,6 +301,57 @@ def test_a_set_with_reputation_metrics_is_paused_alone(product, tenant):
     assert product.json("configuration-set", "show", "watched", "--account", tenant.account)["lastFreshStart"]
 
 
+def come_back(product, to, kind, parts):
+    """Let a report come back from outside."""
+    text = (
+        f"From: postmaster@big.example\r\nTo: {to}\r\nSubject: A report\r\nMIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/report; report-type={kind}; boundary="b"\r\n\r\n'
+        "--b\r\nContent-Type: text/plain\r\n\r\nA report.\r\n"
+        + "".join(f"--b\r\nContent-Type: {name}\r\n\r\n{part}\r\n" for name, part in parts)
+        + "--b--\r\n"
+    )
+    with smtplib.SMTP("127.0.0.1", product.mx_port, timeout=30) as client:
+        client.ehlo()
+        client.mail("" if kind == "delivery-status" else "postmaster@big.example")
+        assert client.rcpt(to)[0] == 250
+        code, reply = client.data(text.encode())
+        assert code == 250, reply
+
+
+@pytest.mark.req("REP-003", "REP-018", "STAT-002", "REP-012")
+def test_complaints_count_against_mail_to_providers_that_report_them(product, big, tenant):
+    tenant.take(*good(10))  # a provider that reports none
+    tenant.take(*(f"{tenant.account}-{n}@big.example" for n in range(VOLUME_MIN)))
+    mine = eventually(
+        lambda: (
+            (found := [one for one in big.messages if one[1][0].startswith(tenant.account)])
+            and len(found) == VOLUME_MIN
+            and found
+        )
+    )
+    eventually(lambda: tenant.page()["complaintRate"]["messagesSent"] == VOLUME_MIN)
+    path, (recipient,), _ = mine[0]
+    # A bounce that comes back late, and a complaint: both are of this provider, and count in its volume.
+    status = f"Reporting-MTA: dns; mx.big.example\r\n\r\nFinal-Recipient: rfc822; {recipient}\r\n"
+    status += "Action: failed\r\nStatus: 5.1.1\r\n"
+    come_back(product, path, "delivery-status", [("message/delivery-status", status)])
+    path, (recipient,), _ = mine[1]
+    report = "Feedback-Type: abuse\r\nUser-Agent: Big/1.0\r\nVersion: 1\r\n"
+    original = f"Return-Path: <{path}>\r\nFrom: app@{tenant.domain}\r\nTo: {recipient}\r\nSubject: A test\r\n\r\nhi\r\n"
+    for _ in range(2):  # the same again changes nothing
+        parts = [("message/feedback-report", report), ("message/rfc822", original)]
+        come_back(product, "abuse@relay.example", "feedback-report", parts)
+    case = tenant.wait_case("complaint-rate", "sending paused")
+    assert f"1 of the last {VOLUME_MIN} messages to providers that report complaints" in case["cause"]
+    page = eventually(lambda: (found := tenant.page())["bounceRate"]["count"] == 1 and found)
+    assert page["bounceRate"]["messagesSent"] == VOLUME_MIN + 10
+    assert (page["complaintRate"]["count"], page["complaintRate"]["status"]) == (1, "Sending pause")
+    sums = tenant.counts("provider", "bigmail")
+    assert (sums["sends"], sums["hardBounces"], sums["complaints"]) == (VOLUME_MIN, 1, 1)
+    name = f'relay_reputation_complaint_rate{{account="{tenant.account}",configuration_set=""}}'
+    eventually(lambda: product.metric(name) == 1 / VOLUME_MIN)
+
+
 @pytest.mark.req("REP-027")
 def test_mail_to_a_trap_opens_a_case_and_more_of_it_is_evidence(product, receiver, tenant):
     tenant.take("trap@remote.example")

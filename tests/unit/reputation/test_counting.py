@@ -177,3 +177,15 @@ def test_what_says_nothing_countable_is_nothing():
     assert count("Something", payload.send(mail())) is None
     with pytest.raises(KeyError):
         count("Delivery", payload.send(mail()))
+
+
+@pytest.mark.req("REP-003")
+def test_a_complaint_that_may_be_from_several_recipients_is_one():
+    body = payload.complaint(
+        mail("a@remote.example", "b@remote.example"),
+        timestamp_ms=LATER,
+        recipients=("a@remote.example", "b@remote.example"),
+        feedback_id="f",
+    )
+    assert count("Complaint", body).points == {Count.COMPLAINTS: 1}
+    assert count("Complaint", body, SIMULATED).points == {Count.COMPLAINTS: 2}
