@@ -337,7 +337,9 @@ def test_complaints_count_against_mail_to_providers_that_report_them(product, bi
     come_back(product, path, "delivery-status", [("message/delivery-status", status)])
     path, (recipient,), _ = mine[1]
     report = "Feedback-Type: abuse\r\nUser-Agent: Big/1.0\r\nVersion: 1\r\n"
-    original = f"Return-Path: <{path}>\r\nFrom: app@{tenant.domain}\r\nTo: {recipient}\r\nSubject: A test\r\n\r\nhi\r\n"
+    original = (
+        f"Return-Path: <{path}>\r\nFrom: app@{tenant.domain}\r\nTo: {recipient}\r\nSubject: A test\r\n\r\nhi\r\n"
+    )
     for _ in range(2):  # the same again changes nothing
         parts = [("message/feedback-report", report), ("message/rfc822", original)]
         come_back(product, "abuse@relay.example", "feedback-report", parts)
