@@ -118,6 +118,8 @@ def _change(finding: Finding, standing: Standing, rules: ReviewRules, now_ms: in
     metric = METRICS.get(finding.kind)
     if metric is not None:
         return _rated(finding, metric, standing.rates, rules, now_ms)
+    if finding.kind is FindingKind.SPAMTRAP and 0 < rules.trap_pause_hits <= finding.evidence:
+        return Change(finding, FindingStep.WORSE, f"Messages to spamtraps since: {finding.evidence}.")
     if now_ms < finding.ends_ms:
         return None
     return _ended(finding, standing, rules)

@@ -31,7 +31,7 @@ from relay.store.catalog import Catalog, open_existing_catalog
 from relay.store.catalog_findings import NewFinding, Tell
 from relay.store.own_checks import FILE_NAME as OWN_FILE
 from relay.store.own_checks import OwnChecks
-from relay.store.statistics import StatisticsReader
+from relay.store.statistics import SECOND_MS, StatisticsReader
 
 CALLER = "relay"
 ALL_AGAIN_MS = 3600_000
@@ -201,7 +201,7 @@ class ReputationService:
         """Return the messages to traps that no case is about yet; those beyond an open one are evidence in it."""
         case = next((one for one in own if one.kind is FindingKind.SPAMTRAP), None)
         if case is not None:
-            since_ms = case.evidence_from_ms - case.evidence_from_ms % 60_000 + 60_000
+            since_ms = case.evidence_from_ms - case.evidence_from_ms % SECOND_MS + SECOND_MS
             hits = self._reader.trap_hits(account, since_ms)
             if hits > case.evidence:
                 here.catalog.findings.put_evidence(case.finding_id, hits)

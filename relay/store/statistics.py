@@ -39,7 +39,7 @@ CELLS_SHORT_MS: Final = 60 * DAY_MS
 CELLS_ENOUGH: Final = 2000
 HOUSEKEEPING_MS: Final = 3600_000
 NAME_MAX_CHARACTERS: Final = 500
-MINUTE_MS: Final = 60_000
+SECOND_MS: Final = 1000
 
 _QUERIES: Final = queries("statistics.sql")
 
@@ -154,8 +154,8 @@ class Statistics:
         for one in changes:
             touched |= {(one.account, ""), (one.account, one.configuration_set)}
             if one.trap_hits:
-                minute_ms = one.moment_ms - one.moment_ms % MINUTE_MS
-                self._run("add_trap", (one.account, minute_ms, one.trap_hits))
+                second_ms = one.moment_ms - one.moment_ms % SECOND_MS
+                self._run("add_trap", (one.account, second_ms, one.trap_hits))
             if one.cell is None:
                 continue
             for name in dict.fromkeys(("", one.configuration_set)):
@@ -304,7 +304,7 @@ class StatisticsReader:
         return [(row[0], row[1], row[2]) for row in self._run("subjects", (since_ms,))]
 
     def trap_hits(self, account: str, since_ms: int) -> int:
-        """Return how many messages went to spamtraps since a time, in whole minutes."""
+        """Return how many messages went to spamtraps since a time, in whole seconds."""
         rows = self._run("trap_hits", (account, since_ms))
         return int(rows[0][0]) if rows else 0
 

@@ -74,7 +74,7 @@ def list_(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
         (
             (
                 account.account_id,
-                account.state,
+                state_text(account),
                 "yes" if account.sandbox else "no",
                 limit_text(account.daily_quota),
                 limit_text(account.send_rate),
@@ -309,6 +309,11 @@ def _told(account: "Account", sentence: str, *, as_json: bool) -> None:
         write_json(as_object(account))
     else:
         typer.echo(sentence)
+
+
+def state_text(account: "Account") -> str:
+    """Return the state for people, with what enforcement adds to it."""
+    return account.state if account.enforcement == "none" else f"{account.state}, {account.enforcement} by the relay"
 
 
 def limit_text(limit: float) -> str:

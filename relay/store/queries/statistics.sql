@@ -49,8 +49,8 @@ ON CONFLICT (account, name) DO UPDATE SET changed_ms = ?3
 
 -- name: add_trap
 -- Count messages to spamtraps.
-INSERT INTO trap (account, minute_ms, hits) VALUES (?1, ?2, ?3)
-ON CONFLICT (account, minute_ms) DO UPDATE SET hits = hits + ?3
+INSERT INTO trap (account, second_ms, hits) VALUES (?1, ?2, ?3)
+ON CONFLICT (account, second_ms) DO UPDATE SET hits = hits + ?3
 
 -- name: roll_up
 -- Add points of one grain that are older than a time to those of a coarser one.
@@ -88,7 +88,7 @@ DELETE FROM cell WHERE start_ms < :long_ms OR (account, name, start_ms) IN (
 
 -- name: drop_traps
 -- Messages to spamtraps that are long past.
-DELETE FROM trap WHERE minute_ms < ?
+DELETE FROM trap WHERE second_ms < ?
 
 -- name: points
 -- Points of a series since a time, of all accounts or of one, of every name or of one, added up by time.
@@ -119,11 +119,11 @@ SELECT account, name, changed_ms FROM subject WHERE changed_ms >= ? ORDER BY acc
 
 -- name: trap_hits
 -- Messages to spamtraps since a time.
-SELECT coalesce(sum(hits), 0) FROM trap WHERE account = ? AND minute_ms >= ?
+SELECT coalesce(sum(hits), 0) FROM trap WHERE account = ? AND second_ms >= ?
 
 -- name: trapped
 -- Accounts with messages to spamtraps since a time.
-SELECT DISTINCT account FROM trap WHERE minute_ms >= ?
+SELECT DISTINCT account FROM trap WHERE second_ms >= ?
 
 -- name: first_event
 -- When anything was counted first, of any account.

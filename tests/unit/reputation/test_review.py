@@ -196,6 +196,8 @@ def test_traps_open_a_case_and_many_pause_at_once():
     ]
     assert look(Standing(rates(), trap_hits=10), rules, NOW)[0][0].paused
     assert not look(Standing(rates(), trap_hits=10_000), RULES, NOW)[0][0].paused
+    for hits, step in ((9, None), (10, FindingStep.WORSE)):
+        assert step_of(Standing(rates(), [finding(FindingKind.SPAMTRAP, evidence=hits)]), NOW + 5, rules) is step
 
 
 @pytest.mark.req("REVIEW-001", "PAUSE-005")

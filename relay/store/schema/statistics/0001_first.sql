@@ -51,10 +51,10 @@ CREATE TABLE subject (
     PRIMARY KEY (account, name)
 ) WITHOUT ROWID;
 
--- Messages to spamtraps, by the minute; which traps is not kept.
+-- Messages to spamtraps, by the second; which traps is not kept.
 CREATE TABLE trap (
     account   TEXT NOT NULL,
-    minute_ms INTEGER NOT NULL,
+    second_ms INTEGER NOT NULL,
     hits      INTEGER NOT NULL,
-    PRIMARY KEY (account, minute_ms)
+    PRIMARY KEY (account, second_ms)
 ) WITHOUT ROWID;
