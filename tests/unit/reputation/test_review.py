@@ -221,12 +221,13 @@ def test_every_kind_has_four_texts(kind):
     assert set(METRICS) == {FindingKind.BOUNCE_RATE, FindingKind.COMPLAINT_RATE}
 
 
-@pytest.mark.req("REP-020", "REP-028", "REP-029", "REVIEW-010")
+@pytest.mark.req("REP-020", "REP-023", "REP-028", "REP-029", "REVIEW-010")
 def test_texts_advise_and_samples_expose_nobody():
     assert "CAPTCHA" in TEXTS[FindingKind.LISTBOMBING].solve
     assert "permission pass" in TEXTS[FindingKind.LISTBOMBING].solve
     assert "sample" in TEXTS[FindingKind.VULNERABLE_SITE].solve
     assert "revoke" in TEXTS[FindingKind.COMPROMISED_CREDENTIALS].solve
+    assert "suspension for good" in TEXTS[FindingKind.INTERNAL_REVIEW].paused
     shown = {kind for kind in FindingKind if handling(kind).sample}
     assert FindingKind.VULNERABLE_SITE in shown
     hidden = {FindingKind.DIRECT_FEEDBACK, FindingKind.MAILBOX_PROVIDER, FindingKind.RECIPIENT_FEEDBACK}
