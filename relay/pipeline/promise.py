@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.events import payload
-from relay.events.notes import SIMULATED
 from relay.mail.compose import Shaped, ShapeRules
 from relay.mail.headers import Field, join_head
 from relay.mail.tls_required import waived
@@ -308,4 +307,4 @@ def _listed_event(message: Message, index: int, recipients: Sequence[str]) -> Ne
     body = payload.suppressed_by_relay(
         message.mail_json, recipients, timestamp_ms=message.accepted_ms, feedback_id=event_id
     )
-    return NewEvent(event_id, "Bounce", message.message_id, body, SIMULATED)
+    return NewEvent(event_id, "Bounce", message.message_id, body)

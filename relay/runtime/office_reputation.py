@@ -261,7 +261,7 @@ def _listed(config: Config, catalog: Catalog) -> dict[str, str]:
         return {}
     telling = {one.name for one in block_lists(config) if one.action is not Action.SHOW}
     try:
-        file = OwnChecks(config.data_dir / "office", read_only=True)
+        file = OwnChecks(config.data_dir / "office")
         try:
             lasting = {one.address for one in file.lasting() if one.list_name in telling}
         finally:

@@ -210,7 +210,7 @@ def test_a_listed_address_of_its_own_is_held_against_an_account(make):
     with world.catalog() as catalog:
         catalog.addresses.add(SourceAddress("192.0.2.2"))
         catalog.addresses.add(SourceAddress("192.0.2.1", account=B))
-    own = OwnChecks(world.directory / "office")
+    own = OwnChecks(world.directory / "office", MemoryLog())
     name = world.config.own_checks.block_lists[0].name
     now_ms = world.clock.now_ms()
     listings = [Listing(address, name, now_ms) for address in ("192.0.2.1", "192.0.2.2")]

@@ -45,7 +45,6 @@ def _service(directory, config):
         run_dir=directory / "run",
     )
     return context, EventService(context, appliers=())
-    return context, EventService(context, ())
 
 
 def _kinds(path):
