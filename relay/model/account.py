@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.model.finding import Enforcement
 from relay.model.message import WEIGHT_DEFAULT
 
 UNLIMITED = -1
@@ -33,6 +34,8 @@ class Account:
     `weight` is its share of the relay beside other accounts.
     With `recipient_check`, mail to a domain that certainly takes none is refused instead of bounced (DLV-003).
     `suppressed_reasons` say what puts addresses on its suppression list, and which entries count (SUPP-008).
+    `enforcement` is what the relay has taken from it, whatever its own `state` is (PAUSE-007); its rates count from
+    `fresh_start_ms` on, 0: from the beginning (REP-013).
     """
 
     account_id: str
@@ -44,6 +47,8 @@ class Account:
     recipient_check: bool = False
     weight: int = WEIGHT_DEFAULT
     suppressed_reasons: tuple[str, ...] = REASONS_DEFAULT
+    enforcement: Enforcement = Enforcement.NONE
+    fresh_start_ms: int = 0
 
     @property
     def limited(self) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.model.finding import Enforcement
 from relay.model.message import WEIGHT_DEFAULT
 
 MAX_DELIVERY_SECONDS = (300, 50_400)  # the range of MaxDeliverySeconds; 0 here means the relay's own lifetime
@@ -39,6 +40,8 @@ class ConfigurationSet:
     `suppressed_reasons` is None where the account's list counts as it is, else the reasons that count (maybe none).
     `weight` is its share of the account's mail beside other sets.
     `engaged` says that its recipients are known to want its mail.
+    `enforcement` is what the relay has taken from it, and `fresh_start_ms` from when on its rates count, 0: always;
+    neither is changed with the set.
     """
 
     account: str
@@ -55,3 +58,10 @@ class ConfigurationSet:
     priority: Priority = Priority.AUTO
     weight: int = WEIGHT_DEFAULT
     engaged: bool = False
+    enforcement: Enforcement = Enforcement.NONE
+    fresh_start_ms: int = 0
+
+    @property
+    def may_send(self) -> bool:
+        """True while neither its own switch nor enforcement stops it (CFG-009, PAUSE-007)."""
+        return self.sending_enabled and self.enforcement is Enforcement.NONE

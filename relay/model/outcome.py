@@ -45,7 +45,8 @@ class Outcome:
     verdict is ours (DNS, policy, time-out) and not the remote's. Times are milliseconds since 1970.
     `not_before_ms` is when it may be tried again at the earliest, 0 where the schedule of retries decides alone; with
     stage `SHAPING` no attempt was made. `reports`: the host offers DSN and was told what the sender wants to know.
-    `pool` is the pool of the source address, `rule` the shaping rule that decided about the reply, `effects` what it
+    `provider` is who the destination's shaping rules are about, "" for receivers without rules; `pool` is the pool of
+    the source address, `rule` the shaping rule that decided about the reply, `effects` what it
     did, in words, and `blocklist` the DNS block list that the reply names. `dialogue` tells what was said, if
     asked before the connection goes on.
     """
@@ -65,6 +66,7 @@ class Outcome:
     nxdomain: bool = False
     not_before_ms: int = 0
     reports: bool = False
+    provider: str = ""
     pool: str = ""
     tls_policy: str = ""  # `dane` or `sts` where one of them decided about TLS
     rule: str = ""

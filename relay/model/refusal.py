@@ -34,6 +34,12 @@ class Reason(Enum):
         ),
         "account_paused",
     )
+    ACCOUNT_SUSPENDED = (
+        554,
+        "5.7.1",
+        "Message rejected: Sending suspended for this account. Please contact the administrator.",
+        "account_suspended",
+    )
     ACCOUNT_CLOSED = (535, "5.7.8", "Account not subscribed to SES", "account_closed")
     QUOTA_EXCEEDED = (454, "4.7.0", "Throttling failure: Daily message quota exceeded", "daily_quota")
     RATE_EXCEEDED = (454, "4.7.0", "Throttling failure: Maximum sending rate exceeded", "send_rate")

@@ -38,12 +38,23 @@ class AccountDetails:
 
 
 class ReviewKind(StrEnum):
-    """What is asked for; `RULE` is what an administrator's rule did by itself."""
+    """What is asked for; `RULE` is what an administrator's rule did by itself.
+
+    `APPEAL` is an account's answer to a finding (REVIEW-006), `PAUSE` what the relay proposes about one (REVIEW-008),
+    `INVESTIGATION` something that an administrator should look into (REVIEW-009); the last two are not the account's.
+    """
 
     PRODUCTION = "production"
     QUOTA = "quota"
     ADDRESSES = "addresses"
     RULE = "rule"
+    APPEAL = "appeal"
+    PAUSE = "pause"
+    INVESTIGATION = "investigation"
+
+
+INTERNAL_KINDS = frozenset({ReviewKind.PAUSE, ReviewKind.INVESTIGATION})
+"""What the relay asks its administrator, which is not for the account to see."""
 
 
 class ReviewState(StrEnum):
@@ -59,7 +70,8 @@ class Review:
     """A request. `daily_quota` and `send_rate` are what is asked for, None: nothing; times are ms since 1970.
 
     `addresses` is how many source addresses are asked for, `opt_in` how recipients asked for the mail, and
-    `bounce_process` what is done about bounces and complaints (POOL-009).
+    `bounce_process` what is done about bounces and complaints (POOL-009). `finding` is the finding that it is about,
+    0: none; of an appeal, `root_cause`, `changes` and `prevention` are its three answers (REVIEW-006).
     """
 
     review_id: int
@@ -75,3 +87,7 @@ class Review:
     addresses: int | None = None
     opt_in: str = ""
     bounce_process: str = ""
+    finding: int = 0
+    root_cause: str = ""
+    changes: str = ""
+    prevention: str = ""

@@ -19,6 +19,7 @@ from relay.model.account import Account, AccountState, Identity, MailFromFallbac
 from relay.model.configuration_set import ConfigurationSet
 from relay.model.content import BodyFile
 from relay.model.delivery import DeliveryState
+from relay.model.finding import Enforcement
 from relay.model.ids import new_message_id
 from relay.model.message import (
     Message,
@@ -254,7 +255,9 @@ class Accept:
         account = self._directory.account(submission.account)
         if account is None or account.state is AccountState.CLOSED:
             return Refusal(Reason.ACCOUNT_CLOSED)
-        if account.state is AccountState.PAUSED:
+        if account.enforcement is Enforcement.SUSPENDED:
+            return Refusal(Reason.ACCOUNT_SUSPENDED)
+        if account.state is AccountState.PAUSED or account.enforcement is Enforcement.PAUSED:
             return Refusal(Reason.ACCOUNT_PAUSED)
         return caller_of(account, principal)
 
@@ -265,7 +268,7 @@ class Accept:
         found = self._directory.configuration_set(account.account_id, name)
         if found is None:
             return Refusal(Reason.SET_UNKNOWN, name)
-        return found if found.sending_enabled else Refusal(Reason.SET_PAUSED, name)
+        return found if found.may_send else Refusal(Reason.SET_PAUSED, name)
 
     # --- the promise ---------------------------------------------------------------------------------------------
 

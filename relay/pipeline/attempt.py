@@ -536,8 +536,8 @@ class OutboundDelivery:
         source, destination = item.source, item.destination
         if source is not None and destination is not None:
             item.source = None
-            if source.pool:
-                outcome = replace(outcome, pool=source.pool)
+            if source.pool or destination.shape.rules:
+                outcome = replace(outcome, pool=source.pool, provider=destination.shape.rules)
             lane = lane_of(destination, source)
             reaction = self._shapes.react(destination.shape, outcome)
             if reaction is not NO_REACTION:

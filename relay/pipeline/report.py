@@ -12,6 +12,7 @@ from functools import partial
 import orjson
 
 from relay.events import payload
+from relay.events.notes import joined, notes_of
 from relay.mail.feedback import Cause
 from relay.mail.replies import Judgement, delay_type_of, judge_outcome
 from relay.model.delivery import DeliveryState, Step, after
@@ -164,9 +165,8 @@ class Report:
             reporting_mta=outcome.remote_address,
             outgoing_ip=outcome.source_address,
         )
-        return _event(
-            delivery, "DeliveryDelay", body, again=outcome.finished_ms if outcome.stage is Stage.SHAPING else 0
-        )
+        again = outcome.finished_ms if outcome.stage is Stage.SHAPING else 0
+        return _event(delivery, "DeliveryDelay", body, notes_of(outcome), again=again)
 
     # --- log and metrics -----------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ def delivered_event(delivery: Delivery, outcome: Outcome, hostname: str) -> tupl
         reporting_mta=hostname,
         outgoing_ip=outcome.source_address,
     )
-    return _event(delivery, "Delivery", body)
+    return _event(delivery, "Delivery", body, notes_of(outcome))
 
 
 def bounce_event(delivery: Delivery, outcome: Outcome, judged: Judgement, hostname: str) -> tuple[NewEvent, ...]:
@@ -232,14 +232,15 @@ def bounce_event(delivery: Delivery, outcome: Outcome, judged: Judgement, hostna
         reporting_mta=hostname,
         outgoing_ip=outcome.source_address,
     )
-    return (NewEvent(event.event_id, event.kind, event.message_id, body, orjson.dumps(judged.as_note())),)
+    notes = joined(notes_of(outcome), judged.as_note())
+    return (NewEvent(event.event_id, event.kind, event.message_id, body, notes),)
 
 
-def _event(delivery: Delivery, kind: str, body: bytes, *, again: int = 0) -> tuple[NewEvent, ...]:
+def _event(delivery: Delivery, kind: str, body: bytes, notes: bytes = b"", *, again: int = 0) -> tuple[NewEvent, ...]:
     """Return an event; `again` tells those apart that come without an attempt between them."""
     message_id = delivery.message.message_id
     event_id = f"{message_id}/{delivery.index}/{kind}/{delivery.attempts}"
-    return (NewEvent(f"{event_id}/{again}" if again else event_id, kind, message_id, body),)
+    return (NewEvent(f"{event_id}/{again}" if again else event_id, kind, message_id, body, notes),)
 
 
 def recipient_status(delivery: Delivery, outcome: Outcome) -> payload.RecipientStatus:
@@ -265,6 +266,7 @@ def attempt_record(delivery: Delivery, outcome: Outcome, decision: Decision) -> 
             "stage": outcome.stage.value,
             "sourceAddress": outcome.source_address,
             "pool": outcome.pool or None,
+            **({"provider": outcome.provider} if outcome.provider else {}),
             "remoteHost": outcome.remote_host,
             "remoteAddress": outcome.remote_address,
             "tls": outcome.tls or None,

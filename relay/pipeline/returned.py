@@ -17,6 +17,7 @@ import orjson
 
 from relay.errors import StorageError, TemporaryError
 from relay.events import payload
+from relay.events.notes import joined, lane_notes
 from relay.mail import returnpath
 from relay.mail.addresslist import parse_from
 from relay.mail.arf import ComplaintReport, date_ms
@@ -126,12 +127,12 @@ class Returned:
             done(error)
             return
         deliveries = _concerned(record, about) if record else ()
-        if not deliveries:
+        if record is None or not deliveries:
             self._drop(about, "unknown", done)
         elif about["kind"] == "complaint":
-            self._complained(deliveries, about, done)
+            self._complained(deliveries, _notes(record, deliveries[0]), about, done)
         elif about["kind"] == "bounce":
-            self._bounced(deliveries[0], about, done)
+            self._bounced(deliveries[0], _notes(record, deliveries[0]), about, done)
         elif self._goes_on(deliveries[0], about):
             self._forward(deliveries[0], about, done)
         else:
@@ -148,11 +149,11 @@ class Returned:
 
     # --- bounces -------------------------------------------------------------------------------------------------
 
-    def _bounced(self, delivery: Delivery, about: Json, done: Taken) -> None:
+    def _bounced(self, delivery: Delivery, notes: bytes, about: Json, done: Taken) -> None:
         message = delivery.message
         status = _status(delivery, about)
         dedupe = f"bounce/{message.message_id}/{delivery.index}"
-        events = (_bounce_event(delivery, status, about, dedupe),) if message.mail_json else ()
+        events = (_bounce_event(delivery, status, notes, about, dedupe),) if message.mail_json else ()
         reports: Sequence[NewMessage] = ()
         if failure_told(delivery):
             original = Content(submitted_head(message.mail_json), b"")
@@ -163,7 +164,7 @@ class Returned:
 
     # --- complaints ----------------------------------------------------------------------------------------------
 
-    def _complained(self, deliveries: Sequence[Delivery], about: Json, done: Taken) -> None:
+    def _complained(self, deliveries: Sequence[Delivery], notes: bytes, about: Json, done: Taken) -> None:
         """Tell a complaint, once for each recipient and type (EVT-026, EVT-028)."""
         first = deliveries[0]
         message = first.message
@@ -181,7 +182,7 @@ class Returned:
                 arrival_ms=about["complaintMs"],
             )
             event_id = f"{message.message_id}/{first.index}/Complaint/{_digest((dedupe,))}"
-            events = (NewEvent(event_id, "Complaint", message.message_id, body),)
+            events = (NewEvent(event_id, "Complaint", message.message_id, body, notes),)
         self._record(dedupe, events, self._complaint_mail(message, recipients, about), "complaint", first, done)
 
     def _complaint_mail(self, message: Message, recipients: Sequence[str], about: Json) -> Sequence[NewMessage]:
@@ -260,7 +261,15 @@ def _within(domain: str, reporter: str) -> bool:
     return domain == reporter or domain.endswith(f".{reporter}") or reporter.endswith(f".{domain}")
 
 
-def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedupe: str) -> NewEvent:
+def _notes(record: Record, delivery: Delivery) -> bytes:
+    """Return where a delivery went last, as it was noted with its attempts."""
+    attempts = dict(zip((one.key for one in record.deliveries), record.attempts, strict=False))
+    made = orjson.loads(attempts.get(delivery.key, "[]"))
+    last = made[-1] if made else {}
+    return lane_notes(last.get("provider") or "", last.get("pool") or "")
+
+
+def _bounce_event(delivery: Delivery, status: RecipientStatus, notes: bytes, about: Json, dedupe: str) -> NewEvent:
     message = delivery.message
     judged = _judgement(delivery, about)
     kind = judged.bounce
@@ -275,7 +284,7 @@ def _bounce_event(delivery: Delivery, status: RecipientStatus, about: Json, dedu
         outgoing_ip=delivery.source,
     )
     event_id = f"{message.message_id}/{delivery.index}/Bounce/returned"
-    return NewEvent(event_id, "Bounce", message.message_id, body, orjson.dumps(judged.as_note()))
+    return NewEvent(event_id, "Bounce", message.message_id, body, joined(notes, judged.as_note()))
 
 
 def _judgement(delivery: Delivery, about: Json) -> Judgement:

@@ -12,6 +12,7 @@ from functools import partial
 
 from relay.errors import TemporaryError
 from relay.events import payload
+from relay.events.notes import SIMULATED, simulated
 from relay.mail.address import BadAddress
 from relay.mail.addresslist import parse_from
 from relay.mail.arf import ComplaintReport, date_ms
@@ -127,7 +128,8 @@ class Simulator:
 
     def _taken(self, delivery: Delivery) -> Settlement:
         settlement, outcome = self._verdict(delivery, _TAKEN), self._outcome(_TAKEN, delivery)
-        return replace(settlement, events=delivered_event(delivery, outcome, self._mail.origin.hostname))
+        events = delivered_event(delivery, outcome, self._mail.origin.hostname)
+        return replace(settlement, events=tuple(map(simulated, events)))
 
     def _told(self, delivery: Delivery, job: Job) -> Settlement:
         """Return the verdict on a delivery that succeeds, with the report of that where it was asked for."""
@@ -172,7 +174,7 @@ class Simulator:
             feedback_type=complaint.feedback_type,
             arrival_ms=date_ms(complaint.arrival_date),
         )
-        return NewEvent(event_id, "Complaint", message.message_id, body), mails
+        return NewEvent(event_id, "Complaint", message.message_id, body, SIMULATED), mails
 
     def _bounced(self, message: Message, deliveries: Sequence[Delivery], job: Job) -> Iterable[Settlement]:
         """Return the verdicts on all that bounce; the first one carries the only event and report (SIM-008)."""
@@ -189,7 +191,7 @@ class Simulator:
             feedback_id=event_id,
             reporting_mta=self._mail.origin.hostname,
         )
-        event = NewEvent(event_id, "Bounce", message.message_id, body)
+        event = NewEvent(event_id, "Bounce", message.message_id, body, SIMULATED)
         statuses = [
             status_of(delivery.recipient, outcome, wishes=delivery.wishes)
             for delivery, outcome in outcomes

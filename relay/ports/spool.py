@@ -94,10 +94,14 @@ class Spool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message of this shard with its deliveries, still queued or long finished."""
+    """A message of this shard with its deliveries, still queued or long finished.
+
+    `attempts` are the attempts of each delivery, a JSON list in the order they were made.
+    """
 
     message: Message
     deliveries: Sequence[Delivery]
+    attempts: Sequence[str] = ()
 
 
 Recorded = Callable[[bool, Exception | None], None]

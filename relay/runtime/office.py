@@ -33,6 +33,7 @@ def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
     from relay.runtime.office_own import OwnService  # noqa: PLC0415
     from relay.runtime.office_pools import ManagedPoolService  # noqa: PLC0415
+    from relay.runtime.office_reputation import ReputationService  # noqa: PLC0415
     from relay.runtime.office_suppression import SuppressionService  # noqa: PLC0415
     from relay.runtime.office_tls import TlsService  # noqa: PLC0415
 
@@ -45,6 +46,7 @@ def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
         OwnService,
         SuppressionService,
         TlsService,
+        ReputationService,
     )
 
 

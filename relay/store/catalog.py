@@ -26,6 +26,7 @@ from relay.store.catalog_dkim_setup import DkimSetup
 from relay.store.catalog_event_destinations import EventDestinations
 from relay.store.catalog_feedback import Feedback
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
+from relay.store.catalog_findings import Findings
 from relay.store.catalog_identities import Identities
 from relay.store.catalog_mail_from import MailFroms
 from relay.store.catalog_notices import Notices
@@ -71,6 +72,7 @@ class Catalog:
         self.addresses = SourceAddresses(tables)
         self.pools = Pools(tables)
         self.reviews = Reviews(tables, self.accounts, self.notices)
+        self.findings = Findings(tables, self.accounts, self.notices)
         self.verifications = Verifications(tables, self.notices)
         self.verification_templates = VerificationTemplates(tables)
         self.checks = Checks(tables, self.notices)

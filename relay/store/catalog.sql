@@ -329,6 +329,48 @@ CREATE INDEX topic_subscription_by_token ON topic_subscription (token_hash);
 CREATE INDEX topic_subscription_by_end ON topic_subscription (token_ms) WHERE state <> 'confirmed';
 CREATE INDEX topic_subscription_unasked ON topic_subscription (token_ms) WHERE asked = 0;
 CREATE INDEX topic_subscription_by_owner ON topic_subscription (owner, id);
+-- What is held against how accounts send, and what follows from it.
+ALTER TABLE account ADD COLUMN enforcement TEXT NOT NULL DEFAULT 'none';
+ALTER TABLE account ADD COLUMN fresh_start_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE configuration_set ADD COLUMN enforcement TEXT NOT NULL DEFAULT 'none';
+ALTER TABLE configuration_set ADD COLUMN fresh_start_ms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE finding (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL REFERENCES account (id),
+    configuration_set TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    opened_ms INTEGER NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    ends_ms INTEGER NOT NULL,
+    evidence_from_ms INTEGER NOT NULL,
+    evidence INTEGER NOT NULL,
+    below_ms INTEGER NOT NULL,
+    manual INTEGER NOT NULL,
+    cause TEXT NOT NULL,
+    note TEXT NOT NULL,
+    about TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    sample BLOB
+) STRICT;
+CREATE INDEX finding_by_subject ON finding (account, configuration_set, id);
+CREATE INDEX finding_open ON finding (state) WHERE state <> 'closed';
+CREATE TABLE account_link (
+    account TEXT NOT NULL REFERENCES account (id),
+    other TEXT NOT NULL REFERENCES account (id),
+    PRIMARY KEY (account, other)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE account_event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL REFERENCES account (id),
+    created_ms INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE INDEX account_event_by_account ON account_event (account, id);
+ALTER TABLE review ADD COLUMN finding INTEGER NOT NULL DEFAULT 0;
+DROP INDEX review_pending;
+CREATE UNIQUE INDEX review_pending ON review (account, kind, finding) WHERE state = 'PENDING';
 
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
@@ -361,12 +403,14 @@ VALUES (:id, 'enabled', :sandbox, :daily_quota, :send_rate, :contact, :created_m
 
 -- name: get_account
 -- One account.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons, enforcement,
+    fresh_start_ms
 FROM account WHERE id = :id;
 
 -- name: list_accounts
 -- All accounts.
-SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons
+SELECT id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, suppressed_reasons, enforcement,
+    fresh_start_ms
 FROM account ORDER BY id;
 
 -- name: set_weight
@@ -520,13 +564,13 @@ ON CONFLICT DO UPDATE SET mail_type = excluded.mail_type, website_url = excluded
     updated_ms = excluded.updated_ms;
 
 -- name: create_review
--- Ask for something; at most one request of a kind waits for each account.
-INSERT INTO review (account, kind, requested, state, reason, created_ms)
-VALUES (:account, :kind, :requested, 'PENDING', '', :created_ms) ON CONFLICT DO NOTHING RETURNING id;
+-- Ask for something; at most one request of a kind waits for each account, or for each of its findings.
+INSERT INTO review (account, kind, requested, state, reason, created_ms, finding)
+VALUES (:account, :kind, :requested, 'PENDING', '', :created_ms, :finding) ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: get_review
 -- One request.
-SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review WHERE id = :id;
+SELECT id, account, kind, state, created_ms, requested, reason, decided_ms, finding FROM review WHERE id = :id;
 
 -- name: record_rule
 -- Keep what a rule did, as a request that was granted at once.
@@ -539,12 +583,12 @@ SELECT coalesce(max(decided_ms), 0) FROM review WHERE account = :account AND kin
 
 -- name: pending_review
 -- The request of a kind that waits for an account.
-SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review
-WHERE account = :account AND kind = :kind AND state = 'PENDING';
+SELECT id, account, kind, state, created_ms, requested, reason, decided_ms, finding FROM review
+WHERE account = :account AND kind = :kind AND finding = :finding AND state = 'PENDING';
 
 -- name: list_reviews
 -- One page of requests, newest first; :account and :state may be NULL for all.
-SELECT id, account, kind, state, created_ms, requested, reason, decided_ms FROM review
+SELECT id, account, kind, state, created_ms, requested, reason, decided_ms, finding FROM review
 WHERE (:account IS NULL OR account = :account) AND (:state IS NULL OR state = :state) AND id < :before
 ORDER BY id DESC LIMIT :limit;
 
@@ -555,21 +599,27 @@ UPDATE review SET state = :state, reason = :reason, decided_ms = :now_ms WHERE i
 -- name: create_configuration_set
 -- Add a configuration set.
 INSERT INTO configuration_set (account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool,
-    max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged)
+    max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged,
+    enforcement)
 VALUES (:account, :name, :sending_enabled, :reputation_metrics, :tls_policy, :sending_pool,
-    :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms, :priority, :weight, :engaged)
+    :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms, :priority, :weight,
+    :engaged, CASE WHEN EXISTS (
+        SELECT 1 FROM finding WHERE account = :account AND configuration_set = :name AND state = 'sending paused')
+    THEN 'paused' ELSE 'none' END)
 ON CONFLICT DO NOTHING;
 
 -- name: get_configuration_set
 -- One configuration set.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
-    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged
+    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged, enforcement,
+    fresh_start_ms
 FROM configuration_set WHERE account = :account AND name = :name;
 
 -- name: list_configuration_sets
 -- One page of an account's configuration sets, by name.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
-    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged
+    suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged, enforcement,
+    fresh_start_ms
 FROM configuration_set WHERE account = :account AND name > :after ORDER BY name LIMIT :limit;
 
 -- name: count_configuration_sets
@@ -1281,3 +1331,127 @@ UPDATE topic_subscription SET asked = 1 WHERE id = :id AND token_ms = :token_ms;
 -- Subscriptions that nobody confirmed in time.
 SELECT id, account, topic, state FROM topic_subscription
 WHERE state <> 'confirmed' AND token_ms < :before_ms ORDER BY token_ms LIMIT :limit;
+-- name: open_finding
+-- Hold something against an account or one of its sets.
+INSERT INTO finding (account, configuration_set, kind, state, opened_ms, changed_ms, ends_ms, evidence_from_ms,
+    evidence, below_ms, manual, cause, note, about, reason)
+VALUES (:account, :configuration_set, :kind, :state, :now_ms, :now_ms, :ends_ms, :now_ms, 0, 0, :manual, :cause,
+    :note, :about, '')
+RETURNING id;
+
+-- name: get_finding
+-- One finding.
+SELECT id, account, configuration_set, kind, state, opened_ms, changed_ms, ends_ms, evidence_from_ms, evidence,
+    below_ms, manual, cause, note, about, reason
+FROM finding WHERE id = :id;
+
+-- name: list_findings
+-- One page of findings, newest first; :account and :configuration_set may be NULL for all, :closed 0 for open ones.
+SELECT id, account, configuration_set, kind, state, opened_ms, changed_ms, ends_ms, evidence_from_ms, evidence,
+    below_ms, manual, cause, note, about, reason
+FROM finding
+WHERE (:account IS NULL OR account = :account)
+    AND (:configuration_set IS NULL OR configuration_set = :configuration_set)
+    AND (:closed OR state <> 'closed') AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: change_finding
+-- Change where a finding stands.
+UPDATE finding SET state = :state, changed_ms = :now_ms, ends_ms = :ends_ms, evidence_from_ms = :evidence_from_ms,
+    evidence = :evidence, below_ms = :below_ms, reason = :reason,
+    sample = CASE WHEN :state = 'closed' THEN NULL ELSE sample END
+WHERE id = :id;
+
+-- name: note_below
+-- Say since when the rate of a finding is below its limit, 0: it is not.
+UPDATE finding SET below_ms = :below_ms WHERE id = :id;
+
+-- name: put_evidence
+-- Say how many reports there were since its evidence counts.
+UPDATE finding SET evidence = :evidence, changed_ms = :now_ms WHERE id = :id AND evidence < :evidence;
+
+-- name: add_evidence
+-- Count one more report.
+UPDATE finding SET evidence = evidence + 1, changed_ms = :now_ms WHERE id = :id;
+
+-- name: put_sample
+-- Keep a message that shows the problem, until the finding is closed.
+UPDATE finding SET sample = :sample WHERE id = :id;
+
+-- name: get_sample
+-- That message.
+SELECT sample FROM finding WHERE id = :id;
+
+-- name: has_paused_finding
+-- Whether an account (empty set) or set is paused by a finding.
+SELECT EXISTS (SELECT 1 FROM finding WHERE account = :account AND configuration_set = :configuration_set
+    AND state = 'sending paused');
+
+-- name: enforce_account
+-- Pause an account by enforcement or end that; one that is suspended stays so.
+UPDATE account SET enforcement = :enforcement WHERE id = :account AND enforcement <> 'suspended';
+
+-- name: suspend_account
+-- Suspend an account for good, or undo that.
+UPDATE account SET enforcement = :enforcement WHERE id = :account;
+
+-- name: enforce_set
+-- Pause a configuration set by enforcement or end that.
+UPDATE configuration_set SET enforcement = :enforcement WHERE account = :account AND name = :configuration_set;
+
+-- name: fresh_start_of_account
+-- Let rates of an account count from a time on.
+UPDATE account SET fresh_start_ms = :now_ms WHERE id = :account;
+
+-- name: fresh_start_of_set
+-- Let rates of a configuration set count from a time on.
+UPDATE configuration_set SET fresh_start_ms = :now_ms WHERE account = :account AND name = :configuration_set;
+
+-- name: get_fresh_start
+-- From when on rates of an account (empty set) or set count, 0: from the beginning.
+SELECT CASE WHEN :configuration_set = '' THEN (SELECT fresh_start_ms FROM account WHERE id = :account)
+    ELSE (SELECT fresh_start_ms FROM configuration_set WHERE account = :account AND name = :configuration_set) END;
+
+-- name: watched_sets
+-- Configuration sets with reputation metrics.
+SELECT account, name FROM configuration_set WHERE reputation_metrics ORDER BY account, name LIMIT :limit;
+
+-- name: decide_of_finding
+-- Decide what waits about a finding: requests of one kind.
+UPDATE review SET state = :state, reason = :reason, decided_ms = :now_ms
+WHERE finding = :finding AND kind = :kind AND state = 'PENDING';
+
+-- name: answered_findings
+-- Findings of an account that it asks to have looked at again.
+SELECT DISTINCT finding FROM review WHERE account = :account AND kind = 'appeal' AND finding > 0;
+
+-- name: link_accounts
+-- Say that two accounts belong together.
+INSERT INTO account_link (account, other) VALUES (:account, :other) ON CONFLICT DO NOTHING;
+
+-- name: unlink_accounts
+-- Say that they do not.
+DELETE FROM account_link WHERE (account = :account AND other = :other) OR (account = :other AND other = :account);
+
+-- name: linked_accounts
+-- The accounts that belong to one.
+SELECT other FROM account_link WHERE account = :account UNION
+SELECT account FROM account_link WHERE other = :account ORDER BY 1;
+
+-- name: add_account_event
+-- Note what happened to an account.
+INSERT INTO account_event (account, created_ms, name, text) VALUES (:account, :now_ms, :name, :text);
+
+-- name: drop_account_events
+-- Forget all but the newest of an account.
+DELETE FROM account_event WHERE account = :account AND id <= (
+    SELECT id FROM account_event WHERE account = :account ORDER BY id DESC LIMIT 1 OFFSET :keep);
+
+-- name: account_events
+-- What happened to an account, newest first.
+SELECT id, created_ms, name, text FROM account_event WHERE account = :account ORDER BY id DESC LIMIT :limit;
+
+-- name: open_case
+-- The oldest open finding about an account itself.
+SELECT id, state FROM finding WHERE account = :account AND configuration_set = '' AND state <> 'closed'
+ORDER BY id LIMIT 1;

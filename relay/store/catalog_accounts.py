@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from relay.errors import UsageError
 from relay.mail.address import BadAddress, parse_mailbox
 from relay.model.account import UNLIMITED, Account, AccountState
+from relay.model.finding import Enforcement
 from relay.model.message import WEIGHT_DEFAULT, WEIGHT_MAX
 from relay.policy.suppression import checked_reasons
 from relay.store.catalog_tables import Row, Tables
@@ -124,7 +125,8 @@ class Accounts:
 
 def account_of(row: Row) -> Account:
     """Return the account of a row of `get_account`."""
-    account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, reasons = row
+    (account_id, state, sandbox, daily_quota, send_rate, contact, recipient_check, weight, reasons, enforcement,
+     fresh_ms) = row  # fmt: skip
     return Account(
         account_id,
         AccountState(state),
@@ -135,6 +137,8 @@ def account_of(row: Row) -> Account:
         bool(recipient_check),
         weight,
         tuple(json.loads(reasons)),
+        Enforcement(enforcement),
+        fresh_ms,
     )
 
 

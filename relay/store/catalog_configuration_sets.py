@@ -8,6 +8,7 @@ from dataclasses import replace
 from relay.errors import ConflictError, UsageError
 from relay.mail.address import BadAddress, normal_domain
 from relay.model.configuration_set import MAX_DELIVERY_SECONDS, ConfigurationSet, HttpsPolicy, Priority, TlsPolicy
+from relay.model.finding import Enforcement
 from relay.policy.suppression import checked_reasons
 from relay.store.catalog_accounts import checked_weight
 from relay.store.catalog_pools import require_pool
@@ -131,7 +132,7 @@ class ConfigurationSets:
 def configuration_set_of(row: Row) -> ConfigurationSet:
     """Return the set of a row of `get_configuration_set`."""
     (account, name, sending, metrics, tls, pool, seconds, reasons, redirect, https, created_ms, priority, weight,
-     engaged) = row  # fmt: skip
+     engaged, enforcement, fresh_start_ms) = row  # fmt: skip
     return ConfigurationSet(
         account=account,
         name=name,
@@ -147,6 +148,8 @@ def configuration_set_of(row: Row) -> ConfigurationSet:
         priority=Priority(priority),
         weight=weight,
         engaged=bool(engaged),
+        enforcement=Enforcement(enforcement),
+        fresh_start_ms=fresh_start_ms,
     )
 
 

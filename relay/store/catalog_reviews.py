@@ -12,8 +12,10 @@ from relay.errors import ConflictError, UsageError
 from relay.mail.address import BadAddress, parse_mailbox
 from relay.mail.letter import Letter
 from relay.model.account import Account, AccountState
+from relay.model.finding import Enforcement
 from relay.model.review import (
     CONTACTS_MAX,
+    INTERNAL_KINDS,
     USE_CASE_MAX_CHARACTERS,
     WEBSITE_URL_MAX_CHARACTERS,
     AccountDetails,
@@ -181,7 +183,8 @@ class Reviews:
         Limits given here stand before those asked for; with neither, limits stay as they are. Source addresses come
         from the reserve: those given here, or as many as were asked for.
         """
-        review = self.require(review_id)
+        review = self._decidable(review_id)
+        self._refuse_held(review)
         if addresses and review.kind is not ReviewKind.ADDRESSES:
             raise UsageError(f"Request {review_id} is not for source addresses.")
         quota = review.daily_quota if daily_quota is None else daily_quota
@@ -199,9 +202,18 @@ class Reviews:
 
     def deny(self, review_id: int, write: Write, *, reason: str = "") -> Review:
         """Refuse a request; the account stays as it is, and its contacts are told why."""
-        review = self.require(review_id)
+        review = self._decidable(review_id)
         with self._tables.writing(review.account):
             self._decide(review, ReviewState.DENIED, reason, write)
+        return self.require(review_id)
+
+    def dismiss(self, review_id: int, reason: str = "") -> Review:
+        """Take from the queue what an administrator has looked into; nobody is told (REVIEW-009)."""
+        review = self.require(review_id)
+        if review.kind is not ReviewKind.INVESTIGATION:
+            raise UsageError(f"Request {review_id} is no investigation.")
+        with self._tables.keeping_notes():
+            self._mark(review, ReviewState.GRANTED, reason)
         return self.require(review_id)
 
     def pause(self, account: str, write: Write) -> Account:
@@ -260,31 +272,59 @@ class Reviews:
         **more: object,
     ) -> int:
         self._refuse_second(account, kind)
-        asked = {
+        asked: dict[str, object] = {
             "daily_quota": _optional_quota(daily_quota),
             "send_rate": _optional_rate(send_rate),
             "use_case": use_case,
             **more,
         }
-        values = {"account": account, "kind": str(kind), "created_ms": self._tables.now_ms()}
+        values = {"account": account, "kind": str(kind), "finding": 0, "created_ms": self._tables.now_ms()}
         row = self._tables.row("create_review", {**values, "requested": json.dumps(asked)})
         assert row is not None  # a second one was refused above, in this transaction
         return int(row[0])
 
     def _refuse_second(self, account: str, kind: ReviewKind) -> None:
-        row = self._tables.row("pending_review", {"account": account, "kind": str(kind)})
+        row = self._tables.row("pending_review", {"account": account, "kind": str(kind), "finding": 0})
         if row is not None:
             raise ConflictError(
                 f"Request {row[0]} of account {account} is under review; wait until it is granted or denied."
             )
 
+    def _decidable(self, review_id: int) -> Review:
+        """Return a request that is granted or denied; what is about a case is decided with the case."""
+        review = self.require(review_id)
+        if review.finding:
+            raise UsageError(
+                f"Request {review_id} is about case {review.finding}: decide with `relay reputation accept`, "
+                "`extend`, `reject` or `pause`."
+            )
+        if review.kind in INTERNAL_KINDS:
+            raise UsageError(f"Request {review_id} is an investigation: end it with `relay account review dismiss`.")
+        return review
+
+    def _refuse_held(self, review: Review) -> None:
+        """Raise ConflictError for more quota while a case against the account is open (REVIEW-012)."""
+        if review.kind not in {ReviewKind.QUOTA, ReviewKind.PRODUCTION}:
+            return
+        row = self._tables.row("open_case", {"account": review.account})
+        if row is not None:
+            raise ConflictError(
+                f"Request {review.review_id} is held: account {review.account} has case {row[0]} ({row[1]}). "
+                "Close the case first."
+            )
+        if self._accounts.require(review.account).enforcement is not Enforcement.NONE:
+            raise ConflictError(f"Request {review.review_id} is held: account {review.account} is suspended.")
+
     def _decide(self, review: Review, state: ReviewState, reason: str, write: Write) -> None:
+        self._mark(review, state, reason)
+        self._tell(review.account, write)
+
+    def _mark(self, review: Review, state: ReviewState, reason: str) -> None:
         if len(reason) > REASON_MAX_CHARACTERS or not reason.isprintable():
             raise UsageError(f"A reason is one line of at most {REASON_MAX_CHARACTERS} characters.")
         values = {"id": review.review_id, "state": str(state), "reason": reason, "now_ms": self._tables.now_ms()}
         if not self._tables.run("decide_review", values):
             raise ConflictError(f"Request {review.review_id} was decided already.")
-        self._tell(review.account, write)
 
     def _tell(self, account: str, write: Write) -> None:
         self._notices.tell_contacts(account, partial(write, self._accounts.require(account)))
@@ -330,7 +370,7 @@ def _optional_rate(rate: float | None) -> float | None:
 
 
 def _review_of(row: Row) -> Review:
-    review_id, account, kind, state, created_ms, requested, reason, decided_ms = row
+    review_id, account, kind, state, created_ms, requested, reason, decided_ms, finding = row
     asked = json.loads(requested)
     return Review(
         review_id,
@@ -346,4 +386,8 @@ def _review_of(row: Row) -> Review:
         asked.get("addresses"),
         asked.get("opt_in", ""),
         asked.get("bounce_process", ""),
+        finding,
+        asked.get("root_cause", ""),
+        asked.get("changes", ""),
+        asked.get("prevention", ""),
     )

@@ -35,7 +35,10 @@ class ShardInbox:
     def find(self, message_id_prefix: str) -> Record | None:
         """Return the message whose id starts so. Raise CorruptionError, TemporaryError."""
         trace = self._spool.trace(message_id_prefix)
-        return None if trace is None else Record(trace.message, [delivery for delivery, _ in trace.deliveries])
+        if trace is None:
+            return None
+        deliveries = [delivery for delivery, _attempts in trace.deliveries]
+        return Record(trace.message, deliveries, [attempts for _delivery, attempts in trace.deliveries])
 
     def record(
         self, dedupe_key: str, events: Sequence[NewEvent], messages: Sequence[NewMessage], done: Recorded

@@ -24,6 +24,7 @@ from relay.runtime.cli.output import note, write_fields, write_json, write_json_
 if TYPE_CHECKING:
     from relay.model.account import Account
     from relay.model.review import Review
+    from relay.runtime.config.model import Config
 
 app = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(request, name="request")
@@ -73,7 +74,7 @@ def list_(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
         (
             (
                 account.account_id,
-                account.state,
+                state_text(account),
                 "yes" if account.sandbox else "no",
                 limit_text(account.daily_quota),
                 limit_text(account.send_rate),
@@ -87,9 +88,11 @@ def list_(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show an account: state, limits and use, contacts, what it says about its mail, requests that wait."""
+    """Show an account: state, health, limits and use, contacts, what it says about its mail, requests that wait."""
+    from relay.model.finding import Enforcement  # noqa: PLC0415
     from relay.model.review import ReviewState  # noqa: PLC0415
     from relay.policy.arn import AccountRoot  # noqa: PLC0415
+    from relay.reputation.findings import dashboard, enforcement_status, health  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.cli.spent import use_of  # noqa: PLC0415
 
@@ -99,10 +102,14 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         details = catalog.reviews.details(account)
         contacts = catalog.reviews.contacts(found)
         waiting = catalog.reviews.list(account, ReviewState.PENDING)
+        suspended = found.enforcement is Enforcement.SUSPENDED
+        stands = health(catalog.findings.list(account, ""), suspended=suspended)
         warms_up = catalog.pools.sending(account).auto_warmup
     use = use_of(site.data_dir, found)
     if as_json:
         more = {"arn": str(AccountRoot(account)), "contacts": list(contacts), "details": details_object(details)}
+        more |= {"health": dashboard(stands), "enforcementStatus": enforcement_status(stands)}
+        more |= {"smtp": _endpoints(site.config)}
         told = {**as_object(found), **use, **more, "autoWarmupEnabled": warms_up}
         write_json({**told, "pendingRequests": [one.review_id for one in waiting]})
         return
@@ -110,6 +117,8 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         "account": found.account_id,
         "ARN": AccountRoot(account),
         "state": found.state,
+        "health": dashboard(stands),
+        "enforcement": found.enforcement,
         "sandbox": "yes" if found.sandbox else "no",
         "recipients in 24 hours": limit_text(found.daily_quota),
         "recipient check": "on" if found.recipient_check else "off",
@@ -118,9 +127,21 @@ def show(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOptio
         "suppressed reasons": ", ".join(found.suppressed_reasons) or "none",
         "automatic warm-up": "on" if warms_up else "off",
         "sent in the last 24 hours": use["sentLast24Hours"],
+        "remaining": "unlimited" if use["remaining"] is None else use["remaining"],
+        "used": "-" if use["usedPercent"] is None else f"{use['usedPercent']:g} %",
+        "SMTP": ", ".join(_endpoints(site.config)) or "-",
         "contacts": ", ".join(contacts) or "-",
     }
     write_fields({**fields, **detail_fields(details), "requests under review": _named(waiting)})
+
+
+def _endpoints(config: "Config") -> list[str]:
+    """Return where mail is submitted (STAT-004)."""
+    return [
+        f"{config.hostname}:{one.port} ({'TLS' if one.tls == 'implicit' else one.tls.upper()})"
+        for one in config.listeners
+        if one.kind == "submission" and one.trust is None
+    ]
 
 
 def _named(reviews: "Sequence[Review]") -> str:
@@ -249,8 +270,11 @@ def pause(
 
 @app.command()
 def resume(account: IdArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Accept mail of a paused or closed account again."""
-    _set(config, account, "enabled", as_json=as_json)
+    """Accept mail of a paused or closed account again. What a case pauses stays paused until the case is decided."""
+    changed = _set(config, account, "enabled", as_json=as_json)
+    if changed.enforcement != "none":
+        word = "a suspension" if changed.enforcement == "suspended" else "a case"
+        note(f"New mail is still refused by {word}: see `relay reputation show --account {account}`.")
 
 
 @app.command()
@@ -267,7 +291,7 @@ def close(
     _set(config, account, "closed", as_json=as_json)
 
 
-def _set(config: Any, account: str, state: str, *, as_json: bool) -> None:
+def _set(config: Any, account: str, state: str, *, as_json: bool) -> "Account":
     from relay.model.account import AccountState  # noqa: PLC0415
     from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
@@ -277,6 +301,7 @@ def _set(config: Any, account: str, state: str, *, as_json: bool) -> None:
         changed = catalog.accounts.set_state(account, AccountState(state))
     record(site.data_dir, "account.state", account, {"state": state})
     _told(changed, f"Account {account} is {state}.", as_json=as_json)
+    return changed
 
 
 def _told(account: "Account", sentence: str, *, as_json: bool) -> None:
@@ -284,6 +309,11 @@ def _told(account: "Account", sentence: str, *, as_json: bool) -> None:
         write_json(as_object(account))
     else:
         typer.echo(sentence)
+
+
+def state_text(account: "Account") -> str:
+    """Return the state for people, with what enforcement adds to it."""
+    return account.state if account.enforcement == "none" else f"{account.state}, {account.enforcement} by the relay"
 
 
 def limit_text(limit: float) -> str:
@@ -303,4 +333,5 @@ def as_object(account: "Account") -> dict[str, Any]:
         "recipientCheck": account.recipient_check,
         "weight": account.weight,
         "suppressedReasons": list(account.suppressed_reasons),
+        "enforcement": str(account.enforcement),
     }

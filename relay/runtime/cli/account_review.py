@@ -82,8 +82,16 @@ def show(review_id: IdArgument, *, config: ConfigOption = None, as_json: JsonOpt
             "reason": review.reason or "-",
             **detail_fields(details),
             "use case": review.use_case or "-",
+            **_case_fields(review),
         }
     )
+
+
+def _case_fields(review: "Review") -> dict[str, object]:
+    if not review.finding:
+        return {}
+    answers = {"root cause": review.root_cause, "changes": review.changes, "prevention": review.prevention}
+    return {"case": review.finding, **{name: text for name, text in answers.items() if text}}
 
 
 @app.command()
@@ -127,6 +135,27 @@ def deny(
 ) -> None:
     """Deny a request; its contacts are told why by mail."""
     _decide(review_id, config, granted=False, reason=reason, as_json=as_json)
+
+
+@app.command()
+def dismiss(
+    review_id: IdArgument,
+    *,
+    reason: Annotated[str, typer.Option(help="What came of it.")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End an investigation; the account is not told. A case against it is opened by `relay reputation open`."""
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    site = open_site(config)
+    with site.catalog() as catalog:
+        review = catalog.reviews.dismiss(review_id, reason)
+    site.audit("account.review.dismiss", review.account, review_object(review))
+    if as_json:
+        write_json(review_object(review))
+    else:
+        typer.echo(f"Request {review_id} is done.")
 
 
 def _decide(
@@ -188,4 +217,8 @@ def review_object(review: "Review") -> dict[str, Any]:
         "created": iso(review.created_ms),
         "decided": iso(review.decided_ms),
         "reason": review.reason or None,
+        "case": review.finding or None,
+        "rootCause": review.root_cause or None,
+        "changes": review.changes or None,
+        "prevention": review.prevention or None,
     }

@@ -38,12 +38,15 @@ from relay.runtime.cli.output import complain
 from relay.runtime.cli.pool import app as pool
 from relay.runtime.cli.queue import app as queue
 from relay.runtime.cli.quota import app as quota
+from relay.runtime.cli.reputation import app as reputation
+from relay.runtime.cli.reputation import register_account
 from relay.runtime.cli.reset import reset
 from relay.runtime.cli.send import send
 from relay.runtime.cli.serve import serve
 from relay.runtime.cli.shaping import app as shaping
 from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
+from relay.runtime.cli.statistics import statistics
 from relay.runtime.cli.suppression import app as suppression
 from relay.runtime.cli.tls_policy import app as tls_policy
 from relay.runtime.cli.topic import app as topic
@@ -99,6 +102,7 @@ app.command("serve", short_help="Run the relay.", rich_help_panel=RUNNING)(serve
 app.command("check", short_help="Check the configuration and this machine.", rich_help_panel=RUNNING)(check)
 app.command("doctor", short_help="Look for what usually goes wrong.", rich_help_panel=RUNNING)(doctor)
 app.command("reset", short_help="Wipe all state of a stopped relay.", rich_help_panel=RUNNING)(reset)
+register_account(account)
 app.add_typer(account, name="account", rich_help_panel=SENDERS)
 app.add_typer(credentials, name="credentials", rich_help_panel=SENDERS)
 app.add_typer(user, name="user", rich_help_panel=SENDERS)
@@ -118,6 +122,7 @@ register_topic_subscription(topic)
 register_topic_signature(topic)
 topic.add_typer(topic_dead, name="dead-letters")
 app.add_typer(topic, name="topic", rich_help_panel=SENDERS)
+app.add_typer(reputation, name="reputation", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
 app.command("smtp-password", short_help="Print the SMTP password of an access key.", rich_help_panel=SENDERS)(
@@ -130,6 +135,7 @@ app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
+app.command("statistics", short_help="Show what was sent and what became of it.", rich_help_panel=MAIL)(statistics)
 app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)

@@ -230,6 +230,19 @@ def _auth_limits(config: Config) -> Iterator[Fault]:
         yield Fault(("limits", "auth", "failures_per_day"), text)
 
 
+def _reputation(config: Config) -> Iterator[Fault]:
+    own = config.reputation
+    for metric in ("bounce", "complaint"):
+        review, pause = getattr(own, f"{metric}_review"), getattr(own, f"{metric}_pause")
+        if pause < review:
+            yield Fault(("reputation", f"{metric}_pause"), f"must not be below {metric}_review ({review:.2%})")
+    if 0 < own.spamtrap_pause_hits < own.spamtrap_hits:
+        text = f"must not be below spamtrap_hits ({own.spamtrap_hits}), or 0"
+        yield Fault(("reputation", "spamtrap_pause_hits"), text)
+    if config.statistics.daily < config.statistics.hourly:
+        yield Fault(("statistics", "daily"), "must not be below hourly: an hour's counts become those of its day")
+
+
 def _warm_up(config: Config) -> Iterator[Fault]:
     names = {"default", *(one.name for one in config.warmup.schedules)}
     if len(names) <= len(config.warmup.schedules):
@@ -267,5 +280,6 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _topics,
     _auth_limits,
     _source_addresses,
+    _reputation,
     _warm_up,
 )

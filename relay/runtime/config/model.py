@@ -14,6 +14,7 @@ from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
 from relay.runtime.config.outgoing_tls import MtaSts, TlsPolicy, TlsReports
 from relay.runtime.config.own import OwnChecks
 from relay.runtime.config.publishing import Bus, EventMetrics, EventQueue, Stream
+from relay.runtime.config.reputation import Reputation, StatisticsSettings
 from relay.runtime.config.scanning import Content
 from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.shaping import Shaping
@@ -133,6 +134,8 @@ class Config(Section):
     topics: Topics = setting({}, "Topics: how notifications are signed, and whom they may be delivered to.")
     history: History = setting({}, "Records of finished messages, without their bodies.")
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
+    statistics: StatisticsSettings = setting({}, "Counts of what was sent and what became of it.")
+    reputation: Reputation = setting({}, "When accounts are under review, and when they are paused.")
     own_checks: OwnChecks = setting({}, "What is looked at about the relay itself, as receivers would.")
     logging: Logging = setting({}, "What the relay says on standard error.")
 

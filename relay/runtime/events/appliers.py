@@ -12,7 +12,7 @@ def default_appliers() -> Sequence[ApplierFactory]:
     """Return the makers of all appliers."""
     from relay.runtime.events.desk import metrics_applier  # noqa: PLC0415 (tests of the life need no storage)
 
-    return (_suppression, metrics_applier)
+    return (_suppression, _statistics, metrics_applier)
 
 
 def _suppression(context: ChildContext) -> Applier:
@@ -21,3 +21,9 @@ def _suppression(context: ChildContext) -> Applier:
 
     config = context.config
     return SuppressionApplier(config.data_dir, settings.master_key(config.data_dir), config.hostname, context.metrics)
+
+
+def _statistics(context: ChildContext) -> Applier:
+    from relay.runtime.events.counting import CountingApplier  # noqa: PLC0415 (tests of the process need no storage)
+
+    return CountingApplier(context)

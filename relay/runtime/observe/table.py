@@ -343,6 +343,25 @@ FAMILIES: tuple[Family, ...] = (
     _gauge("relay_lanes_known", "Lanes in use or remembered: a source address and a destination each."),
     _gauge("relay_lanes_connections", "Connections that workers hold of all lanes."),
     _gauge("relay_lanes_waiting", "Lanes on which a worker waits for a connection or a message."),
+    _gauge(
+        "relay_reputation_bounce_rate",
+        "Hard bounces among the messages of the representative volume, 0 to 1, by account and configuration set "
+        "(empty: the whole account; others have reputation metrics switched on); of the 400 that send most.",
+        "account",
+        "configuration_set",
+    ),
+    _gauge(
+        "relay_reputation_complaint_rate",
+        "Complaints among the messages to providers that report them, as the bounce rate.",
+        "account",
+        "configuration_set",
+    ),
+    _counter(
+        "relay_reputation_steps_total",
+        "What the relay itself did about how accounts send: cases by kind and by the state they came to.",
+        "kind",
+        "state",
+    ),
     _gauge("relay_lanes_slowed", "Lanes that use a part of their limits only, because a provider asked for it."),
     _gauge("relay_lane_effects", "What providers asked for and still holds, by kind.", "kind"),
     # warm-up

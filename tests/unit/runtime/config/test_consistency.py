@@ -265,3 +265,10 @@ def test_streams_and_buses_that_are_fine():
     fine("streams: [{name: k, type: kafka, brokers: ['k.example', '[::1]:9000'], topic: t}]")
     fine("buses: [{name: default, url: 'http://127.0.0.1:8000/x', allow_private: true}]")
     fine("buses: [{name: default, url: 'https://h.example/x?y=1'}]")
+
+
+def test_limits_of_reputation_do_not_contradict_each_other():
+    assert "bounce_pause: must not be below bounce_review" in problems("reputation: {bounce_pause: 4%}")
+    assert "complaint_pause: must not be below" in problems("reputation: {complaint_review: 1%}")
+    assert "spamtrap_pause_hits: must not be" in problems("reputation: {spamtrap_hits: 5, spamtrap_pause_hits: 4}")
+    assert "daily: must not be below hourly" in problems("statistics: {hourly: 90d, daily: 30d}")

@@ -1,0 +1,235 @@
+"""What an event adds to statistics and to reputation: the one place that says what counts as what. Pure.
+
+Everything is counted by recipient. Points say what happened when, as the event kinds mean it (STAT-003), simulator
+mail included. Volumes are for rates: a message counts from its acceptance on, in the cell of that time, and what
+bounces or is complained about later is added there; only whether its provider reports complaints is not known before
+it was delivered. Left out of them is what REP-002 and REP-003 leave out: simulator mail, what an account's own list
+stops, bounces because our address is blocked, automatic replies, and, of bounces, mail to the account's own verified
+names. What is known to be left out after it was counted is taken out of its cell again.
+"""
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from relay.model.event import LoggedEvent
+from relay.policy.simulator import is_simulator_domain
+from relay.reputation.rates import Cell
+
+ON_RELAY_LIST = "Suppressed"
+NO_PROVIDER = "other"  # receivers that no shaping rules are about
+ON_OWN_LIST = "OnAccountSuppressionList"
+RETURNED = "/Bounce/returned"  # the end of the id of a bounce that came back as mail
+
+IsOwn = Callable[[str, str], bool]
+"""Says of an account and a recipient whether the recipient's address or domain is verified in the account."""
+
+
+class Count(StrEnum):
+    """What is counted; each a column of a point."""
+
+    SENDS = "sends"
+    DELIVERIES = "deliveries"
+    DELAYS = "delays"
+    REJECTS = "rejects"
+    HARD_BOUNCES = "hard_bounces"
+    SOFT_BOUNCES = "soft_bounces"
+    COMPLAINTS = "complaints"
+    SUPPRESSED = "suppressed"
+    OPENS = "opens"
+    CLICKS = "clicks"
+    RENDERING_FAILURES = "rendering_failures"
+    SUBSCRIPTIONS = "subscriptions"
+
+
+COUNTS = tuple(Count)
+
+_BY_RECIPIENT = {
+    "Delivery": (Count.DELIVERIES, "delivery", "recipients"),
+    "DeliveryDelay": (Count.DELAYS, "deliveryDelay", "delayedRecipients"),
+}
+_WHOLE = {"Send": Count.SENDS, "Reject": Count.REJECTS}
+_BY_MESSAGE = {
+    "Open": (Count.OPENS, "open"),
+    "Click": (Count.CLICKS, "click"),
+    "Rendering Failure": (Count.RENDERING_FAILURES, "failure"),
+    "Subscription": (Count.SUBSCRIPTIONS, "subscription"),
+}
+
+
+class Dimension(StrEnum):
+    """What a series of points is about, within an account."""
+
+    ACCOUNT = "account"
+    CONFIGURATION_SET = "set"
+    IDENTITY = "identity"
+    PROVIDER = "provider"
+    POOL = "pool"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What counting goes by.
+
+    The relay's host name, which providers report complaints, and which addresses are traps (lower case).
+    """
+
+    hostname: str = ""
+    reporting: frozenset[str] = frozenset()
+    traps: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What an event adds.
+
+    `points` are amounts at `moment_ms` for the series of the account, its set and its identity, `lane_points` for
+    those of provider and pool. `cell` are amounts for the cell that its message, accepted at `cell.start_ms`, is in.
+    `trap_hits` are recipients that are traps.
+    """
+
+    account: str
+    configuration_set: str
+    identity: str
+    provider: str
+    pool: str
+    moment_ms: int
+    points: dict[Count, int] = field(default_factory=dict)
+    lane_points: dict[Count, int] = field(default_factory=dict)
+    cell: Cell | None = None
+    trap_hits: int = 0
+
+    def series(self) -> list[tuple[Dimension, str, dict[Count, int]]]:
+        """Return the series it adds to: what they are about, which one, and amounts."""
+        found = [(Dimension.ACCOUNT, "", self.points)]
+        if self.configuration_set:
+            found.append((Dimension.CONFIGURATION_SET, self.configuration_set, self.points))
+        if self.identity:
+            found.append((Dimension.IDENTITY, self.identity, self.points))
+        if self.provider:
+            found.append((Dimension.PROVIDER, self.provider, self.lane_points))
+        if self.pool:
+            found.append((Dimension.POOL, self.pool, self.lane_points))
+        return [(dimension, name, amounts) for dimension, name, amounts in found if amounts]
+
+
+def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
+    """Return what an event adds, None for nothing. Raise KeyError, TypeError or ValueError for a malformed record."""
+    record, mail = event.record, event.record["mail"]
+    account = mail["sendingAccountId"]
+    sets = mail.get("tags", {}).get("ses:configuration-set", ("",))
+    accepted_ms = _ms(mail["timestamp"])
+    moment_ms, points, lane, cell = accepted_ms, {}, {}, None
+    if event.kind in _WHOLE:
+        recipients = mail["destination"]
+        points = {_WHOLE[event.kind]: len(recipients)}
+        cell = _sent(accepted_ms, _strangers(account, recipients, rules, is_own), taken_back=event.kind == "Reject")
+    elif event.kind in _BY_RECIPIENT:
+        count, name, listed = _BY_RECIPIENT[event.kind]
+        recipients = [one if isinstance(one, str) else one["emailAddress"] for one in record[name][listed]]
+        moment_ms = _ms(record[name]["timestamp"])
+        points = {count: len(recipients)}
+        lane = dict(points)
+        if event.kind == "Delivery":
+            lane[Count.SENDS] = len(recipients)
+            cell = _delivered(event, len(recipients), accepted_ms, rules)
+    elif event.kind == "Bounce":
+        moment_ms = _ms(record["bounce"]["timestamp"])
+        bounced = [one["emailAddress"] for one in record["bounce"]["bouncedRecipients"]]
+        strangers = _strangers(account, bounced, rules, is_own)
+        points, lane, cell = _bounced(event, len(bounced), strangers, accepted_ms)
+    elif event.kind == "Complaint":
+        moment_ms = _ms(record["complaint"]["timestamp"])
+        complained = [one["emailAddress"] for one in record["complaint"]["complainedRecipients"]]
+        strangers = _strangers(account, complained, rules, is_own)
+        # A report names every recipient that it may be from (EVT-028), but one of them complained.
+        number = len(complained) if event.note.get("simulator") else 1
+        points, lane, cell = _complained(event, number, strangers, accepted_ms)
+    elif event.kind in _BY_MESSAGE:
+        count, name = _BY_MESSAGE[event.kind]
+        moment_ms = _ms(record.get(name, {}).get("timestamp", mail["timestamp"]))
+        points = {count: 1}
+    if not points and cell is None:
+        return None
+    unknown = NO_PROVIDER if lane and not event.note.get("simulator") else ""
+    return Counted(
+        account,
+        sets[0],
+        _identity(mail.get("sourceArn", ""), account),
+        event.note.get("provider", unknown),
+        event.note.get("pool", ""),
+        moment_ms,
+        points,
+        lane,
+        cell,
+        _hits(mail["destination"], rules.traps) if event.kind == "Send" else 0,
+    )
+
+
+def _identity(arn: str, account: str) -> str:
+    """Return the name of an own identity, the whole ARN of one that another account lets this one use."""
+    owner, found, name = arn.partition(":identity/")
+    return name if found and owner.endswith(f":{account}") else arn
+
+
+def _strangers(account: str, recipients: Sequence[str], rules: Rules, is_own: IsOwn) -> int:
+    """Return how many recipients are neither at the simulator nor verified in the account."""
+    return sum(
+        not is_simulator_domain(recipient.rpartition("@")[2].lower(), rules.hostname)
+        and not is_own(account, recipient)
+        for recipient in recipients
+    )
+
+
+def _sent(accepted_ms: int, strangers: int, *, taken_back: bool = False) -> Cell | None:
+    """Return what a cell gets for messages that were accepted, or were not sent after all."""
+    return Cell(accepted_ms, sent=-strangers if taken_back else strangers) if strangers else None
+
+
+def _delivered(event: LoggedEvent, number: int, accepted_ms: int, rules: Rules) -> Cell | None:
+    reports = event.note.get("provider") in rules.reporting and not event.note.get("simulator")
+    return Cell(accepted_ms, reporting=number) if reports else None
+
+
+def _bounced(
+    event: LoggedEvent, number: int, strangers: int, accepted_ms: int
+) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
+    bounce, note = event.record["bounce"], event.note
+    hard, sub_type = bounce["bounceType"] == "Permanent", bounce["bounceSubType"]
+    if sub_type == ON_OWN_LIST:
+        return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
+    points = {Count.HARD_BOUNCES if hard else Count.SOFT_BOUNCES: number}
+    lane = dict(points)
+    if sub_type == ON_RELAY_LIST:
+        lane, points[Count.SUPPRESSED] = {}, number
+    elif not event.event_id.endswith(RETURNED):
+        lane[Count.SENDS] = number
+    ours = note.get("simulator") or note.get("autoReply") or note.get("blocked") or _is_blocked(bounce)
+    counts = hard and strangers and not ours
+    return points, lane, Cell(accepted_ms, hard_bounces=strangers) if counts else None
+
+
+def _is_blocked(bounce: dict[str, Any]) -> bool:
+    """Say whether the refusal names a block list of addresses: it is about us, not about the recipient."""
+    return any(one.get("blocklist") for one in bounce["bouncedRecipients"])
+
+
+def _complained(
+    event: LoggedEvent, number: int, strangers: int, accepted_ms: int
+) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
+    if event.record["complaint"].get("complaintSubType") == ON_OWN_LIST:
+        return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
+    points = {Count.COMPLAINTS: number}
+    cell = None if event.note.get("simulator") else Cell(accepted_ms, complaints=number)
+    return points, dict(points), cell
+
+
+def _hits(recipients: list[str], traps: AbstractSet[str]) -> int:
+    return sum(recipient.lower() in traps for recipient in recipients) if traps else 0
+
+
+def _ms(timestamp: str) -> int:
+    return round(datetime.fromisoformat(timestamp).timestamp() * 1000)
