@@ -71,13 +71,13 @@ class MessageQuery:
             return False
         if self.account not in ("", facts.account) or self.configuration_set not in ("", facts.configuration_set):
             return False
-        mail = _object(facts.mail_json) if self._of_mail else {}
+        mail = mail_of(facts.mail_json) if self._of_mail else {}
         return self._meant_recipient(facts.deliveries) and all(
             (
                 not self.sender or self.sender.lower() in _senders(facts, mail),
                 not self.identity or self.identity.lower() == identity_of(mail),
-                not self.subject_hash or self.subject_hash == subject_hash(key, _subject(mail)),
-                all(value in _tags(mail).get(name, ()) for name, value in self.tags),
+                not self.subject_hash or self.subject_hash == subject_hash(key, subject_of(mail)),
+                all(value in tags_of(mail).get(name, ()) for name, value in self.tags),
             )
         )
 
@@ -171,12 +171,7 @@ class EventFacts(NamedTuple):
 
 def event_facts(event: LoggedEvent) -> EventFacts:
     """Return what an event is filed under; what its record does not say, or says in another shape, is left empty."""
-    record = event.record if isinstance(event.record, dict) else {}
-    mail: Json = {}
-    part: Json = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            mail, part = (value, part) if name == "mail" else (mail, value)
+    mail, part = _parts(event.record)
     sets = mail.get("tags", {}).get("ses:configuration-set") if isinstance(mail.get("tags"), dict) else None
     account = mail.get("sendingAccountId")
     return EventFacts(
@@ -188,6 +183,21 @@ def event_facts(event: LoggedEvent) -> EventFacts:
         _event_recipients(mail, part),
         _milliseconds(part.get("timestamp")) or _milliseconds(mail.get("timestamp")),
     )
+
+
+def recipients_of(record: object) -> tuple[str, ...]:
+    """Return whom an event is about: the recipients its own part names, else those of the message."""
+    return _event_recipients(*_parts(record))
+
+
+def _parts(record: object) -> tuple[Json, Json]:
+    """Return the `mail` object of a record and the part of its own; empty where there is none."""
+    mail: Json = {}
+    part: Json = {}
+    for name, value in record.items() if isinstance(record, dict) else ():
+        if isinstance(value, dict):
+            mail, part = (value, part) if name == "mail" else (mail, value)
+    return mail, part
 
 
 def _event_recipients(mail: Json, part: Json) -> tuple[str, ...]:
@@ -222,7 +232,7 @@ def term(kind: str, value: str) -> int:
 
 def message_terms(facts: MessageFacts, key: bytes) -> set[int]:
     """Return the terms of a message; `key` is the one of subject hashes."""
-    mail = _object(facts.mail_json)
+    mail = mail_of(facts.mail_json)
     found = {term("a", facts.account), *(term("s", each) for each in _senders(facts, mail))}
     if facts.configuration_set:
         found.add(term("c", facts.configuration_set))
@@ -231,14 +241,14 @@ def message_terms(facts: MessageFacts, key: bytes) -> set[int]:
         found |= {term("r", recipient), term("d", recipient.rpartition("@")[2])}
         if state not in _COMMON_OUTCOMES:
             found.add(term("o", state))
-    identity, subject = identity_of(mail), _subject(mail)
+    identity, subject = identity_of(mail), subject_of(mail)
     if identity:
         found.add(term("i", identity))
     if subject:
         found.add(term("h", subject_hash(key, subject)))
     found |= {
         term("t", f"{name}={value}")
-        for name, values in _tags(mail).items()
+        for name, values in tags_of(mail).items()
         if not name.startswith(OWN_TAGS)
         for value in values
     }
@@ -263,21 +273,23 @@ def _senders(facts: MessageFacts, mail: Json) -> set[str]:
     return found - {""}
 
 
-def _subject(mail: Json) -> str:
+def subject_of(mail: Json) -> str:
+    """Return the subject in a `mail` object, "" for none."""
     headers = mail.get("commonHeaders")
     subject = headers.get("subject") if isinstance(headers, dict) else None
     return subject if isinstance(subject, str) else ""
 
 
-def _tags(mail: Json) -> dict[str, list[str]]:
+def tags_of(mail: Json) -> dict[str, list[str]]:
+    """Return the tags in a `mail` object, those of the relay too."""
     tags = mail.get("tags")
     if not isinstance(tags, dict):
         return {}
     return {name: [str(value) for value in values] for name, values in tags.items() if isinstance(values, list)}
 
 
-def _object(text: bytes) -> Json:
-    """Return a JSON object; an empty one for anything else: a damaged row is found by its other columns."""
+def mail_of(text: bytes) -> Json:
+    """Return the `mail` object of a text; an empty one for anything else, so that a row is found by its columns."""
     try:
         found = orjson.loads(text) if text else {}
     except ValueError:

@@ -12,6 +12,7 @@ Events are compressed some together (`relay.store.event_blocks`) and found by th
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -33,12 +34,13 @@ _ARCHIVE: Final = queries("archive.sql")
 
 
 class EventArchive:
-    """The applier `archive`; all calls come from its one thread."""
+    """The applier `archive`; `drop` may be called from another thread than the rest."""
 
     name = "archive"
 
     def __init__(self, directory: Path, clock: Clock, log: Log) -> None:
-        self._directory = directory
+        self.directory = directory
+        self._turn = threading.Lock()
         self._clock = clock
         self._log = log
         self._path: Path | None = None
@@ -49,12 +51,12 @@ class EventArchive:
     def open(self) -> None:
         """Read the places. Raise ConfigurationError when the directory cannot be used."""
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for file in days_of(self._directory):
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for file in days_of(self.directory):
                 for shard, seq in self._places_in(file):
                     self._places[shard] = max(seq, self._places.get(shard, 0))
         except OSError as error:
-            raise ConfigurationError(f"the archive of events {self._directory} cannot be used: {error}") from error
+            raise ConfigurationError(f"the archive of events {self.directory} cannot be used: {error}") from error
 
     def place(self, shard: int) -> int:
         """Return the number of the last event of a shard that is archived, 0 for none."""
@@ -82,13 +84,18 @@ class EventArchive:
             pass
         try:
             for file in files:
-                if file.path != self._path:
-                    file.remove()
+                with self._turn:
+                    if file.path != self._path:
+                        file.remove()
         except OSError as error:
-            raise StorageError(f"the archive of events {self._directory} cannot be tidied up: {error}") from error
+            raise StorageError(f"the archive of events {self.directory} cannot be tidied up: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
+        with self._turn:
+            self._let_go()
+
+    def _let_go(self) -> None:
         self._block = None
         if self._connection is not None:
             self._connection.close()
@@ -129,26 +136,27 @@ class EventArchive:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Give today's file for one transaction. Raise StorageError; nothing is kept then."""
-        try:
-            connection = self._today()
-            with whole(connection):
-                yield connection
-        except (OSError, sqlite3.Error) as error:
-            self.close()  # the open block has what was rolled back
-            raise StorageError(f"the archive of events {self._directory} cannot be written: {error}") from error
-        except BaseException:
-            self.close()
-            raise
+        with self._turn:
+            try:
+                connection = self._today()
+                with whole(connection):
+                    yield connection
+            except (OSError, sqlite3.Error) as error:
+                self._let_go()  # the open block has what was rolled back
+                raise StorageError(f"the archive of events {self.directory} cannot be written: {error}") from error
+            except BaseException:
+                self._let_go()
+                raise
 
     def _today(self) -> sqlite3.Connection:
         """Return today's file, made with the places of the one before when it is not there."""
-        path = day_path(self._directory, self._clock.now_ms())
-        newest = next(iter(days_of(self._directory)), None)
+        path = day_path(self.directory, self._clock.now_ms())
+        newest = next(iter(days_of(self.directory)), None)
         if newest is not None and newest.path.name > path.name:
             path = newest.path  # the clock went back: events stay in the order in which they came
         if self._connection is None or path != self._path or not path.exists():
-            self.close()
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._let_go()
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._connection = self._opened(path)
             self._path = path
         return self._connection

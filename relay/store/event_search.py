@@ -1,7 +1,7 @@
 """Reads the archive of events: search, newest first and a page at a time, and what is archived while somebody waits.
 
-Events that are not archived yet are read from the logs of the shards. These are read first: an event is archived before
-its owner prunes it, so that whatever moves meanwhile is met once at least, and left out the second time.
+Events that are not archived yet are read from the logs of the shards. These are read first: an event is archived
+before its owner prunes it, so that whatever moves meanwhile is met once at least, and left out the second time.
 
 A position is (day, key): the file's day as text, and the key of an event in it; both only grow.
 """

@@ -16,7 +16,7 @@ import orjson
 
 from relay.store.sql import queries
 
-SEGMENT_ROWS: Final = 200_000
+SEGMENT_ROWS: Final = 20_000
 COUNTED_MAX: Final = 2000
 _SQL: Final = queries("postings.sql")
 

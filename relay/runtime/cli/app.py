@@ -28,12 +28,14 @@ from relay.runtime.cli.dkim import app as dkim
 from relay.runtime.cli.dnsbl import app as dnsbl
 from relay.runtime.cli.doctor import doctor
 from relay.runtime.cli.event_destination import app as event_destination
+from relay.runtime.cli.events import app as events
 from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
 from relay.runtime.cli.identity_mail_from import app as mail_from
 from relay.runtime.cli.identity_notifications import app as notifications
 from relay.runtime.cli.initialise import init
 from relay.runtime.cli.lint import lint
+from relay.runtime.cli.messages import app as messages
 from relay.runtime.cli.output import complain
 from relay.runtime.cli.pool import app as pool
 from relay.runtime.cli.queue import app as queue
@@ -122,6 +124,8 @@ app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
+app.add_typer(messages, name="messages", rich_help_panel=MAIL)
+app.add_typer(events, name="events", rich_help_panel=MAIL)
 app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)

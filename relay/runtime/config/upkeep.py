@@ -94,7 +94,7 @@ class History(Section):
         "14d", "How long finished messages are kept; at least `feedback.retention`.", ge=3600.0, le=3660 * 86400.0
     )
     size_max: Size = setting("10GB", "Size of all of them at which the oldest days are dropped.", ge=1 << 20)
-    events: Flag = setting(True, "Whether events are kept for `relay events` and `relay trace`.")
+    events: Flag = setting(True, "Whether events are kept for `relay events` and `relay trace`.", restart=True)
     events_retention: Duration = setting("30d", "How long events are kept.", ge=3600.0, le=3660 * 86400.0)
     events_size_max: Size = setting("10GB", "Size of all events at which the oldest days are dropped.", ge=1 << 20)
 

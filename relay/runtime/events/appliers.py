@@ -10,7 +10,7 @@ ApplierFactory = Callable[[ChildContext], Applier]
 
 def default_appliers() -> Sequence[ApplierFactory]:
     """Return the makers of all appliers."""
-    return (_suppression,)
+    return (_suppression, _archive)
 
 
 def _suppression(context: ChildContext) -> Applier:
@@ -19,3 +19,9 @@ def _suppression(context: ChildContext) -> Applier:
 
     config = context.config
     return SuppressionApplier(config.data_dir, settings.master_key(config.data_dir), config.hostname, context.metrics)
+
+
+def _archive(context: ChildContext) -> Applier:
+    from relay.runtime.events.archive import archive_applier  # noqa: PLC0415
+
+    return archive_applier(context)

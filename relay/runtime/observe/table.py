@@ -270,6 +270,9 @@ FAMILIES: tuple[Family, ...] = (
         "applier",
     ),
     _gauge("relay_events_backlog", "Events not yet published, by destination.", "destination"),
+    # history
+    _gauge("relay_history_bytes", "Size of what is kept for search, by kind: `messages`, `events`.", "kind"),
+    _gauge("relay_history_oldest_seconds", "Age of the oldest day that is kept for search, by kind.", "kind"),
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),

@@ -37,7 +37,7 @@ FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 ORDER BY key
 
 -- name: extent
 -- The least and the greatest key of a file.
-SELECT coalesce(min(key), 0), coalesce(max(key), -1) FROM message
+SELECT coalesce((SELECT min(key) FROM message), 0), coalesce((SELECT max(key) FROM message), -1)
 
 -- name: accepted_from
 -- The first message from a key on, and when it was accepted.
