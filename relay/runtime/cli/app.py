@@ -17,6 +17,7 @@ from typer.models import CommandInfo
 from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
 from relay.runtime.cli.address import app as address
+from relay.runtime.cli.analyse import analyse
 from relay.runtime.cli.auth_test import auth_test
 from relay.runtime.cli.authentication import dmarc, spf
 from relay.runtime.cli.check import check
@@ -126,6 +127,7 @@ app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
 app.add_typer(messages, name="messages", rich_help_panel=MAIL)
 app.add_typer(events, name="events", rich_help_panel=MAIL)
+app.command("analyse", short_help="Query events with SQL.", rich_help_panel=MAIL)(analyse)
 app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)

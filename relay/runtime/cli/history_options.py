@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ def moment_ms(option: str, text: str) -> int:
         ) from None
 
 
-def times(since: str, until: str) -> dict[str, int]:
+def times(since: str, until: str) -> dict[str, Any]:
     """Return the bounds that are given, as a query takes them."""
     bounds = {"since_ms": ("--since", since), "until_ms": ("--until", until)}
     return {name: moment_ms(option, text) for name, (option, text) in bounds.items() if text}
