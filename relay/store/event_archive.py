@@ -103,6 +103,8 @@ class EventArchive:
 
     def _add(self, connection: sqlite3.Connection, events: Sequence[LoggedEvent]) -> None:
         """Append events to the open block, and to new ones."""
+        if self._block is not None and connection.execute(_ARCHIVE["closed"], (self._block[0],)).fetchone() == (1,):
+            self._block = None  # something was erased from it
         at = 0
         while at < len(events):
             block, writer = self._block or (0, BlockWriter())

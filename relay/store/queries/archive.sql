@@ -18,6 +18,10 @@ INSERT INTO block (events, least_ms, most_ms, data) VALUES (?, ?, ?, ?)
 UPDATE block SET events = events + ?2, least_ms = min(least_ms, ?3), most_ms = max(most_ms, ?4), data = CAST(data || ?5 AS BLOB)
 WHERE id = ?1
 
+-- name: closed
+-- Whether something was erased from a block, so that nothing may be added to it.
+SELECT closed FROM block WHERE id = ?
+
 -- name: last_block
 -- The number of the newest block.
 SELECT coalesce(max(id), 0) FROM block
@@ -39,9 +43,5 @@ SELECT id, events FROM block WHERE id >= ? ORDER BY id LIMIT ?
 SELECT id, events FROM block ORDER BY id DESC LIMIT 1
 
 -- name: replace_block
--- Put other data in the place of a block; what was there is written over.
-UPDATE block SET data = ?2 WHERE id = ?1
-
--- name: counts
--- Blocks and events.
-SELECT count(*), coalesce(sum(events), 0) FROM block
+-- Put other data in the place of a block; nothing is added to it any more.
+UPDATE block SET data = ?2, closed = 1 WHERE id = ?1

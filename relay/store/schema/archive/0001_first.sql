@@ -7,12 +7,13 @@ CREATE TABLE place (
 );
 
 -- Some events in the order in which they came, compressed together. least_ms and most_ms: when the first and the last
--- of them happened. Key of an event: id << 7 | its index in the block.
+-- of them happened. closed: 1 where nothing may be appended, because something was erased. Key of an event: id << 7 | its index in the block.
 CREATE TABLE block (
     id       INTEGER PRIMARY KEY,
     events   INTEGER NOT NULL,
     least_ms INTEGER NOT NULL,
     most_ms  INTEGER NOT NULL,
+    closed   INTEGER NOT NULL DEFAULT 0,
     data     BLOB NOT NULL
 );
 CREATE INDEX block_by_time ON block (id, events, least_ms, most_ms);
