@@ -82,7 +82,7 @@ def open_reader(path: Path, schema: str, *, owned: bool = False) -> sqlite3.Conn
 
 @contextlib.contextmanager
 def reading(path: Path, schema: str) -> Iterator[sqlite3.Connection | None]:
-    """Open a file for one look, None when it is not there. Raise TemporaryError."""
+    """Open a file for one look, None when it is not there, or is being made just now. Raise TemporaryError."""
     try:
         connection = open_reader(path, schema) if path.is_file() else None
     except sqlite3.Error as error:
@@ -95,7 +95,7 @@ def reading(path: Path, schema: str) -> Iterator[sqlite3.Connection | None]:
         return
     try:
         connection.execute("BEGIN")
-        yield connection
+        yield connection if version_of(connection) else None
     except sqlite3.Error as error:
         raise TemporaryError(f"{path} cannot be read: {error}") from error
     finally:
