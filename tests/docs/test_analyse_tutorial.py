@@ -5,7 +5,6 @@ import re
 import shlex
 import signal
 import subprocess
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -53,9 +52,9 @@ def relay():
     (streams,) = (yaml.safe_load(text) for language, text in SECTIONS["Before you begin"] if language == "yaml")
     with Product(domain="", **streams) as product:
         shell(product, "Before you begin")
-        eventually(lambda: len(stored(product, "events")) == 9, 60, "all events in the stream")
+        eventually(lambda: len(stored(product, "events")) == 10, 60, "all events in the stream")
         eventually(lambda: len(list((product.data_dir / "streams" / "packed").rglob("*.gz"))) > 0, what="the other")
-        eventually(lambda: len(product.rows("analyse", "select * from ses")) == 9, what="the archive")
+        eventually(lambda: len(product.rows("analyse", "select * from ses")) == 10, what="the archive")
         yield product
 
 
@@ -134,7 +133,10 @@ def test_a_continuous_query_shows_new_sends_only(relay, tmp_path):
     (sql,) = (text for language, text in SECTIONS["Filter a live stream"] if language == "sql")
     start, send = (text.strip() for language, text in SECTIONS["Filter a live stream"] if language == "sh")
     (tmp_path / "live.sql").write_text(sql)
-    words = [word if word != "data/streams/events" else str(relay.data_dir / "streams/events") for word in shlex.split(start)]
+    words = [
+        word if word != "data/streams/events" else str(relay.data_dir / "streams/events")
+        for word in shlex.split(start)
+    ]
     one = re.search(r"relay (send .*); sleep", send).group(1)
     command = [*RELAY, *words[1:], "-c", str(relay.config), "--every", "100ms"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
@@ -156,7 +158,7 @@ def test_a_continuous_query_shows_new_sends_only(relay, tmp_path):
 
 
 def _send(relay, words):
-    return json.loads(relay.run(*shlex.split(words), "--json").stdout)["message_id"]
+    return json.loads(relay.run(*shlex.split(words), "--json").stdout)["messageId"]
 
 
 def _readable(process):
