@@ -53,7 +53,7 @@ class Stream:
         """Return the files of the stream, in the order of their names."""
         if self.path.is_file():
             return [self.path]
-        found = [path for path in sorted(self.path.rglob("*")) if _of_stream(path)]
+        found = [path for path in sorted(self.path.rglob("*")) if _of_stream(path, self.path)]
         if len(found) > FILES_MAX:
             raise UsageError(f"{self.path} has more than {FILES_MAX} files: name a directory below it.")
         return found
@@ -137,9 +137,11 @@ class SavedStream:
         return len(lines)
 
 
-def _of_stream(path: Path) -> bool:
+def _of_stream(path: Path, stream: Path) -> bool:
+    """Say whether a file is one of a stream; hidden ones, and those in hidden directories, are not finished yet."""
+    hidden = any(part.startswith(".") for part in path.relative_to(stream).parts)
     named = path.name.endswith(SUFFIXES) or _ROTATED in path.name
-    return named and not path.name.startswith(".") and path.is_file()
+    return named and not hidden and path.is_file()
 
 
 def _whole_lines(path: Path, begin: int, end: int, copy: Path) -> tuple[Path, int]:

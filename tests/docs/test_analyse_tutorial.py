@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relay.runtime.config.upkeep import EVENT_TYPES
+from relay.runtime.observe.dashboard import events_dashboard
+from relay.runtime.observe.table import BY_NAME
 from tests.product import RELAY, Product, eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -128,6 +132,21 @@ def test_the_graph_has_its_series(relay):
     eventually(lambda: expected.items() <= series().items(), 60, "the series of the page")
 
 
+@pytest.mark.req("ANALYT-005")
+def test_the_shipped_dashboard_has_a_graph_of_each_type_by_dimension(relay):
+    shipped = json.loads((PAGE.parents[2] / "config" / "grafana" / "events.json").read_text())
+    assert shipped == json.loads(json.dumps(events_dashboard()))
+    chosen = next(one for one in shipped["templating"]["list"] if one["name"] == "dimension")
+    assert chosen["query"] == "campaign"
+    graphs = [panel for panel in shipped["panels"] if panel["type"] == "timeseries"]
+    queries = [target["expr"] for panel in graphs for target in panel["targets"]]
+    for kind in EVENT_TYPES:
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])|\s", "_", kind).lower()
+        metric = f"relay_ses_{name}_total"
+        assert metric in BY_NAME
+        assert len([query for query in queries if f"({metric}{{" in query and "by (${dimension})" in query]) == 1
+
+
 @pytest.mark.req("ANALYT-001", "ANALYT-006", "ANALYT-007", "ANALYT-009")
 def test_a_continuous_query_shows_new_sends_only(relay, tmp_path):
     (sql,) = (text for language, text in SECTIONS["Filter a live stream"] if language == "sql")
@@ -162,8 +181,6 @@ def _send(relay, words):
 
 
 def _readable(process):
-    import select
-
     return bool(select.select([process.stdout], [], [], 3)[0])
 
 
