@@ -23,15 +23,17 @@ from relay.store.database import reading
 from relay.store.event_blocks import INDEX_BITS, Archived, decoded
 from relay.store.postings import keys_of
 from relay.store.reader import ShardReader
-from relay.store.retention import days_of
+from relay.store.retention import DAY_MS, days_of
 from relay.store.sql import queries
 
 Position = tuple[str, int]
 
 BEGINNING: Final[Position] = ("", 0)
 END: Final[Position] = ("9999-99-99", 1 << 60)
+LOOK_FIRST: Final = 25
 LOOK_EVENTS: Final = 500
 LIVE_MAX: Final = 10_000
+ARCHIVED_LATE_MS: Final = 2 * DAY_MS  # the day of a file, and as much for a clock that was set back
 SCHEMA: Final = "archive"
 BLOCKS_MAX: Final = 200  # of one look of a follower
 _LAST: Final = 1 << 60
@@ -72,13 +74,17 @@ class EventSearch:
 
     def each(self, below: Position = END) -> Iterator[tuple[Position, Archived]]:
         """Yield archived events below a position, the newest first. Raise TemporaryError."""
+        size = LOOK_FIRST  # few are wanted, mostly, and each may be in a block of its own
         for file in days_of(self._directory):
             if file.day > below[0]:
                 continue
+            if file.day_ms + ARCHIVED_LATE_MS <= self._query.since_ms:
+                return  # an event is archived after it happened, so that older files have older events only
             at: int | None = below[1] if file.day == below[0] else _LAST
             while at is not None:
                 with reading(file.path, SCHEMA) as connection:
-                    found, at = self._look(connection, at) if connection else ([], None)
+                    found, at = self._look(connection, at, size) if connection else ([], None)
+                size = min(2 * size, LOOK_EVENTS)
                 for key, one in found:
                     yield (file.day, key), one
 
@@ -100,13 +106,15 @@ class EventSearch:
                         if one is not None:
                             yield one
 
-    def _look(self, connection: sqlite3.Connection, below: int) -> tuple[list[tuple[int, Archived]], int | None]:
+    def _look(
+        self, connection: sqlite3.Connection, below: int, size: int
+    ) -> tuple[list[tuple[int, Archived]], int | None]:
         """Return what is found at one look, and the key below which to go on, None at the end of the file."""
         terms, blocks = self._query.terms(), _Blocks()
         keys = keys_of(connection, terms, 0, below) if terms else self._of_times(connection, below)
         found: list[tuple[int, Archived]] = []
         key = None
-        for key in islice(keys, LOOK_EVENTS):
+        for key in islice(keys, size):
             one = blocks.event(connection, key)
             if one is not None and self._query.meant(event_facts(one.event)):
                 found.append((key, one))

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Final
 
 from relay.errors import CorruptionError, UsageError
+from relay.model.ids import accepted_ms_of, shard_of
 from relay.model.message import RECIPIENTS_HARD_MAX, Delivery, Message
 from relay.model.search import FOREVER_MS, MessageFacts, MessageQuery
 from relay.store.database import reading
 from relay.store.postings import keys_of
 from relay.store.records import delivery_of, message_of
-from relay.store.retention import DAY_MS, days_of
+from relay.store.retention import DAY_MS, day_path, days_of
 from relay.store.sql import queries
 
 LAST_KEY: Final = 1 << 46
@@ -85,6 +86,14 @@ class MessageSearch:
                 heapq.heappush(waiting, (-lane.head.message.accepted_ms, number, lane))
         return Page(found, _cursor({lane.number: lane.below for lane in lanes}))
 
+    def named(self, message_ids: Sequence[str]) -> Page:
+        """Return those of some messages (whole ids) that are meant. Raise TemporaryError."""
+        found = []
+        for message_id in dict.fromkeys(message_ids):
+            shard = self._shards.get(shard_of(message_id))
+            found += shard.named(message_id) if shard else []
+        return Page(found, "")
+
 
 class _Lane:
     """One shard within a page: its next message, and the key below which it goes on."""
@@ -138,6 +147,17 @@ class _ShardSearch:
                 yield from older
             below = down_to
             yield below
+
+    def named(self, message_id: str) -> list[Found]:
+        """Return a message if it is meant: from the spool, else from history."""
+        day = day_path(self._history, accepted_ms_of(message_id))
+        for path, schema in ((self._spool, "spool"), (day, "history")):
+            with reading(path, schema) as connection:
+                row = connection.execute(_SEARCH["named"], (message_id,)).fetchone() if connection else None
+                if row is not None:
+                    assert connection is not None
+                    return self._loaded(connection, row[0], finished=path == day)
+        return []
 
     def _waiting(self, below: int) -> tuple[list[Found], int]:
         """Return what is found in the spool at one look, and the key down to which it looked."""

@@ -79,6 +79,16 @@ def test_messages_are_found_by_what_is_known_of_them(relay, sent, options, expec
     assert found(relay, *options) == {sent[name] for name in expected}
 
 
+def test_messages_are_found_by_their_ids(relay, sent):
+    named = [sent["waiting"], sent["delivered"]]
+    assert found(relay, *named) == set(named)
+    assert found(relay, *named, "--outcome", "queued") == {sent["waiting"]}
+    assert found(relay, named[0].replace("-000000", "-000001")) == set()
+    done = relay.run("messages", "search", "0001", check=False)
+    assert done.returncode == 64
+    assert "no message id" in done.stderr
+
+
 def test_a_subject_is_found_by_its_hash_without_being_known(relay, sent):
     one = relay.rows("messages", "search", "--recipient", "ann@one.example")[0]
     assert one["subject"] == "A test"

@@ -163,11 +163,12 @@ def replay(
 
 def events_of(site: "Site", message_id: str) -> list[dict[str, Any]]:
     """Return the events of a message, the first one first, as `relay events search --json` prints them."""
+    from relay.model.ids import accepted_ms_of  # noqa: PLC0415
     from relay.model.search import EventQuery  # noqa: PLC0415
     from relay.store.event_search import EventSearch  # noqa: PLC0415
     from relay.store.retention import archive_directory  # noqa: PLC0415
 
-    query = EventQuery(message_id=message_id)
+    query = EventQuery(message_id=message_id, since_ms=accepted_ms_of(message_id))
     page = EventSearch(archive_directory(site.data_dir), _logs(site), query).page(10_000)
     return [event_object(one) for one in sorted(page.found, key=lambda one: (one.time_ms, one.event.seq))]
 

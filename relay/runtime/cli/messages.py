@@ -35,6 +35,7 @@ HASH_DIGITS = 32
 
 @app.command()
 def search(
+    messages: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these messages.")] = None,
     *,
     recipient: RecipientOption = "",
     domain: Annotated[str, typer.Option(help="For a recipient of this domain.")] = "",
@@ -79,7 +80,8 @@ def search(
         **times(since, until),
     )
     with working("searching"):
-        page = MessageSearch(spools(site), query, key).page(limit, cursor, seconds)
+        search_ = MessageSearch(spools(site), query, key)
+        page = search_.named(_ids(messages)) if messages else search_.page(limit, cursor, seconds)
     if as_json:
         write_json_lines(_object(one, key) for one in page.found)
     else:
@@ -105,6 +107,15 @@ def latest_for(site: "Site", recipient: str) -> str:
     query: MessageQuery = MessageQuery(recipient=recipient)
     found = MessageSearch(spools(site), query, NO_KEY).page(1).found
     return found[0].message.message_id if found else ""
+
+
+def _ids(messages: list[str]) -> list[str]:
+    from relay.model.ids import is_message_id  # noqa: PLC0415
+
+    for message in messages:
+        if not is_message_id(message):
+            raise UsageError(f"{message!r} is no message id.")
+    return messages
 
 
 def _hash(text: str) -> str:

@@ -25,6 +25,10 @@ SELECT coalesce(min(key) >> 16, 0), count(*) FROM (
     SELECT key FROM delivery WHERE key < ?1 << 16 ORDER BY key DESC LIMIT ?2
 )
 
+-- name: named
+-- The key of a message id.
+SELECT key FROM message WHERE message_id = ?
+
 -- name: message
 -- A message.
 SELECT key, message_id, account, sender, accepted_ms, expires_ms, size_bytes, flags, checksum, options, mail_json
