@@ -34,6 +34,8 @@ class KeptArchive(EventArchive):
         self._context = context
         self._stop = threading.Event()
         self._upkeep = threading.Thread(target=self._keep, name="events-archive-upkeep", daemon=True)
+        for kind in ("messages", "events"):  # made here: a series must not appear while the loop reads them
+            self._tell(kind, (), 0)
 
     def open(self) -> None:
         """Read the places and begin the upkeep. Raise ConfigurationError when the directory cannot be used."""
