@@ -89,10 +89,11 @@ class EventSearch:
                     yield (file.day, key), one
 
     def oldest_first(self) -> Iterator[Archived]:
-        """Yield all archived events that are meant in the order in which they came. Raise TemporaryError.
+        """Yield all events that are meant in the order in which they came, not yet archived ones last.
 
-        Memory: eight octets for each.
+        Memory: eight octets for each. Raise TemporaryError.
         """
+        live = {(one.event.shard, one.event.seq): one for one in reversed(self._live())}
         days: dict[str, array[int]] = {}
         for (day, key), _ in self.each():
             days.setdefault(day, array("q")).append(key)
@@ -104,7 +105,9 @@ class EventSearch:
                     for key in reversed(keys[max(0, start - LOOK_EVENTS) : start]):
                         one = blocks.event(connection, key) if connection else None
                         if one is not None:
+                            live.pop((one.event.shard, one.event.seq), None)
                             yield one
+        yield from live.values()
 
     def _look(
         self, connection: sqlite3.Connection, below: int, size: int

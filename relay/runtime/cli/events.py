@@ -147,7 +147,7 @@ def replay(
     if (query == EventQuery()) is not every:
         raise UsageError("Say which: --message, --type, --since or another choice, or --all.")
     site = _opened(config)
-    found = EventSearch(archive_directory(site.data_dir), {}, query).oldest_first()
+    found = EventSearch(archive_directory(site.data_dir), _logs(site), query).oldest_first()
     if dry_run:
         number = sum(1 for _ in found)
     elif destination:
