@@ -53,6 +53,7 @@ docs: setup
 	$(BIN)/python -m relay.runtime.cli.reference > docs/reference/cli.md
 	$(BIN)/python -m relay.runtime.config.shaping_reference > docs/reference/shaping.md
 	$(BIN)/python -m relay.runtime.observe.dashboard > config/grafana/relay.json
+	$(BIN)/python -m relay.runtime.observe.dashboard events > config/grafana/events.json
 
 clean:
 	rm -rf $(VENV) run

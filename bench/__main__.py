@@ -71,6 +71,7 @@ BENCHMARKS = {
     "slow_sync": Benchmark("slow_sync", quick=("--quick",), read=own_figures),
     "memory": Benchmark("memory", quick=("--quick",), seconds=1800, read=own_figures),
     "queue": Benchmark("queue", quick=("--quick",), read=own_figures),
+    "history": Benchmark("history", quick=("--quick",), read=own_figures),
     "large": Benchmark("large", quick=("--quick",), read=own_figures),
     "engines": Benchmark("engines", quick=("--quick",), read=own_figures),
     "content": Benchmark("content", quick=("--quick",), read=own_figures),

@@ -43,12 +43,15 @@ from relay.smtp.client_options import Timeouts
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
 from relay.store.catalog_address_values import Declared
 from relay.store.housekeeping import Retention
+from relay.store.retention import Bounds, Keep
 from relay.store.spool import SpoolOptions
 
 MASTER_KEY_MAX_BYTES = 4096
 RETURN_PATH_PURPOSE = "relay return path"
 PIN_PURPOSE = "relay source address"
 FEEDBACK_ID_PURPOSE = "relay feedback id"
+SEARCH_PURPOSE = "relay search"
+HISTORY_GIVES_WAY = 1.5  # times the free space below which no mail is taken
 DAY_SECONDS = 86_400
 
 
@@ -238,15 +241,28 @@ def tell_of_address(letterhead: Letterhead, now_ms: int, contact: str, change: S
     return state_change(letterhead, contact, change, now_ms=now_ms)
 
 
-def spool_options(config: Config, metrics: Metrics) -> SpoolOptions:
+def spool_options(config: Config, metrics: Metrics, master: bytes) -> SpoolOptions:
     """Return how a shard is kept."""
-    retention = Retention(
-        # A bounce that comes back is matched with its message from history.
-        history_days=max(1, round(max(config.history.retention, config.feedback.retention) / DAY_SECONDS)),
-        history_bytes=config.history.size_max,
-        dedupe_days=round(config.feedback.retention / DAY_SECONDS) + 5,
+    retention = Retention(keep=kept(config), dedupe_days=round(config.feedback.retention / DAY_SECONDS) + 5)
+    return SpoolOptions(
+        disk_free_min_bytes=config.limits.disk_free_min,
+        retention=retention,
+        metrics=metrics,
+        search_key=derive(master, SEARCH_PURPOSE),
     )
-    return SpoolOptions(disk_free_min_bytes=config.limits.disk_free_min, retention=retention, metrics=metrics)
+
+
+def kept(config: Config) -> Keep:
+    """Return how long history and archived events are kept."""
+    history = config.history
+    # A bounce that comes back is matched with its message from history.
+    messages = Bounds(_days(max(history.retention, config.feedback.retention)), history.size_max)
+    events = Bounds(_days(history.events_retention), history.events_size_max)
+    return Keep(messages, events, round(config.limits.disk_free_min * HISTORY_GIVES_WAY))
+
+
+def _days(seconds: float) -> int:
+    return max(1, round(seconds / DAY_SECONDS))
 
 
 def resolver_settings(config: Config) -> ResolverSettings:

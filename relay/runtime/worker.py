@@ -147,7 +147,11 @@ class WorkerBody:
     def _make_line(self, shard: int, config: Config, rules: LineRules) -> ShardLine:
         context = self._context
         spool = ShardSpool.open(
-            config.data_dir, shard, self._clock, context.log, settings.spool_options(config, context.metrics)
+            config.data_dir,
+            shard,
+            self._clock,
+            context.log,
+            settings.spool_options(config, context.metrics, self._master),
         )
         spool.on_damage = partial(os._exit, DAMAGED_EXIT_CODE)
         spool.start(self._loop)
@@ -327,7 +331,7 @@ class WorkerBody:
         for line in self._lines.values():
             line.outbound.apply(outbound, self._guard(config).judge, self._resolver)
             line.apply(rules)
-            line.spool.apply(settings.spool_options(config, self._context.metrics))
+            line.spool.apply(settings.spool_options(config, self._context.metrics, self._master))
 
     async def drain(self, timeout_seconds: float) -> None:
         """End sessions between messages, settle what is in flight, close everything."""

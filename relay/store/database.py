@@ -9,12 +9,14 @@ page size 8192: 104 us a message (4096: 125, 16384: 124). `secure_delete` off, b
 and then overwrites each freed body: 20 us a message. Automatic checkpoints are off: `housekeeping` runs them.
 """
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from relay.errors import NewerVersionError
+from relay.errors import NewerVersionError, TemporaryError
 from relay.store.sql import migrations
 
 PAGE_BYTES: Final = 8192
@@ -76,6 +78,28 @@ def open_reader(path: Path, schema: str, *, owned: bool = False) -> sqlite3.Conn
         connection.close()
         raise
     return connection
+
+
+@contextlib.contextmanager
+def reading(path: Path, schema: str) -> Iterator[sqlite3.Connection | None]:
+    """Open a file for one look, None when it is not there, or is being made just now. Raise TemporaryError."""
+    try:
+        connection = open_reader(path, schema) if path.is_file() else None
+    except sqlite3.Error as error:
+        if not path.exists():  # dropped since it was listed
+            yield None
+            return
+        raise TemporaryError(f"{path} cannot be read: {error}") from error
+    if connection is None:
+        yield None
+        return
+    try:
+        connection.execute("BEGIN")
+        yield connection if version_of(connection) else None
+    except sqlite3.Error as error:
+        raise TemporaryError(f"{path} cannot be read: {error}") from error
+    finally:
+        connection.close()
 
 
 def file_uri(path: Path, mode: str) -> str:

@@ -6,8 +6,6 @@ Old days are dropped whole, by age and by total size.
 """
 
 import contextlib
-import datetime as dt
-import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,15 +16,16 @@ import orjson
 
 from relay.model.message import Delivery, Message
 from relay.model.scan import Scan
-from relay.store.database import file_uri, open_reader, open_writer
+from relay.model.search import MessageFacts, message_terms
+from relay.store.database import file_uri, open_reader, open_writer, raw_text
+from relay.store.postings import file_keys
 from relay.store.reader import deliveries_with_attempts, pages_of_attempts
-from relay.store.records import message_of, scan_of
+from relay.store.records import STATES, message_of, scan_of, set_of
+from relay.store.retention import DAY_MS, day_path
 from relay.store.sql import queries
 
-DAY_MS: Final = 86_400_000
-_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.db\Z")
-_COMPANIONS: Final = ("", "-wal", "-shm")
 _AUTO_CHECKPOINT_PAGES: Final = 1000
+NO_KEY: Final = b""  # of subject hashes: a shard that is read without its relay's keys
 _HISTORY: Final = queries("history.sql")
 _READ: Final = queries("read.sql")
 
@@ -49,12 +48,14 @@ class Trace:
 class HistoryCopy:
     """Copies finished messages out of a spool; used by the housekeeper's thread."""
 
-    def __init__(self, spool_path: Path, directory: Path) -> None:
+    def __init__(self, spool_path: Path, directory: Path, search_key: bytes = NO_KEY) -> None:
         self._directory = directory
+        self._search_key = search_key
         self._attached: Path | None = None
         self._connection = sqlite3.connect(
             file_uri(spool_path, "rw"), uri=True, isolation_level=None, check_same_thread=False
         )
+        self._connection.text_factory = raw_text
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {_AUTO_CHECKPOINT_PAGES}")
 
     def copy(self, keys: list[int]) -> None:
@@ -64,6 +65,7 @@ class HistoryCopy:
             self._attach(day)
             self._connection.execute("BEGIN")
             try:
+                self._file(wanted, day)
                 self._connection.execute(_HISTORY["copy_messages"], (wanted, day))
                 self._connection.execute(_HISTORY["copy_deliveries"], (wanted, day))
                 self._connection.execute(_HISTORY["copy_scans"], (wanted, day))
@@ -73,6 +75,17 @@ class HistoryCopy:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _file(self, wanted: str, day: int) -> None:
+        """File messages of a day under what they are searched by."""
+        rows = self._connection.execute(_HISTORY["to_file"], (wanted, day)).fetchall()
+        terms = []
+        for key, account, sender, options, accepted_ms, mail_json in rows:
+            found = self._connection.execute(_HISTORY["recipients_to_file"], (key,))
+            deliveries = [(recipient, STATES[state]) for recipient, state in found if state in STATES]
+            facts = MessageFacts(account, sender, set_of(options), accepted_ms, mail_json, deliveries)
+            terms += [(term, key) for term in message_terms(facts, self._search_key)]
+        file_keys(self._connection, terms)
 
     def checkpoint(self) -> tuple[int, int]:
         """Copy the spool's log into its file, without waiting for anybody; return pages in the log and copied."""
@@ -90,7 +103,7 @@ class HistoryCopy:
         self._connection.close()
 
     def _attach(self, day: int) -> None:
-        path = history_path(self._directory, day * DAY_MS)
+        path = day_path(self._directory, day * DAY_MS)
         if path == self._attached:
             return
         self.detach()
@@ -101,18 +114,12 @@ class HistoryCopy:
         self._connection.execute(_HISTORY["sync"])
 
 
-def history_path(directory: Path, accepted_ms: int) -> Path:
-    """Return the file of the day on which a message was accepted."""
-    day = dt.datetime.fromtimestamp(accepted_ms / 1000, tz=dt.UTC).date()
-    return directory / f"{day.isoformat()}.db"
-
-
 def find_in_history(directory: Path, message_id: str, accepted_ms: int) -> Trace | None:
     """Return a finished message whose id is or begins with a text; the file is opened for this call alone.
 
     Raise sqlite3.Error or CorruptionError when the file is damaged.
     """
-    path = history_path(directory, accepted_ms)
+    path = day_path(directory, accepted_ms)
     if not path.is_file():
         return None
     connection = open_reader(path, "history")
@@ -135,7 +142,7 @@ def attempts_in_history(directory: Path, accepted_ms: int) -> Iterator[tuple[str
 
     Raise sqlite3.Error when the file is damaged.
     """
-    path = history_path(directory, accepted_ms)
+    path = day_path(directory, accepted_ms)
     if not path.is_file():
         return
     connection = open_reader(path, "history")
@@ -148,32 +155,3 @@ def attempts_in_history(directory: Path, accepted_ms: int) -> Iterator[tuple[str
         )
     finally:
         connection.close()
-
-
-def drop_old(directory: Path, today_ms: int, days_max: int, bytes_max: int) -> list[str]:
-    """Remove days older than `days_max`, and the oldest until the rest fits `bytes_max`; return their names.
-
-    Today's file always stays.
-    """
-    today = history_path(directory, today_ms).stem
-    oldest = history_path(directory, max(0, today_ms - days_max * DAY_MS)).stem
-    days = sorted((day, size) for day, size in _days(directory) if day < today)
-    total = sum(size for _, size in _days(directory))
-    dropped = []
-    for day, size in days:
-        if day >= oldest and total <= bytes_max:
-            break
-        for companion in _COMPANIONS:
-            (directory / f"{day}.db{companion}").unlink(missing_ok=True)
-        total -= size
-        dropped.append(day)
-    return dropped
-
-
-def _days(directory: Path) -> Iterator[tuple[str, int]]:
-    if not directory.is_dir():
-        return
-    for path in directory.iterdir():
-        match = _FILE.match(path.name)
-        if match and path.is_file() and not path.is_symlink():
-            yield match.group(1), path.stat().st_size

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +21,10 @@ import orjson
 
 from relay.errors import RelayError
 from relay.ports import Clock, Log
-from relay.store.history import HistoryCopy, drop_old
+from relay.store.history import NO_KEY, HistoryCopy
 from relay.store.jobs import MINUTE_MS, Call, Group
 from relay.store.reader import QueueDepth, ShardReader
+from relay.store.retention import Keep, to_drop_of
 from relay.store.sql import queries
 from relay.store.writer import CrashPoint, Writer
 
@@ -44,8 +45,7 @@ _WRITE: Final = queries("write.sql")
 class Retention:
     """How long things are kept."""
 
-    history_days: int = 30
-    history_bytes: int = 10 * 1024**3
+    keep: Keep = field(default_factory=Keep)
     dedupe_days: int = 35  # longer than a return path is honoured
 
 
@@ -62,8 +62,10 @@ class Housekeeper:
         log: Log,
         retention: Retention,
         crash_point: CrashPoint | None,
+        search_key: bytes = NO_KEY,
     ) -> None:
         self._spool_path = spool_path
+        self._search_key = search_key
         self._history_directory = history_directory
         self._writer = writer
         self._clock = clock
@@ -188,10 +190,12 @@ class Housekeeper:
         self._ask(_prune("prune_dedupe", now_ms - self.retention.dedupe_days * 86_400_000))
         if self._copy is not None:
             self._copy.detach()
-        retention = self.retention
-        dropped = drop_old(self._history_directory, now_ms, retention.history_days, retention.history_bytes)
+        own = self._history_directory
+        dropped = to_drop_of(own.parent.parent, own, self.retention.keep, now_ms)
+        for file in dropped:
+            file.remove()
         if dropped:
-            self._log.info("history dropped", days=dropped)
+            self._log.info("history dropped", days=[file.day for file in dropped])
 
     def _ask(self, run: Callable[[Group, sqlite3.Connection], Any]) -> Exception | None:
         """Have the writer do something and wait for it; return its error."""
@@ -210,7 +214,7 @@ class Housekeeper:
 
     def _history(self) -> HistoryCopy:
         if self._copy is None:
-            self._copy = HistoryCopy(self._spool_path, self._history_directory)
+            self._copy = HistoryCopy(self._spool_path, self._history_directory, self._search_key)
         return self._copy
 
     def _close_copy(self) -> None:

@@ -125,6 +125,10 @@ class ShardReader:
             for seq, event_id, kind, message_id, payload, notes in self._all("events", (after, limit))
         ]
 
+    def newest_events(self, after: int, limit: int) -> list[tuple[int, NewEvent]]:
+        """Return the newest events beyond a sequence number, the last one first."""
+        return [(seq, NewEvent(*columns)) for seq, *columns in self._all("newest_events", (after, limit))]
+
     def event_backlog(self, after: int) -> int:
         """Return how many events lie beyond a sequence number, at most a million."""
         return int(self._all("event_backlog", (after,))[0][0])

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -135,6 +136,15 @@ def options_text(options: SendOptions) -> str:
 def options_of(text: str) -> SendOptions:
     """Return the options of a text. Raise TypeError or ValueError when it is none of ours."""
     return SendOptions(**orjson.loads(text)) if text else DEFAULT_OPTIONS
+
+
+@lru_cache(maxsize=1024)
+def set_of(text: str) -> str:
+    """Return the configuration set in a text of options; "" for none, and for a text that is damaged."""
+    try:
+        return options_of(text).configuration_set
+    except (TypeError, ValueError):
+        return ""
 
 
 def event_row(seq: int, event: NewEvent) -> tuple[Any, ...]:

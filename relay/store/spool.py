@@ -29,7 +29,7 @@ from relay.model.scan import Scan
 from relay.ports import Clock, Done, Log, Metrics
 from relay.store import operations
 from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
-from relay.store.history import Trace, find_in_history
+from relay.store.history import NO_KEY, Trace, find_in_history
 from relay.store.housekeeping import Housekeeper, Retention
 from relay.store.jobs import Append, Call, Group, Settle
 from relay.store.reader import Damaged, QueueDepth, QueueScan, ShardReader
@@ -48,12 +48,16 @@ _READ: Final = queries("read.sql")
 
 @dataclass(frozen=True, slots=True)
 class SpoolOptions:
-    """Settings of a shard. `crash_point` and `on_damage` may be None; see ShardSpool."""
+    """Settings of a shard. `crash_point` and `on_damage` may be None; see ShardSpool.
+
+    `search_key` is the key of the hashes under which history files subjects.
+    """
 
     disk_free_min_bytes: int = 0
     retention: Retention = field(default_factory=Retention)
     crash_point: CrashPoint | None = None
     metrics: Metrics | None = None
+    search_key: bytes = NO_KEY
 
 
 class ShardSpool:
@@ -99,6 +103,7 @@ class ShardSpool:
             log=log,
             retention=options.retention,
             crash_point=options.crash_point,
+            search_key=options.search_key,
         )
         self._body_queue: SimpleQueue[tuple[NewMessage, Done] | None] = SimpleQueue()
         self._body_thread = threading.Thread(target=self._keep_bodies, name="spool-bodies", daemon=True)

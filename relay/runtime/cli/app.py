@@ -17,6 +17,7 @@ from typer.models import CommandInfo
 from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
 from relay.runtime.cli.address import app as address
+from relay.runtime.cli.analyse import analyse
 from relay.runtime.cli.auth_test import auth_test
 from relay.runtime.cli.authentication import dmarc, spf
 from relay.runtime.cli.check import check
@@ -28,12 +29,14 @@ from relay.runtime.cli.dkim import app as dkim
 from relay.runtime.cli.dnsbl import app as dnsbl
 from relay.runtime.cli.doctor import doctor
 from relay.runtime.cli.event_destination import app as event_destination
+from relay.runtime.cli.events import app as events
 from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
 from relay.runtime.cli.identity_mail_from import app as mail_from
 from relay.runtime.cli.identity_notifications import app as notifications
 from relay.runtime.cli.initialise import init
 from relay.runtime.cli.lint import lint
+from relay.runtime.cli.messages import app as messages
 from relay.runtime.cli.output import complain
 from relay.runtime.cli.pool import app as pool
 from relay.runtime.cli.queue import app as queue
@@ -136,6 +139,9 @@ app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
 app.command("statistics", short_help="Show what was sent and what became of it.", rich_help_panel=MAIL)(statistics)
+app.add_typer(messages, name="messages", rich_help_panel=MAIL)
+app.add_typer(events, name="events", rich_help_panel=MAIL)
+app.command("analyse", short_help="Query events with SQL.", rich_help_panel=MAIL)(analyse)
 app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)
 app.command("sink", short_help="Take every mail and keep it, for development.", rich_help_panel=TOOLS)(sink)

@@ -12,6 +12,7 @@ import orjson
 
 from relay.mail.blocklists import advice, is_of_domains
 from relay.model.delivery import DeliveryState
+from relay.model.search import mail_of, subject_of
 from relay.runtime.cli.output import iso
 from relay.store.adoption import shard_paths, shards_on_disk
 from relay.store.dialogues import unpacked
@@ -102,7 +103,7 @@ def trace_object(found: "Trace") -> dict[str, Any]:
         "messageId": message.message_id,
         "account": message.account,
         "sender": message.sender,
-        "subject": _subject(message.mail_json),
+        "subject": subject_of(mail_of(message.mail_json)) or None,
         "accepted": iso(message.accepted_ms),
         "release": iso(message.options.release_ms) if message.options.release_ms else None,
         "expires": iso(message.expires_ms),
@@ -177,13 +178,3 @@ def _try(one: dict[str, Any]) -> dict[str, Any]:
             {"ms": line["at_ms"], "from": SPEAKERS[line["who"]], "text": line["text"]} for line in one["lines"]
         ],
     }
-
-
-def _subject(mail_json: bytes) -> str | None:
-    """Return the subject in the `mail` object of a message's events, None where it has none."""
-    try:
-        headers = orjson.loads(mail_json).get("commonHeaders", {}) if mail_json else {}
-    except (ValueError, AttributeError):
-        return None
-    subject = headers.get("subject") if isinstance(headers, dict) else None
-    return subject if isinstance(subject, str) else None

@@ -1,4 +1,4 @@
-"""`relay trace`: one message from acceptance to its end, with every attempt."""
+"""`relay trace`: one message from acceptance to its end, with every attempt and every event."""
 
 import json
 import time
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from relay.errors import NotFoundError, UsageError
+from relay.runtime.cli.events import detail, events_of, write_event
 from relay.runtime.cli.options import ConfigOption, JsonOption
 from relay.runtime.cli.output import paint, printable, size, write_fields, write_json
 
@@ -27,14 +28,23 @@ STATE_COLOURS = {
 
 
 def trace(
-    message: Annotated[str, typer.Argument(metavar="ID", help="The message id, from `250 Ok <id>`.")],
+    message: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="The message id, from `250 Ok <id>`; or a recipient, for the latest message to it."
+        ),
+    ],
     *,
     brief: Annotated[bool, typer.Option("--brief", help="Without what was said in each attempt.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until every delivery has ended.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a message, its deliveries and every attempt, with what was said where it is kept (`delivery.trace`)."""
+    """Show a message, its deliveries and every attempt, with what was said where it is kept (`delivery.trace`).
+
+    Then its events, with bounces and complaints that came back later.
+    """
+    message = _latest(config, message) if "@" in message else message
     found = find(config, message)
     if found is None:
         raise NotFoundError(f"No message {message} is known: never accepted here, or older than the history kept.")
@@ -62,8 +72,22 @@ def find(config: Path | None, message: str) -> dict[str, Any] | None:
 
     if not is_message_id(message):
         raise UsageError(f"{message!r} is no message id.")
-    with open_shards(config, shard_of(message)) as (_, shards):
-        return next((found for shard in shards if (found := shard.trace(message)) is not None), None)
+    with open_shards(config, shard_of(message)) as (site, shards):
+        found = next((found for shard in shards if (found := shard.trace(message)) is not None), None)
+        return found and found | {"events": events_of(site, message)}
+
+
+def _latest(config: Path | None, recipient: str) -> str:
+    """Return the id of the latest message for a recipient. Raise NotFoundError."""
+    from relay.runtime.cli.messages import latest_for  # noqa: PLC0415
+    from relay.runtime.cli.site import open_site  # noqa: PLC0415
+
+    found = latest_for(open_site(config), recipient)
+    if not found:
+        raise NotFoundError(
+            f"No message for {recipient} is known: never accepted here, or older than the history kept."
+        )
+    return found
 
 
 def is_open(found: dict[str, Any]) -> bool:
@@ -97,6 +121,16 @@ def write_trace(found: dict[str, Any], *, brief: bool = False) -> None:
         said = delivery["lastReply"]  # without an attempt: what it waits for, such as room or an end of a pause
         if delivery["nextAttempt"] and said and said not in {one["reply"] for one in delivery["attempts"][-1:]}:
             typer.echo(printable(f"  waits: {said}"))
+    _write_events(found["events"])
+
+
+def _write_events(events: list[dict[str, Any]]) -> None:
+    from relay.model.search import recipients_of  # noqa: PLC0415
+
+    if events:
+        typer.echo("")
+    for one in events:
+        write_event(one["type"], local(one["time"]), recipients_of(one["event"]), "", detail(one["event"]))
 
 
 def _scanned(scan: dict[str, Any]) -> str:

@@ -84,10 +84,19 @@ class Feedback(Section):
 
 
 class History(Section):
-    """Records of finished messages, without their bodies, for `relay trace`."""
+    """Records of finished messages, without their bodies, and of events: for `relay trace`, for search and for SQL.
 
-    retention: Duration = setting("14d", "How long they are kept.", ge=3600.0, le=3660 * 86400.0)
+    Both are kept in files of days and dropped whole; today's always stay. When the disk has less than one and a half
+    times `limits.disk_free_min` left, the oldest days go first. Mail that waits is never touched.
+    """
+
+    retention: Duration = setting(
+        "14d", "How long finished messages are kept; at least `feedback.retention`.", ge=3600.0, le=3660 * 86400.0
+    )
     size_max: Size = setting("10GB", "Size of all of them at which the oldest days are dropped.", ge=1 << 20)
+    events: Flag = setting(True, "Whether events are kept for `relay events` and `relay trace`.", restart=True)
+    events_retention: Duration = setting("30d", "How long events are kept.", ge=3600.0, le=3660 * 86400.0)
+    events_size_max: Size = setting("10GB", "Size of all events at which the oldest days are dropped.", ge=1 << 20)
 
 
 class QuotaIncrease(Section):

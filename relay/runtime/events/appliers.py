@@ -12,7 +12,7 @@ def default_appliers() -> Sequence[ApplierFactory]:
     """Return the makers of all appliers."""
     from relay.runtime.events.desk import metrics_applier  # noqa: PLC0415 (tests of the life need no storage)
 
-    return (_suppression, _statistics, metrics_applier)
+    return (_suppression, _statistics, metrics_applier, _archive)
 
 
 def _suppression(context: ChildContext) -> Applier:
@@ -27,3 +27,9 @@ def _statistics(context: ChildContext) -> Applier:
     from relay.runtime.events.counting import CountingApplier  # noqa: PLC0415 (tests of the process need no storage)
 
     return CountingApplier(context)
+
+
+def _archive(context: ChildContext) -> Applier:
+    from relay.runtime.events.archive import archive_applier  # noqa: PLC0415
+
+    return archive_applier(context)

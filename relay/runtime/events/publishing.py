@@ -12,24 +12,25 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from relay.errors import RelayError, TemporaryError
+from relay.errors import NotFoundError, RelayError, TemporaryError, UsageError
 from relay.events.carrier import Carrier
 from relay.events.facts import facts_of
 from relay.events.file import FileDestination
 from relay.events.outbox import Outbox, Subscription, kinds_of
 from relay.model.event import LoggedEvent
 from relay.model.message import NewEvent
-from relay.ports import EventDestination, Metrics
+from relay.ports import EventDestination, Json, Metrics
 from relay.runtime.children import ChildContext, Role
 from relay.runtime.config.model import Config
 from relay.runtime.events.appliers import ApplierFactory, default_appliers
 from relay.runtime.office_jobs import end_tasks
 from relay.runtime.peers import worker_socket
-from relay.runtime.rpc import ask
+from relay.runtime.rpc import ask, text
 from relay.store.adoption import shard_paths, shards_on_disk
 from relay.store.outbox import OutboxCursors
 from relay.store.reader import ShardEvents
 
+AGAIN = "events.publish_again"
 _PRUNE_SECONDS = 30.0
 _LAST_BATCHES_SECONDS = 2.0  # each for files of effects and destinations
 _BACKLOG_SECONDS = 10.0
@@ -102,6 +103,21 @@ class EventService:
         self._destinations: list[CountedDestination] = []
         self._outbox: Outbox | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        context.ops.add(AGAIN, self.publish_again)
+
+    async def publish_again(self, request: Json) -> Json:
+        """Publish events of the archive again to one destination; answered when it has them."""
+        name, rows = text(request, "destination"), request.get("events")
+        found = next((one for one in self._destinations if one.name == name), None)
+        if found is None:
+            raise NotFoundError(f"There is no event destination {name}.")
+        if not isinstance(rows, list):
+            raise UsageError("the argument 'events' must be a list")
+        events = [
+            NewEvent(event_id, kind, message_id, record.encode()) for event_id, kind, message_id, record in rows
+        ]
+        await found.publish(events)
+        return {"published": len(events)}
 
     async def start(self) -> None:
         """Open the cursors and begin. Raise ConfigurationError when a destination cannot be opened."""

@@ -1,4 +1,4 @@
-"""The Grafana dashboard, made from one table of panels: `python -m relay.runtime.observe.dashboard > FILE`.
+"""The Grafana dashboards, made from tables of panels: `python -m relay.runtime.observe.dashboard [events] > FILE`.
 
 Rows follow a message: taken, queued, sent, told, judged; then the machine. A panel is what to look at first when its
 alert fires (`config/prometheus/relay.rules.yaml`).
@@ -134,11 +134,45 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
 )
 
 
+_CHOICES: tuple[dict[str, Any], ...] = (
+    {"name": "source", "label": "Source", "type": "datasource", "query": "prometheus"},
+)
+EVENTS = (
+    "send",
+    "delivery",
+    "delivery_delay",
+    "bounce",
+    "complaint",
+    "reject",
+    "open",
+    "click",
+    "rendering_failure",
+    "subscription",
+)
+
+
 def dashboard() -> dict[str, Any]:
-    """Return the dashboard as Grafana imports it."""
+    """Return the dashboard of the relay as Grafana imports it."""
+    return _dashboard("Relay", "relay", ROWS, _CHOICES)
+
+
+def events_dashboard() -> dict[str, Any]:
+    """Return the dashboard of events by a dimension of metrics destinations, chosen at its top (ANALYT-005)."""
+    query = 'sum by (${{dimension}}) (increase(relay_ses_{0}_total{{${{dimension}}!=""}}[$__rate_interval]))'
+    panels = tuple(
+        Panel(name.replace("_", " ").capitalize(), "short", ((query.format(name), "{{${dimension}}}"),))
+        for name in EVENTS
+    )
+    chosen = {"name": "dimension", "label": "Dimension", "type": "textbox", "query": "campaign"}
+    return _dashboard("Relay: events", "relay-events", (("Events by dimension", panels),), (*_CHOICES, chosen))
+
+
+def _dashboard(
+    name: str, uid: str, rows: "tuple[tuple[str, tuple[Panel, ...]], ...]", choices: tuple[dict[str, Any], ...]
+) -> dict[str, Any]:
     panels: list[dict[str, Any]] = []
     top = 0
-    for title, row in ROWS:
+    for title, row in rows:
         panels.append({"type": "row", "title": title, "gridPos": {"h": 1, "w": WIDTH, "x": 0, "y": top}})
         top += 1
         for number, panel in enumerate(row):
@@ -146,13 +180,13 @@ def dashboard() -> dict[str, Any]:
             panels.append(_panel(panel, across * PANEL_WIDTH, top + down * PANEL_HEIGHT))
         top += -(-len(row) // (WIDTH // PANEL_WIDTH)) * PANEL_HEIGHT
     return {
-        "title": "Relay",
-        "uid": "relay",
+        "title": name,
+        "uid": uid,
         "tags": ["mail"],
         "schemaVersion": 39,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
-        "templating": {"list": [{"name": "source", "label": "Source", "type": "datasource", "query": "prometheus"}]},
+        "templating": {"list": list(choices)},
         "panels": [{"id": number, **panel} for number, panel in enumerate(panels, 1)],
     }
 
@@ -172,4 +206,5 @@ def _panel(panel: Panel, left: int, top: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(dashboard(), indent=1) + "\n")
+    shown = events_dashboard() if sys.argv[1:] == ["events"] else dashboard()
+    sys.stdout.write(json.dumps(shown, indent=1) + "\n")

@@ -336,6 +336,9 @@ FAMILIES: tuple[Family, ...] = (
         "Visits to links of topics by outcome: `shown`, `confirmed`, `ended`, `refused`, `failed`.",
         "outcome",
     ),
+    # history
+    _gauge("relay_history_bytes", "Size of what is kept for search, by kind: `messages`, `events`.", "kind"),
+    _gauge("relay_history_oldest_seconds", "Age of the oldest day that is kept for search, by kind.", "kind"),
     # permits
     _counter("relay_permits_total", "Requests for a permit by answer: `granted`, `rate`, `quota`, `away`.", "answer"),
     _gauge("relay_permits_up", "1 while permits answers.", combine=Combine.MAX),

@@ -17,6 +17,17 @@ PRAGMA history.synchronous = FULL
 SELECT DISTINCT message.accepted_ms / 86400000 FROM json_each(?) AS wanted
 CROSS JOIN message ON message.key = wanted.value ORDER BY 1
 
+-- name: to_file
+-- What the messages of a day are searched by, without those that were copied before a crash and are filed already.
+SELECT message.key, account, sender, options, accepted_ms, mail_json FROM json_each(?1) AS wanted
+CROSS JOIN main.message ON message.key = wanted.value
+WHERE message.accepted_ms / 86400000 = ?2
+AND NOT EXISTS (SELECT 1 FROM history.message AS copied WHERE copied.key = message.key)
+
+-- name: recipients_to_file
+-- Recipient and state of the deliveries of a message.
+SELECT recipient, state FROM main.delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16
+
 -- name: copy_messages
 -- Copy the messages of a day; one that is there already was copied before a crash.
 INSERT OR IGNORE INTO history.message

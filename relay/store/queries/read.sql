@@ -47,6 +47,10 @@ SELECT checksum, body_bytes, file, head, body FROM content WHERE key = ?
 -- Events beyond a sequence number.
 SELECT seq, event_id, kind, message_id, payload, notes FROM event WHERE seq > ? ORDER BY seq LIMIT ?
 
+-- name: newest_events
+-- The newest events beyond a sequence number, the last one first.
+SELECT seq, event_id, kind, message_id, payload, notes FROM event WHERE seq > ? ORDER BY seq DESC LIMIT ?
+
 -- name: event_backlog
 -- The number of events beyond a sequence number, and none above a bound.
 SELECT count(*) FROM (SELECT 1 FROM event WHERE seq > ? LIMIT 1000000)

@@ -45,3 +45,22 @@ CREATE TABLE dialogue (
     record  BLOB NOT NULL
 );
 CREATE UNIQUE INDEX dialogue_by_key ON dialogue (key, attempt);
+
+-- What messages are searched by (relay/store/postings.py): keys filed under terms, unsorted, then in segments.
+CREATE TABLE fresh (
+    term INTEGER NOT NULL,
+    key  INTEGER NOT NULL
+);
+
+CREATE TABLE segment (
+    id    INTEGER PRIMARY KEY,
+    least INTEGER NOT NULL,
+    most  INTEGER NOT NULL
+);
+
+CREATE TABLE posting (
+    segment INTEGER NOT NULL,
+    term    INTEGER NOT NULL,
+    key     INTEGER NOT NULL,
+    PRIMARY KEY (segment, term, key)
+) WITHOUT ROWID;
