@@ -278,7 +278,7 @@ class Product:
         self.start()
         return self
 
-    def __exit__(self, kind, *exc):
+    def __exit__(self, kind=None, *exc):
         self.stop()
         wrong = self.wrong_events() if kind is None else []
         shutil.rmtree(self.directory, ignore_errors=True)

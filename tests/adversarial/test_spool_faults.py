@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -322,7 +323,8 @@ async def put_back(data_dir, ages):
     async with shard(data_dir, clock=SteadyClock()) as spool:
         now_ms = time.time_ns() // 1_000_000
         news = [
-            new_message(spool, now_ms=now_ms - hours * 3_600_000, domain=domain) for domain, hours in ages.items()
+            replace(new_message(spool, now_ms=now_ms - hours * 3_600_000, domain=domain, mail_json=b""), events=())
+            for domain, hours in ages.items()
         ]
         assert await asyncio.gather(*(written(spool.append, new) for new in news)) == [None] * len(news)
         return {new.deliveries[0].domain: new.message.message_id for new in news}

@@ -38,6 +38,7 @@ def new_message(
     state: DeliveryState = DeliveryState.QUEUED,
     domain: str = "example.org",
     options: SendOptions = DEFAULT_OPTIONS,
+    mail_json: bytes = b'{"messageId":"x"}',
 ) -> NewMessage:
     message_id = new_message_id(spool.shard, now_ms)
     size = len(body) if isinstance(body, bytes) else body.size_bytes
@@ -51,7 +52,7 @@ def new_message(
         size_bytes=len(HEAD) + size,
         smtputf8=True,
         eight_bit=False,
-        mail_json=b'{"messageId":"x"}',
+        mail_json=mail_json,
         options=options,
     )
     deliveries = tuple(
