@@ -122,7 +122,7 @@ def test_a_full_disk_refuses_new_mail_and_loses_none(disk):
                 eventually(lambda port=port: mail_reply(product, port)[0].startswith("452"), 5, "452")
                 assert mail_reply(product, port)[1] < 1
             later.clear()
-            eventually(lambda: len(receiver.seen) == 20, 20, "deliveries on a full disk")
+            eventually(lambda: len(receiver.seen) == 20, 60, "deliveries on a full disk")
             settled(product)
             assert set(receiver.seen.values()) == {1}
 
@@ -133,11 +133,11 @@ def test_a_full_disk_refuses_new_mail_and_loses_none(disk):
             eventually(lambda: product.log_text().count('"deferred"') > 20)
             disk.fill(0)  # now not even a settlement can be written
             later.clear()
-            eventually(lambda: len(receiver.seen) > 20, 20, "a delivery without room to note it")
-            eventually(lambda: "settlement not written" in product.log_text(), 20)
+            eventually(lambda: len(receiver.seen) > 20, 60, "a delivery without room to note it")
+            eventually(lambda: "settlement not written" in product.log_text(), 60)
             assert mail_reply(product, product.trusted_port)[0].startswith("452")
             disk.empty()
-            eventually(lambda: len(receiver.seen) == 40, 40, "all messages")
+            eventually(lambda: len(receiver.seen) == 40, 90, "all messages")
             settled(product, 40)
             assert all(1 <= copies <= 2 for copies in receiver.seen.values())
             assert waiting(product) == 0
