@@ -1,8 +1,9 @@
-"""Routes events to the destinations of their configuration sets: the applier `queue` (DEST-001, DEST-005).
+"""Routes events to destinations of configuration sets and topics of identities: the applier `queue`.
 
 An event goes to every enabled destination of its message's set whose types match, as the catalog is when the event
-is routed; one of a message without a set goes nowhere. What was routed and the place in the log are one transaction
-of the queue. Metrics destinations are counted elsewhere (`relay.events.counting`).
+is routed (DEST-001, DEST-005). Of a bounce, complaint or delivery the topic that the sending account chose for the
+identity gets a notification, with or without a set (NOTIF-010 to NOTIF-017). What was routed and the place in the log
+are one transaction of the queue. Metrics destinations are counted elsewhere (`relay.events.counting`).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +12,15 @@ from typing import Final, Protocol
 from relay.events.facts import CONFIGURATION_SET, Facts, facts_of
 from relay.model.event import LoggedEvent
 from relay.model.event_destination import DestinationKind, EventDestination
+from relay.model.feedback import FeedbackKind, FeedbackSettings
 from relay.policy.event_destinations import target_name
+from relay.policy.feedback import settings_key
 from relay.ports import Clock
 from relay.ports.events import NewItem
 
 STREAM: Final = "stream"
 BUS: Final = "bus"
+_NOTIFIED: Final = frozenset(str(kind) for kind in FeedbackKind)
 
 
 class Destinations(Protocol):
@@ -32,6 +36,14 @@ class Destinations(Protocol):
 
     def of(self, account: str, configuration_set: str) -> Sequence[EventDestination]:
         """Return the destinations of a set; none when it is gone."""
+        ...
+
+    def any_notified(self) -> bool:
+        """Say whether any identity has a topic."""
+        ...
+
+    def feedback(self, account: str, key: str) -> FeedbackSettings:
+        """Return an account's settings about an identity, by `settings_key`."""
         ...
 
 
@@ -52,6 +64,13 @@ class Topics(Protocol):
 
     def item(self, topic_arn: str, event: LoggedEvent, facts: Facts) -> NewItem | None:
         """Return what is to be delivered to a topic's subscriptions; None when it has none or may not be used."""
+        ...
+
+    def notification(self, topic_arn: str, event: LoggedEvent, key: str, *, headers: bool) -> NewItem | None:
+        """Return the notification of an event for an identity's topic; None when nobody gets it.
+
+        A topic that cannot be published to is given up as NOTIF-015 says; `key` names the account's settings.
+        """
         ...
 
 
@@ -89,6 +108,8 @@ class Router:
         assert self._queue is not None
         self._destinations.refresh()
         items = [item for event in events for item in self._items(event)] if self._destinations.any() else []
+        if self._topics is not None and self._destinations.any_notified():
+            items += [item for event in events for item in self._notifications(event, self._topics)]
         self._queue.accept(shard, events[-1].seq, items, self._clock.now_ms())
         if items:
             self._wake(frozenset(target for item in items for target in item.targets))
@@ -100,6 +121,17 @@ class Router:
 
     def close(self) -> None:
         """Do nothing: the queue is closed by whoever empties it."""
+
+    def _notifications(self, event: LoggedEvent, topics: Topics) -> Sequence[NewItem]:
+        if event.kind not in _NOTIFIED:
+            return ()
+        mail = event.record["mail"]
+        account = mail["sendingAccountId"]
+        key = settings_key(account, mail["sourceArn"])
+        kind, settings = FeedbackKind(event.kind), self._destinations.feedback(account, key)
+        topic = settings.topic(kind)
+        item = topics.notification(topic, event, key, headers=kind in settings.headers) if topic else None
+        return (item,) if item is not None else ()
 
     def _items(self, event: LoggedEvent) -> Sequence[NewItem]:
         mail = event.record["mail"]

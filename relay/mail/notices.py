@@ -139,6 +139,42 @@ def time_left(left_ms: int) -> str:
     return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
+# --- topics ----------------------------------------------------------------------------------------------------
+
+
+def topic_given_up(
+    letterhead: Letterhead,
+    recipient: str,
+    *,
+    account: str,
+    identity: str,
+    kind: str,
+    topic: str,
+    reason: str,
+    message_id: str,
+    now_ms: int,
+) -> Letter:
+    """Return the mail to a contact about a topic of an identity that cannot be published to (NOTIF-015).
+
+    `kind` is `Bounce` or `Complaint`, `message_id` the message whose notification could not be published.
+    """
+    subject = f"{letterhead.product} - {kind} notifications for {identity} in region {letterhead.region} are mailed"
+    paragraphs = (
+        f"A {kind.lower()} notification could not be published to the topic that is set for it:",
+        f"{VERBATIM}identity: {identity}",
+        f"{VERBATIM}account:  {account}",
+        f"{VERBATIM}topic:    {topic}",
+        f"{VERBATIM}reason:   {reason}",
+        f"{VERBATIM}message:  {message_id}",
+        f"The topic is unset: from now on bounces and complaints of mail from {identity} are mailed to its senders.",
+        "What happened to this message was told to nobody; to look at it:",
+        f"{VERBATIM}relay trace {message_id}",
+        "When the topic can be published to again, set it again:",
+        f"{VERBATIM}relay identity notifications set {identity} --{kind.lower()}-topic {topic}",
+    )
+    return letter(letterhead, recipient, subject, paragraphs, now_ms)
+
+
 # --- reviews and pauses ----------------------------------------------------------------------------------------
 
 

@@ -90,6 +90,10 @@ def complained_about(seen: Classification, token: Callable[[str], returnpath.Ret
     """
     if seen.kind != "complaint" or seen.complaint is None:
         return None
+    for path in seen.complaint.return_paths:
+        found = token(path.partition("@")[0])
+        if found is not None:
+            return About(found.message_id_prefix, found.index)
     for field in seen.complaint.original[:FIELDS_SEARCHED_MAX]:
         for local in _LOCAL.findall(field.value[:FIELD_SEARCHED_BYTES].decode("latin-1")):
             found = token(local)

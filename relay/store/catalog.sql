@@ -717,6 +717,10 @@ DELETE FROM identity WHERE account = :account AND name = :name;
 SELECT forwarding, bounce_topic, complaint_topic, delivery_topic, headers FROM identity_feedback
 WHERE account = :account AND identity = :identity;
 
+-- name: any_identity_topic
+-- Whether any identity has a topic for notifications.
+SELECT 1 FROM identity_feedback WHERE bounce_topic <> '' OR complaint_topic <> '' OR delivery_topic <> '' LIMIT 1;
+
 -- name: put_identity_feedback
 -- Keep the settings.
 INSERT OR REPLACE INTO identity_feedback

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from relay.errors import NotFoundError, UsageError
+from relay.mail.letter import Letter
 from relay.model.feedback import DEFAULT_FEEDBACK, FeedbackKind, FeedbackSettings
 from relay.policy.arn import BadArn, parse_identity_arn
 from relay.policy.feedback import settings_key
 from relay.store.catalog_identities import canonical_name
+from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Row, Tables
 
 TOPIC_ARN_MAX_CHARACTERS = 400
@@ -20,10 +22,11 @@ TOPIC_ARN_MAX_CHARACTERS = 400
 class Feedback:
     """Reads and changes feedback settings. Unknown identities raise NotFoundError."""
 
-    __slots__ = ("_tables",)
+    __slots__ = ("_notices", "_tables")
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, notices: Notices) -> None:
         self._tables = tables
+        self._notices = notices
 
     def get(self, account: str, identity: str) -> FeedbackSettings:
         """Return the settings of an identity, given by name or, when another account owns it, by ARN."""
@@ -43,10 +46,13 @@ class Feedback:
         """Put the original headers into notifications of these kinds and no others."""
         return self._change(account, identity, lambda before: replace(before, headers=frozenset(kinds)))
 
-    def topic_failed(self, account: str, key: str, kind: FeedbackKind, topic: str) -> bool:
+    def topic_failed(
+        self, account: str, key: str, kind: FeedbackKind, topic: str, write: Callable[[str], Letter]
+    ) -> bool:
         """Give up a topic that cannot be published to (NOTIF-015); say whether something changed.
 
-        Bounces and complaints are mailed from now on; a topic for deliveries stays. `key` is that of `settings_key`.
+        Bounces and complaints are mailed from now on, and the account's contacts are told, each by a letter of
+        `write`; a topic for deliveries stays. `key` is that of `settings_key`.
         """
         with self._tables.writing(account):
             before = read_feedback(self._tables, account, key)
@@ -54,6 +60,7 @@ class Feedback:
                 return False
             changed = replace(before.with_topic(kind, ""), forwarding=True)
             self._tables.run("put_identity_feedback", _values(account, key, changed))
+            self._notices.tell_contacts(account, write)
         return True
 
     def _change(

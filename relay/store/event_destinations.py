@@ -1,15 +1,18 @@
-"""Event destinations as whoever publishes reads them: a bounded cache of the catalog, changes seen."""
+"""Event destinations and topics of identities as whoever publishes reads them: bounded caches of the catalog."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from relay.model.event_destination import EventDestination
+from relay.model.feedback import DEFAULT_FEEDBACK, FeedbackSettings
 from relay.store.catalog import CATALOG_FILE
 from relay.store.catalog_event_destinations import event_destination_of
+from relay.store.catalog_feedback import feedback_of
 from relay.store.directory_cache import Cache
 from relay.store.directory_file import ReadFile
 
 SETS_MAX = 4096
+IDENTITIES_MAX = 4096
 
 
 class EventDestinationView:
@@ -17,7 +20,9 @@ class EventDestinationView:
 
     def __init__(self, data_dir: Path) -> None:
         self._sets: Cache[tuple[str, str], tuple[EventDestination, ...]] = Cache(SETS_MAX)
+        self._feedback: Cache[tuple[str, str], FeedbackSettings] = Cache(IDENTITIES_MAX)
         self._any: bool | None = None
+        self._any_notified: bool | None = None
         self._file = ReadFile(data_dir / CATALOG_FILE, "catalog.sql", self._changed)
 
     def refresh(self) -> bool:
@@ -40,6 +45,21 @@ class EventDestinationView:
             self._sets.put(key, found)
         return found
 
+    def any_notified(self) -> bool:
+        """Say whether any identity has a topic for notifications."""
+        if self._any_notified is None:
+            self._any_notified = bool(self._file.rows("any_identity_topic", {}))
+        return self._any_notified
+
+    def feedback(self, account: str, key: str) -> FeedbackSettings:
+        """Return an account's settings about an identity; `key` is that of `relay.policy.feedback.settings_key`."""
+        found = self._feedback.get((account, key))
+        if found is None:
+            rows = self._file.rows("get_identity_feedback", {"account": account, "identity": key})
+            found = feedback_of(rows[0]) if rows else DEFAULT_FEEDBACK
+            self._feedback.put((account, key), found)
+        return found
+
     def metrics(self) -> frozenset[tuple[str, str, str]]:
         """Return account, set and name of every metrics destination."""
         return frozenset(tuple(row) for row in self._file.rows("metrics_destinations", {}))
@@ -50,4 +70,6 @@ class EventDestinationView:
 
     def _changed(self, _accounts: set[str] | None) -> None:
         self._sets.clear()
+        self._feedback.clear()
         self._any = None
+        self._any_notified = None

@@ -149,6 +149,7 @@ def test_a_complaint_written_by_hand_goes_to_the_contact_and_is_no_event(product
 
 @pytest.mark.req("NOTIF-009", "NOTIF-010")
 def test_with_a_topic_and_without_forwarding_nothing_is_mailed(product, receiver, settings):
+    product.run("topic", "create", "bounces")
     settings("--no-forwarding", "--bounce-topic", "arn:aws:sns:local-1:000000000001:bounces")
     message_id = product.send("nobody3@remote.example")
     event_of(product, "Bounce", message_id)

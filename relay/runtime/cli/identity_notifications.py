@@ -11,6 +11,7 @@ from relay.runtime.cli.output import printable, write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from relay.runtime.config.model import Config
     from relay.store.catalog import Catalog
 
 app = typer.Typer(help="How feedback about an identity's mail is told.", no_args_is_help=True)
@@ -19,7 +20,12 @@ NONE = "none"
 IdentityArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The identity; its ARN where another account owns it.")
 ]
-TopicOption = Annotated[str | None, typer.Option(metavar="ARN", help="Publish to this topic; `none` ends it.")]
+TopicOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOPIC", help="Publish to this topic, a name or an ARN; `none` ends it.", show_default=False
+    ),
+]
 
 
 @app.command()
@@ -79,9 +85,13 @@ def _change(
     site = open_site(config)
     with site.catalog() as catalog:
         settings = catalog.feedback.get(account, name)
-        for kind, topic in topics.items():
-            if topic is not None:
-                settings = _set_topic(catalog, account, name, kind, "" if topic == NONE else topic)
+        chosen = {
+            kind: "" if topic == NONE else _publishable(site.config, catalog, account, name, topic)
+            for kind, topic in topics.items()
+            if topic is not None
+        }  # all are looked at before one is set
+        for kind, topic in chosen.items():
+            settings = catalog.feedback.set_topic(account, name, kind, topic)
         if kinds is not None:
             settings = catalog.feedback.set_headers(account, name, kinds)
         if forwarding is not None:
@@ -90,8 +100,20 @@ def _change(
     return settings
 
 
-def _set_topic(catalog: "Catalog", account: str, name: str, kind: FeedbackKind, topic: str) -> FeedbackSettings:
-    return catalog.feedback.set_topic(account, name, kind, topic)
+def _publishable(config: "Config", catalog: "Catalog", account: str, identity: str, topic: str) -> str:
+    """Return the ARN of a topic that notifications may be published to (TOPIC-001 to TOPIC-004, TOPIC-142).
+
+    Raise RequestRefusedError `InvalidParameterValue`.
+    """
+    import time  # noqa: PLC0415
+
+    from relay.policy.arn import IdentityArn  # noqa: PLC0415
+    from relay.runtime.topic_requests import require_publishable  # noqa: PLC0415
+    from relay.store.catalog_identities import canonical_name  # noqa: PLC0415
+
+    source = identity if identity.startswith("arn:") else ""
+    source = source or str(IdentityArn(config.region, account, canonical_name(identity)[0]))
+    return str(require_publishable(config, catalog, topic, account, source, time.time_ns() // 1_000_000))
 
 
 def _kinds(text: str) -> frozenset[FeedbackKind]:

@@ -16,6 +16,7 @@ from relay.model.event_destination import (
     EventDestination,
     EventType,
 )
+from relay.model.feedback import DEFAULT_FEEDBACK, FeedbackKind, FeedbackSettings
 from relay.model.message import NewEvent
 from relay.ports.events import CountedSeries, NewItem
 from relay.runtime.observe.event_counts import as_series
@@ -50,6 +51,12 @@ class Destinations:
 
     def of(self, account, name):
         return [one for one in self.known if (one.account, one.configuration_set) == (account, name)]
+
+    def any_notified(self):
+        return bool(getattr(self, "settings", {}))
+
+    def feedback(self, account, key):
+        return self.settings.get((account, key), DEFAULT_FEEDBACK)
 
     def metrics(self):
         return frozenset(
@@ -123,6 +130,43 @@ def test_topics_make_items_of_their_own():
     items, _ = routed(Destinations(TOPIC, STREAM), event(1), topics=Topics())
     assert [item.targets for item in items] == [("subscription:x",), ("stream:lines",)]
     assert routed(Destinations(TOPIC), event(1))[0] == []
+
+
+class Notified:
+    """Topics that keep what they are asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def notification(self, arn, one, key, *, headers):
+        self.asked.append((arn, one.kind, key, headers))
+        return NewItem("n", "Notification", b"{}", ("subscription:x",))
+
+
+@pytest.mark.req("NOTIF-010", "NOTIF-011", "NOTIF-012", "NOTIF-017")
+@pytest.mark.parametrize("name", ["", "gone"])  # with or without a set
+def test_the_sending_account_says_which_topic_hears_of_an_identity(name):
+    other, destinations, topics = "2" * 12, Destinations(), Notified()
+    shared = f"arn:aws:ses:r:{ACCOUNT}:identity/b.example"
+    destinations.settings = {
+        (ACCOUNT, "b.example"): FeedbackSettings(bounce_topic="own", headers=frozenset({FeedbackKind.BOUNCE})),
+        (other, shared): FeedbackSettings(bounce_topic="delegate's", complaint_topic="complaints"),
+    }
+
+    def about(seq, kind, account=ACCOUNT):
+        found = event(seq, kind, name, account=account)
+        found.record["mail"]["sourceArn"] = shared
+        return found
+
+    kinds = ("Send", "Bounce", "Complaint", "Delivery", "DeliveryDelay")
+    events = [about(seq, kind) for seq, kind in enumerate(kinds)]
+    items, _ = routed(destinations, *events, *(about(9, kind, other) for kind in kinds), topics=topics)
+    assert topics.asked == [
+        ("own", "Bounce", "b.example", True),
+        ("delegate's", "Bounce", shared, False),
+        ("complaints", "Complaint", shared, False),
+    ]
+    assert len(items) == 3
 
 
 @pytest.mark.req("DEST-013", "DEST-014", "DEST-017")
