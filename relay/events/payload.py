@@ -76,10 +76,12 @@ def mail(
     source_ip: str,
     caller: str,
     configuration_set: str = "",
+    operation: str = "",
 ) -> bytes:
     """Return the EventMail object of a message.
 
-    `destination` are all its recipients, `caller` who sent it, `configuration_set` the one it was sent with.
+    `destination` are all its recipients, `caller` who sent it, `configuration_set` the one it was sent with,
+    `operation` what was called.
     """
     headers, truncated = _headers(shaped.submitted)
     return orjson.dumps(
@@ -93,7 +95,7 @@ def mail(
             "headersTruncated": truncated,
             "headers": headers,
             "commonHeaders": _common_headers(shaped, message_id),
-            "tags": _tags(shaped, source_ip, caller, configuration_set),
+            "tags": _tags(shaped, source_ip, caller, configuration_set, operation),
         }
     )
 
@@ -144,7 +146,9 @@ def _list(text: str) -> list[str]:
 _short_list = lru_cache(maxsize=1024)(_list)
 
 
-def _tags(shaped: Shaped, source_ip: str, caller: str, configuration_set: str) -> dict[str, list[str]]:
+def _tags(
+    shaped: Shaped, source_ip: str, caller: str, configuration_set: str, operation: str
+) -> dict[str, list[str]]:
     """Return tags as arrays, the relay's own after the submitter's (TAG-004, TAG-006)."""
     tags: dict[str, list[str]] = {name: [value] for name, value in shaped.controls.tags}
     if configuration_set:
@@ -152,6 +156,8 @@ def _tags(shaped: Shaped, source_ip: str, caller: str, configuration_set: str) -
     tags["ses:source-ip"] = [source_ip]
     tags["ses:from-domain"] = [shaped.author.domain]
     tags["ses:caller-identity"] = [caller]
+    if operation:
+        tags["ses:operation"] = [operation]
     return tags
 
 

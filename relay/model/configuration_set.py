@@ -40,6 +40,7 @@ class ConfigurationSet:
     `suppressed_reasons` is None where the account's list counts as it is, else the reasons that count (maybe none).
     `weight` is its share of the account's mail beside other sets.
     `engaged` says that its recipients are known to want its mail.
+    `engagement_metrics` and `optimized_delivery` are its VdmOptions (VDM-003), None: as the account.
     `enforcement` is what the relay has taken from it, and `fresh_start_ms` from when on its rates count, 0: always;
     neither is changed with the set.
     """
@@ -60,6 +61,8 @@ class ConfigurationSet:
     engaged: bool = False
     enforcement: Enforcement = Enforcement.NONE
     fresh_start_ms: int = 0
+    engagement_metrics: bool | None = None
+    optimized_delivery: bool | None = None
 
     @property
     def may_send(self) -> bool:

@@ -53,7 +53,7 @@ class Submission:
 
     `sender` is the MAIL FROM address ("" for the null sender); `principal` the user name that authenticated,
     or "" on a trusted listener; addresses are as given, with the domain in A-label form, lower case.
-    `wishes` is what was asked for in parameters of MAIL and RCPT.
+    `wishes` is what was asked for in parameters of MAIL and RCPT, `operation` the name of what was called (TAG-005).
     """
 
     account: str
@@ -67,6 +67,7 @@ class Submission:
     source_address: str
     helo: str
     wishes: Wishes = NO_WISHES
+    operation: str = "SendSmtpEmail"
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ def _mail(request: Request) -> bytes:
         source_ip=submission.source_address,
         caller=request.caller.user or submission.principal or account,
         configuration_set=request.configuration_set.name if request.configuration_set else "",
+        operation=submission.operation,
     )
 
 

@@ -262,6 +262,8 @@ ALTER TABLE account ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 ALTER TABLE configuration_set ADD COLUMN priority TEXT NOT NULL DEFAULT 'AUTO';
 ALTER TABLE configuration_set ADD COLUMN weight INTEGER NOT NULL DEFAULT 10;
 ALTER TABLE configuration_set ADD COLUMN engaged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE configuration_set ADD COLUMN engagement_metrics INTEGER;
+ALTER TABLE configuration_set ADD COLUMN optimized_delivery INTEGER;
 -- How feedback about an identity's mail is told. identity: its name, or its ARN where another account owns it.
 CREATE TABLE identity_feedback (
     account TEXT NOT NULL,
@@ -600,10 +602,10 @@ UPDATE review SET state = :state, reason = :reason, decided_ms = :now_ms WHERE i
 -- Add a configuration set.
 INSERT INTO configuration_set (account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool,
     max_delivery_seconds, suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged,
-    enforcement)
+    engagement_metrics, optimized_delivery, enforcement)
 VALUES (:account, :name, :sending_enabled, :reputation_metrics, :tls_policy, :sending_pool,
     :max_delivery_seconds, :suppressed_reasons, :redirect_domain, :https_policy, :created_ms, :priority, :weight,
-    :engaged, CASE WHEN EXISTS (
+    :engaged, :engagement_metrics, :optimized_delivery, CASE WHEN EXISTS (
         SELECT 1 FROM finding WHERE account = :account AND configuration_set = :name AND state = 'sending paused')
     THEN 'paused' ELSE 'none' END)
 ON CONFLICT DO NOTHING;
@@ -612,14 +614,14 @@ ON CONFLICT DO NOTHING;
 -- One configuration set.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
     suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged, enforcement,
-    fresh_start_ms
+    fresh_start_ms, engagement_metrics, optimized_delivery
 FROM configuration_set WHERE account = :account AND name = :name;
 
 -- name: list_configuration_sets
 -- One page of an account's configuration sets, by name.
 SELECT account, name, sending_enabled, reputation_metrics, tls_policy, sending_pool, max_delivery_seconds,
     suppressed_reasons, redirect_domain, https_policy, created_ms, priority, weight, engaged, enforcement,
-    fresh_start_ms
+    fresh_start_ms, engagement_metrics, optimized_delivery
 FROM configuration_set WHERE account = :account AND name > :after ORDER BY name LIMIT :limit;
 
 -- name: count_configuration_sets
@@ -631,7 +633,8 @@ SELECT count(*) FROM configuration_set WHERE account = :account;
 UPDATE configuration_set SET sending_enabled = :sending_enabled, reputation_metrics = :reputation_metrics,
     tls_policy = :tls_policy, sending_pool = :sending_pool, max_delivery_seconds = :max_delivery_seconds,
     suppressed_reasons = :suppressed_reasons, redirect_domain = :redirect_domain, https_policy = :https_policy,
-    priority = :priority, weight = :weight, engaged = :engaged
+    priority = :priority, weight = :weight, engaged = :engaged, engagement_metrics = :engagement_metrics,
+    optimized_delivery = :optimized_delivery
 WHERE account = :account AND name = :name;
 
 -- name: delete_configuration_set

@@ -5,6 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay.runtime.cli.configuration_set_options import (
+    EngagedOption,
+    EngagementOption,
+    HttpsOption,
+    MetricsOption,
+    NameArgument,
+    OptimizedOption,
+    PoolOption,
+    PriorityOption,
+    ReasonsOption,
+    RedirectOption,
+    SecondsOption,
+    SendingOption,
+    TagOption,
+    TlsOption,
+    WeightOption,
+)
 from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
 from relay.runtime.cli.output import iso, when, write_fields, write_json, write_json_lines, write_table
 
@@ -12,79 +29,6 @@ if TYPE_CHECKING:
     from relay.model.configuration_set import ConfigurationSet
 
 app = typer.Typer(help="Configuration sets: rules that mail is sent with.", no_args_is_help=True)
-
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The configuration set.")]
-SendingOption = Annotated[
-    bool | None, typer.Option("--sending/--no-sending", help="Whether mail may be sent with it.", show_default=False)
-]
-MetricsOption = Annotated[
-    bool | None,
-    typer.Option("--reputation-metrics/--no-reputation-metrics", help="Count its bounces.", show_default=False),
-]
-TlsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tls", metavar="POLICY", help="REQUIRE: its mail leaves over TLS only; OPTIONAL.", show_default=False
-    ),
-]
-PoolOption = Annotated[
-    str | None,
-    typer.Option("--pool", metavar="NAME", help='The pool of source addresses; "": the default.', show_default=False),
-]
-SecondsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--max-delivery-seconds",
-        metavar="N",
-        help="How long its mail is tried: 300 to 50400, 0: as long as all mail.",
-        show_default=False,
-    ),
-]
-ReasonsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--suppressed-reasons",
-        metavar="REASONS",
-        help="Which entries of the suppression list stop its mail: BOUNCE, COMPLAINT, both with a comma, `none`, or "
-        "`account` for all that the account's list has.",
-        show_default=False,
-    ),
-]
-RedirectOption = Annotated[
-    str | None,
-    typer.Option("--redirect-domain", metavar="DOMAIN", help='Domain of its links; "": none.', show_default=False),
-]
-HttpsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--https", metavar="POLICY", help="Of its links: OPTIONAL, REQUIRE or REQUIRE_OPEN_ONLY.", show_default=False
-    ),
-]
-PriorityOption = Annotated[
-    str | None,
-    typer.Option(
-        "--priority",
-        metavar="CLASS",
-        help="TRANSACTIONAL, BULK (waits behind transactional mail of the account), or AUTO: as each message says.",
-        show_default=False,
-    ),
-]
-WeightOption = Annotated[
-    int | None,
-    typer.Option(
-        "--weight", metavar="N", help="Share beside other sets of the account: 1 to 1000, 10.", show_default=False
-    ),
-]
-
-
-EngagedOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--engaged/--not-engaged",
-        help="Whether its recipients are known to want its mail, which then takes the room of a warm-up first.",
-        show_default=False,
-    ),
-]
 
 
 @app.command()
@@ -102,6 +46,9 @@ def create(
     priority: PriorityOption = None,
     weight: WeightOption = None,
     engaged: EngagedOption = None,
+    engagement_metrics: EngagementOption = None,
+    optimized_delivery: OptimizedOption = None,
+    tag: TagOption = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -109,6 +56,7 @@ def create(
     """Create a configuration set; messages name it with the header X-SES-CONFIGURATION-SET."""
     from relay.model.configuration_set import ConfigurationSet  # noqa: PLC0415
     from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.identity import read_tags  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     wanted = _changed(
@@ -124,10 +72,12 @@ def create(
         priority=priority,
         weight=weight,
         engaged=engaged,
+        engagement_metrics=engagement_metrics,
+        optimized_delivery=optimized_delivery,
     )
     site = open_site(config)
     with site.catalog() as catalog:
-        made = catalog.configuration_sets.create(wanted)
+        made = catalog.configuration_sets.create(wanted, read_tags(tag))
     record(site.data_dir, "configuration-set.create", account, as_object(made))
     _told(made, f"Configuration set {name} created.", as_json=as_json)
 
@@ -147,6 +97,8 @@ def set_(
     priority: PriorityOption = None,
     weight: WeightOption = None,
     engaged: EngagedOption = None,
+    engagement_metrics: EngagementOption = None,
+    optimized_delivery: OptimizedOption = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -170,6 +122,8 @@ def set_(
             priority=priority,
             weight=weight,
             engaged=engaged,
+            engagement_metrics=engagement_metrics,
+            optimized_delivery=optimized_delivery,
         )
         made = catalog.configuration_sets.update(wanted)
     record(site.data_dir, "configuration-set.set", account, as_object(made))
@@ -241,6 +195,8 @@ def show(
             "priority": found.priority,
             "weight": found.weight,
             "engaged recipients": "yes" if found.engaged else "no",
+            "engagement metrics": _state_text(found.engagement_metrics) or "as the account",
+            "optimized delivery": _state_text(found.optimized_delivery) or "as the account",
             "default of": ", ".join(identities) or "-",
             "tags": ", ".join(f"{key}={value}" for key, value in tags.items()) or "-",
             "created": when(found.created_ms),
@@ -313,9 +269,10 @@ def tag(
 ) -> None:
     """Add and remove tags, all or none of them; show those there are."""
     from relay.runtime.audit import record  # noqa: PLC0415
+    from relay.runtime.cli.identity import read_tags  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    add = {key: value for key, _, value in (one.partition("=") for one in tags or ())}
+    add = read_tags(tags)
     site = open_site(config)
     with site.catalog() as catalog:
         kept = catalog.configuration_sets.change_tags(account, name, add, remove or ())
@@ -341,6 +298,9 @@ def _changed(one: "ConfigurationSet", **given: Any) -> "ConfigurationSet":
         changes["https_policy"] = _word(HttpsPolicy, changes["https_policy"], "HTTPS policy")
     if "priority" in changes:
         changes["priority"] = _word(Priority, changes["priority"], "priority")
+    for name in ("engagement_metrics", "optimized_delivery"):
+        if name in changes:
+            changes[name] = _state(changes[name], name.replace("_", " "))
     if "suppressed_reasons" in changes:
         changes["suppressed_reasons"] = _reasons(changes["suppressed_reasons"])
     return replace(one, **changes)
@@ -353,6 +313,20 @@ def _word(kind: Any, text: str, what: str) -> Any:
         return kind(text.upper())
     except ValueError:
         raise UsageError(f"A {what} is one of {', '.join(kind)}, not {text[:80]!r}.") from None
+
+
+def _state(text: str, what: str) -> bool | None:
+    """Return a switch of VdmOptions, None where the account decides (VDM-003)."""
+    from relay.errors import UsageError  # noqa: PLC0415
+
+    states = {"ENABLED": True, "DISABLED": False, "ACCOUNT": None}
+    if text.upper() not in states:
+        raise UsageError(f"{what.capitalize()} are ENABLED, DISABLED or `account`, not {text[:80]!r}.")
+    return states[text.upper()]
+
+
+def _state_text(state: bool | None) -> str | None:  # noqa: FBT001 (three states, not a switch)
+    return None if state is None else "ENABLED" if state else "DISABLED"
 
 
 def _reasons(text: str) -> tuple[str, ...] | None:
@@ -392,5 +366,7 @@ def as_object(one: "ConfigurationSet") -> dict[str, Any]:
         "priority": str(one.priority),
         "weight": one.weight,
         "engaged": one.engaged,
+        "engagementMetrics": _state_text(one.engagement_metrics),
+        "optimizedDelivery": _state_text(one.optimized_delivery),
         "created": iso(one.created_ms),
     }

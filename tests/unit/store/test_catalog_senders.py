@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.errors import ConflictError, UsageError
+from relay.errors import AlreadyExistsError, ConflictError, LimitExceededError, UsageError
 from relay.model.account import AccountState
 from relay.model.configuration_set import ConfigurationSet, TlsPolicy
 from relay.model.review import AccountDetails, ContactLanguage, MailType, ReviewState
@@ -229,7 +229,7 @@ def test_names_of_sets(catalog, name, good):
     if good:
         assert catalog.configuration_sets.create(ConfigurationSet(A, name)).name == name
         assert "exists already" in refused(
-            ConflictError, catalog.configuration_sets.create, ConfigurationSet(A, name)
+            AlreadyExistsError, catalog.configuration_sets.create, ConfigurationSet(A, name)
         )
         catalog.configuration_sets.create(ConfigurationSet(B, name))
     else:
@@ -242,14 +242,14 @@ def test_limits_of_sets_and_tags(catalog, monkeypatch):
     catalog.configuration_sets.create(ConfigurationSet(A, "s"))
     tags = {f"k{n}": "" for n in range(50)}
     assert catalog.configuration_sets.change_tags(A, "s", tags) == tags
-    refused(UsageError, catalog.configuration_sets.change_tags, A, "s", {"one more": "x"})
+    refused(LimitExceededError, catalog.configuration_sets.change_tags, A, "s", {"one more": "x"})
     assert catalog.configuration_sets.change_tags(A, "s", {"one more": "x"}, ["k0"])["one more"] == "x"
     refused(UsageError, catalog.configuration_sets.change_tags, A, "s", {}, ["k1", "k0"])
     assert "k1" in catalog.configuration_sets.tags(A, "s")
     refused(UsageError, catalog.configuration_sets.change_tags, A, "s", {"": "x"})
     assert catalog_configuration_sets.SETS_MAX == 10_000
     monkeypatch.setattr(catalog_configuration_sets, "SETS_MAX", 1)
-    refused(UsageError, catalog.configuration_sets.create, ConfigurationSet(A, "t"))
+    refused(LimitExceededError, catalog.configuration_sets.create, ConfigurationSet(A, "t"))
     catalog.configuration_sets.create(ConfigurationSet(B, "t"))
 
 
@@ -272,8 +272,11 @@ def test_values_of_sets(catalog, change):
 def test_everything_about_a_set_but_its_name_changes(catalog):
     made = catalog.configuration_sets.create(ConfigurationSet(A, "s"))
     catalog.pools.create(A, "p")
+    catalog.identities.create(A, "x.example")
+    catalog.identities.set_verified(A, "x.example")
     changed = replace(
-        made, sending_enabled=False, reputation_metrics=True, tls_policy=TlsPolicy.REQUIRE, sending_pool="p",
+        made, engagement_metrics=True, optimized_delivery=False, sending_enabled=False,
+        reputation_metrics=True, tls_policy=TlsPolicy.REQUIRE, sending_pool="p",
         max_delivery_seconds=300, suppressed_reasons=("BOUNCE",), redirect_domain="links.x.example",
     )  # fmt: skip
     assert catalog.configuration_sets.update(changed) == changed
