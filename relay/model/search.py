@@ -17,6 +17,7 @@ import orjson
 
 from relay.model.delivery import DeliveryState
 from relay.model.event import LoggedEvent
+from relay.model.ids import is_message_id
 
 Json = dict[str, Any]
 
@@ -35,7 +36,8 @@ class MessageQuery:
 
     Addresses and domains are compared without case. `identity` is the identity it was sent from, an address or a
     domain. `subject_hash` is the hexadecimal text of `subject_hash`. `outcome` is the state of a delivery, of the one
-    for `recipient` where that is given. Accepted from `since_ms` on and before `until_ms`.
+    for `recipient` where that is given. Accepted from `since_ms` on and before `until_ms`. `header_id` is the Message-ID
+    that its sender gave it, with or without brackets (NOTIF-018).
     """
 
     recipient: str = ""
@@ -45,6 +47,7 @@ class MessageQuery:
     account: str = ""
     configuration_set: str = ""
     subject_hash: str = ""
+    header_id: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     outcome: DeliveryState | None = None
     since_ms: int = 0
@@ -60,6 +63,7 @@ class MessageQuery:
             ("a", self.account),
             ("c", self.configuration_set),
             ("h", self.subject_hash),
+            ("n", plain_id(self.header_id)),
             ("o", "" if self.outcome in (None, *_COMMON_OUTCOMES) else str(self.outcome)),
             *(("t", f"{name}={value}") for name, value in self.tags),
         ]
@@ -77,13 +81,14 @@ class MessageQuery:
                 not self.sender or self.sender.lower() in _senders(facts, mail),
                 not self.identity or self.identity.lower() == identity_of(mail),
                 not self.subject_hash or self.subject_hash == subject_hash(key, subject_of(mail)),
+                not self.header_id or plain_id(self.header_id) == header_id_of(mail),
                 all(value in tags_of(mail).get(name, ()) for name, value in self.tags),
             )
         )
 
     @property
     def _of_mail(self) -> bool:
-        return bool(self.sender or self.identity or self.subject_hash or self.tags)
+        return bool(self.sender or self.identity or self.subject_hash or self.header_id or self.tags)
 
     def _meant_recipient(self, deliveries: Iterable[tuple[str, DeliveryState]]) -> bool:
         if not (self.recipient or self.domain or self.outcome):
@@ -241,7 +246,9 @@ def message_terms(facts: MessageFacts, key: bytes) -> set[int]:
         found |= {term("r", recipient), term("d", recipient.rpartition("@")[2])}
         if state not in _COMMON_OUTCOMES:
             found.add(term("o", state))
-    identity, subject = identity_of(mail), subject_of(mail)
+    identity, subject, header_id = identity_of(mail), subject_of(mail), header_id_of(mail)
+    if header_id and not is_message_id(header_id):  # the relay's own stands in where there was none
+        found.add(term("n", header_id))
     if identity:
         found.add(term("i", identity))
     if subject:
@@ -278,6 +285,18 @@ def subject_of(mail: Json) -> str:
     headers = mail.get("commonHeaders")
     subject = headers.get("subject") if isinstance(headers, dict) else None
     return subject if isinstance(subject, str) else ""
+
+
+def header_id_of(mail: Json) -> str:
+    """Return the Message-ID in a `mail` object, without brackets, "" for none."""
+    headers = mail.get("commonHeaders")
+    found = headers.get("messageId") if isinstance(headers, dict) else None
+    return plain_id(found) if isinstance(found, str) else ""
+
+
+def plain_id(text: str) -> str:
+    """Return a Message-ID without brackets and what is around them."""
+    return text.strip().removeprefix("<").removesuffix(">").strip()
 
 
 def tags_of(mail: Json) -> dict[str, list[str]]:

@@ -270,7 +270,7 @@ def _notes(record: Record, delivery: Delivery) -> bytes:
     attempts = dict(zip((one.key for one in record.deliveries), record.attempts, strict=False))
     made = orjson.loads(attempts.get(delivery.key, "[]"))
     last = made[-1] if made else {}
-    return lane_notes(last.get("provider") or "", last.get("pool") or "")
+    return lane_notes(last.get("provider") or "", last.get("pool") or "", remote=last.get("remoteAddress") or "")
 
 
 def _bounce_event(delivery: Delivery, status: RecipientStatus, notes: bytes, about: Json, dedupe: str) -> NewEvent:

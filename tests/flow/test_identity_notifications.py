@@ -130,8 +130,10 @@ def test_a_bounce_that_no_server_said_names_no_server(product):
     queue(product, "local-bounces")
     identity(product, "local.example")
     chosen(product, "local.example", "--bounce-topic", "local-bounces")
+    product.run("configuration-set", "create", "careful", "--suppressed-reasons", "BOUNCE")
     product.run("suppression", "add", "known-bad@remote.example", "--reason", "BOUNCE")
-    message_id = send(product, "known-bad@remote.example", "app@local.example")
+    headers = "X-SES-CONFIGURATION-SET: careful\r\n"
+    message_id = send(product, "known-bad@remote.example", "app@local.example", headers)
     (bounce,) = told(product, "local-bounces", message_id)
     assert not notification_faults(bounce)
     assert "remoteMtaIp" not in bounce["bounce"]
@@ -246,3 +248,32 @@ def test_the_queue_waits_while_a_lost_topic_cannot_be_unset(product):
         assert product.json("identity", "notifications", "show", "held.example")["BounceTopic"]
         catalog.rollback()
     eventually(lambda: product.json("identity", "notifications", "show", "held.example")["BounceTopic"] is None)
+
+
+@pytest.mark.req("NOTIF-018")
+def test_a_message_is_looked_up_by_its_own_message_id(product, receiver):
+    queue(product, "looked-up")
+    identity(product, "lookup.example")
+    chosen(product, "lookup.example", "--bounce-topic", "looked-up")
+    own = "Message-ID: <order-17.a+b@shop.lookup.example>\r\n"
+    message_id = send(product, "nobody@remote.example", "app@lookup.example", own)
+    told(product, "looked-up", message_id)
+
+    def traced(name):
+        found = product.json("trace", name)
+        return found["deliveries"][0]["state"] == "bounced" and len(found["events"]) == 2 and found
+
+    for name in ("<order-17.a+b@shop.lookup.example>", "order-17.a+b@shop.lookup.example", message_id):
+        found = eventually(lambda name=name: traced(name))
+        assert found["messageId"] == message_id
+        assert found["deliveries"][0]["recipient"] == "nobody@remote.example"
+        assert {"Send", "Bounce"} == {one["type"] for one in found["events"]}
+    (row,) = product.rows("messages", "search", "--message-id", "<order-17.a+b@shop.lookup.example>")
+    assert row["messageId"] == message_id
+    assert product.run("trace", "<order-18@shop.lookup.example>", check=False).returncode
+    assert not product.rows("messages", "search", "--message-id", "order-17")
+
+    delivered = send(product, "reader@remote.example", "app@lookup.example", own)
+    data = left(receiver, "reader@remote.example")[2]
+    shown = next(line for line in data.split(b"\r\n") if line.lower().startswith(b"message-id:"))
+    assert product.json("trace", shown.decode().partition(":")[2].strip())["messageId"] == delivered

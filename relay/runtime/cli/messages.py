@@ -45,6 +45,9 @@ def search(
     subject_hash: Annotated[
         str, typer.Option(metavar="HEX", help="With a subject of this keyed hash, as --json prints it.")
     ] = "",
+    header_id: Annotated[
+        str, typer.Option("--message-id", metavar="TEXT", help="With this Message-ID, as its sender gave it.")
+    ] = "",
     tag: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="With this message tag.")] = None,
     configuration_set: SetOption = "",
     account: AccountFilter = "",
@@ -73,6 +76,7 @@ def search(
         sender=sender,
         identity=identity,
         subject_hash=hash_of(key, subject) if subject else _hash(subject_hash),
+        header_id=header_id,
         tags=tuple(map(tag_of, tag or ())),
         configuration_set=configuration_set,
         account=account,
@@ -98,13 +102,13 @@ def search_key(site: "Site") -> bytes:
     return derive(site.master_key(), SEARCH_PURPOSE)
 
 
-def latest_for(site: "Site", recipient: str) -> str:
-    """Return the id of the newest message for a recipient, "" when there is none."""
+def latest_of(site: "Site", *, recipient: str = "", header_id: str = "") -> str:
+    """Return the id of the newest message for a recipient, or with a Message-ID; "" when there is none."""
     from relay.model.search import MessageQuery  # noqa: PLC0415
     from relay.store.history import NO_KEY  # noqa: PLC0415
     from relay.store.search import MessageSearch  # noqa: PLC0415
 
-    query: MessageQuery = MessageQuery(recipient=recipient)
+    query: MessageQuery = MessageQuery(recipient=recipient, header_id=header_id)
     found = MessageSearch(spools(site), query, NO_KEY).page(1).found
     return found[0].message.message_id if found else ""
 

@@ -31,7 +31,8 @@ def trace(
     message: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="The message id, from `250 Ok <id>`; or a recipient, for the latest message to it."
+            metavar="ID",
+            help="The message id, from `250 Ok <id>`; a Message-ID; or a recipient, for the latest message to it.",
         ),
     ],
     *,
@@ -77,15 +78,23 @@ def find(config: Path | None, message: str) -> dict[str, Any] | None:
         return found and found | {"events": events_of(site, message)}
 
 
-def _latest(config: Path | None, recipient: str) -> str:
-    """Return the id of the latest message for a recipient. Raise NotFoundError."""
-    from relay.runtime.cli.messages import latest_for  # noqa: PLC0415
+def _latest(config: Path | None, name: str) -> str:
+    """Return the id of the latest message for a recipient, or with a Message-ID (NOTIF-018). Raise NotFoundError."""
+    from relay.model.ids import is_message_id  # noqa: PLC0415
+    from relay.model.search import plain_id  # noqa: PLC0415
+    from relay.runtime.cli.messages import latest_of  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    found = latest_for(open_site(config), recipient)
+    local = plain_id(name).partition("@")[0]
+    if is_message_id(local):  # the Message-ID that the relay gave it
+        return local
+    site = open_site(config)
+    found = "" if name.startswith("<") else latest_of(site, recipient=name)
+    found = found or latest_of(site, header_id=name)
     if not found:
         raise NotFoundError(
-            f"No message for {recipient} is known: never accepted here, or older than the history kept."
+            f"No message for {name}, or with that Message-ID, is known: never accepted here, or older than the "
+            "history kept."
         )
     return found
 

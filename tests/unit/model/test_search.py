@@ -10,7 +10,7 @@ KEY = b"k" * 32
 MAIL = {
     "source": "App@Example.com",
     "sourceArn": "arn:relay:ses:local-1:000000000001:identity/example.com",
-    "commonHeaders": {"subject": "Your  order"},
+    "commonHeaders": {"subject": "Your  order", "messageId": "<Own@example.com>"},
     "tags": {"campaign": ["book"], "ses:source-ip": ["192.0.2.1"]},
 }
 FACTS = MessageFacts(
@@ -33,6 +33,8 @@ FACTS = MessageFacts(
         MessageQuery(identity="example.com"),
         MessageQuery(account="000000000001", configuration_set="news"),
         MessageQuery(subject_hash=subject_hash(KEY, "your order ")),
+        MessageQuery(header_id="Own@example.com"),
+        MessageQuery(header_id=" <Own@example.com>"),
         MessageQuery(tags=(("campaign", "book"),)),
         MessageQuery(outcome=DeliveryState.BOUNCED),
         MessageQuery(outcome=DeliveryState.DELIVERED),
@@ -58,6 +60,7 @@ def test_a_message_that_is_meant_is_filed_under_every_term(query):
         MessageQuery(configuration_set="new"),
         MessageQuery(subject_hash=subject_hash(b"other", "your order")),
         MessageQuery(subject_hash=subject_hash(KEY, "your orders")),
+        MessageQuery(header_id="own@example.com"),
         MessageQuery(tags=(("campaign", "boo"),)),
         MessageQuery(outcome=DeliveryState.REJECTED),
         MessageQuery(since_ms=1001),
