@@ -36,8 +36,8 @@ class MessageQuery:
 
     Addresses and domains are compared without case. `identity` is the identity it was sent from, an address or a
     domain. `subject_hash` is the hexadecimal text of `subject_hash`. `outcome` is the state of a delivery, of the one
-    for `recipient` where that is given. Accepted from `since_ms` on and before `until_ms`. `header_id` is the Message-ID
-    that its sender gave it, with or without brackets (NOTIF-018).
+    for `recipient` where that is given. Accepted from `since_ms` on and before `until_ms`. `header_id` is the
+    Message-ID that its sender gave it, with or without brackets (NOTIF-018).
     """
 
     recipient: str = ""

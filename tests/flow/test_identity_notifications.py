@@ -83,7 +83,7 @@ def left(receiver, recipient):
     return eventually(lambda: [m for m in receiver.messages if m[1] == [recipient]])[0]
 
 
-@pytest.mark.req("NOTIF-001", "NOTIF-010", "NOTIF-011", "NOTIF-012", "NOTIF-014", "TAG-006")
+@pytest.mark.req("NOTIF-001", "NOTIF-003", "NOTIF-010", "NOTIF-011", "NOTIF-012", "NOTIF-014", "TAG-006")
 def test_each_kind_goes_to_its_topic_once_and_without_tags(product, receiver):
     for kind in KINDS:
         queue(product, f"all-{kind}")
@@ -110,7 +110,11 @@ def test_each_kind_goes_to_its_topic_once_and_without_tags(product, receiver):
     assert bounce["bounce"]["remoteMtaIp"] == "127.0.0.1"
     assert bounce["bounce"]["bouncedRecipients"][0]["emailAddress"] == "nobody@remote.example"
     assert not {"headers", "commonHeaders", "headersTruncated", "tags"} & set(bounce["mail"])
-    eventually(lambda: [m for m in receiver.messages if m[1] == ["app@told.example"]])  # forwarding is on: both
+    mails = eventually(
+        lambda: [m for m in receiver.messages if m[1] == ["app@told.example"]]
+    )  # forwarding is on: both
+    assert len(mails) == 1  # and the delivery before it was not mailed
+    assert b"nobody@remote.example" in mails[0][2]
 
     path, _, content = left(receiver, "friend@remote.example")
     report(product, arf(f"Return-Path: <{path}>\r\n".encode() + content))

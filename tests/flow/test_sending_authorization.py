@@ -257,6 +257,38 @@ def test_both_accounts_must_be_out_of_the_sandbox(allowed, sandboxed):
             catalog.accounts.set_sandbox(sandboxed, sandbox=False)
 
 
+@pytest.mark.req("NOTIF-017", "NOTIF-010")
+def test_a_delegate_alone_is_told_by_its_topic_and_has_the_bounces_in_its_rates(allowed):
+    name = arn("example.com")
+    for account, identity in ((OWNER, "example.com"), (DELEGATE, name)):
+        allowed.run("topic", "create", "told", "--account", account)
+        allowed.run("topic", "subscribe", "told", "sqs", "told", "--raw", "--account", account)
+        allowed.run("identity", "notifications", "set", identity, "--bounce-topic", "told", "--account", account)
+
+    def lines(account):
+        path = allowed.data_dir / "queues" / account / "told.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def bounced(account):
+        rows = allowed.rows("statistics", "--account", account, "--by", "account")
+        return sum(row["hardBounces"] for row in rows)
+
+    before = bounced(OWNER), bounced(DELEGATE)
+    reply = allowed.submit("sender@example.com", source("example.com"), recipients=("nobody@remote.example",))
+    (told,) = eventually(lambda: lines(DELEGATE))
+    assert told["mail"]["messageId"] == reply.split()[-1]
+    assert (told["mail"]["sendingAccountId"], told["mail"]["sourceArn"]) == (DELEGATE, name)
+    eventually(lambda: bounced(DELEGATE) == before[1] + 1)
+    assert bounced(OWNER) == before[0]
+
+    own = allowed.submit("me@example.com", recipients=("nobody@remote.example",), account=OWNER)
+    (of_owner,) = eventually(lambda: lines(OWNER))
+    assert of_owner["mail"]["messageId"] == own.split()[-1]
+    assert len(lines(DELEGATE)) == 1
+    for account, identity in ((OWNER, "example.com"), (DELEGATE, name)):
+        allowed.run("identity", "notifications", "set", identity, "--bounce-topic", "none", "--account", account)
+
+
 # --- refusals tell nothing ------------------------------------------------------------------------------------------
 
 
