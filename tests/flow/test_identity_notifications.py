@@ -281,3 +281,61 @@ def test_a_message_is_looked_up_by_its_own_message_id(product, receiver):
     data = left(receiver, "reader@remote.example")[2]
     shown = next(line for line in data.split(b"\r\n") if line.lower().startswith(b"message-id:"))
     assert product.json("trace", shown.decode().partition(":")[2].strip())["messageId"] == delivered
+
+
+@pytest.mark.req("NOTIF-009")
+def test_whether_a_set_tells_bounces_decides_about_mail_where_forwarding_is_off(product, receiver):
+    queue(product, "set-bounces")
+    identity(product, "decides.example")
+    chosen(product, "decides.example", "--no-forwarding")
+    for name, types in (("tells", "BOUNCE"), ("silent", "DELIVERY"), ("off", "BOUNCE")):
+        product.run("configuration-set", "create", name)
+        product.run("event-destination", "create", name, "told", "--types", types, "--topic", "set-bounces")
+    product.run("event-destination", "disable", "off", "told")
+
+    def bounce_with(name):
+        headers = f"X-SES-CONFIGURATION-SET: {name}\r\n" if name else ""
+        return send(product, f"nobody-{name}@remote.example", "app@decides.example", headers)
+
+    def mailed():
+        return {name for name in ("tells", "silent", "off", "") for m in receiver.messages
+                if m[1] == ["app@decides.example"] and f"nobody-{name}@remote.example".encode() in m[2]}  # fmt: skip
+
+    told_id = bounce_with("tells")
+    eventually(lambda: [e for e in product.events("Bounce") if e["mail"]["messageId"] == told_id])
+    for name in ("silent", "off", ""):
+        bounce_with(name)
+    eventually(lambda: len(mailed()) >= 3)
+    assert mailed() == {"silent", "off", ""}
+
+
+@pytest.mark.req("EVT-027", "NOTIF-012")
+def test_who_is_listed_for_a_complaint_is_told_as_one(product):
+    queue(product, "listed")
+    identity(product, "listed.example")
+    chosen(product, "listed.example", "--complaint-topic", "listed", "--headers", "complaint")
+    product.run("configuration-set", "create", "minds", "--suppressed-reasons", "COMPLAINT")
+    product.run("suppression", "add", "angry@remote.example", "--reason", "COMPLAINT")
+    headers = "X-SES-CONFIGURATION-SET: minds\r\n"
+    message_id = send(product, "angry@remote.example", "app@listed.example", headers)
+    (complaint,) = told(product, "listed", message_id)
+    assert not notification_faults(complaint)
+    assert complaint["complaint"]["complaintSubType"] == "OnAccountSuppressionList"
+    assert complaint["mail"]["commonHeaders"]["subject"] == "A test"
+
+
+@pytest.mark.req("EVT-007", "NOTIF-012")
+def test_large_headers_are_cut_and_say_so(product):
+    queue(product, "large")
+    identity(product, "large.example")
+    chosen(product, "large.example", "--delivery-topic", "large", "--headers", "delivery")
+    headers = "".join(f"X-Large-{number}: {'y' * 900}\r\n" for number in range(20))
+    message_id = send(product, "large@remote.example", "app@large.example", headers)
+    (delivery,) = told(product, "large", message_id)
+    assert not notification_faults(delivery)
+    mail = delivery["mail"]
+    assert mail["headersTruncated"] is True
+    names = [one["name"] for one in mail["headers"]]
+    assert names[:4] == ["From", "To", "Subject", "X-Large-0"]
+    assert "X-Large-19" not in names
+    assert sum(len(one["name"]) + len(one["value"]) for one in mail["headers"]) < 10 * 1024
