@@ -61,8 +61,9 @@ def test_forwarding_is_on_and_off_only_where_somebody_else_is_told(product, rece
     eventually(lambda: mailed(receiver, "nobody2@remote.example"))
 
 
-def arf(original, *, recipient="", author="fbl@provider.example", kind="abuse"):
+def arf(original, *, recipient="", author="fbl@provider.example", kind="abuse", path=""):
     rcpt = f"Original-Rcpt-To: <{recipient}>\r\n" if recipient else ""
+    rcpt += f"Original-Mail-From: <{path}>\r\n" if path else ""
     return (
         (
             f"From: <{author}>\r\nTo: <fbl@relay.example>\r\nSubject: complaint\r\nMIME-Version: 1.0\r\n"
@@ -125,6 +126,16 @@ def test_a_redacted_complaint_is_about_those_at_the_reporter(product, receiver):
     report(product, arf(original))
     found = event_of(product, "Complaint", message_id)[0]["complaint"]["complainedRecipients"]
     assert [one["emailAddress"] for one in found] == ["one@provider.example", "two@provider.example"]
+
+
+@pytest.mark.req("EVT-028")
+def test_a_complaint_may_name_the_return_path_beside_the_original(product, receiver):
+    message_id = product.send(["first@provider.example", "second@provider.example"])
+    path = left(receiver, "second@provider.example")[0]
+    original = b"Subject: all names are taken out\r\n\r\nbody\r\n"
+    report(product, arf(original, path=path))
+    found = event_of(product, "Complaint", message_id)[0]["complaint"]["complainedRecipients"]
+    assert [one["emailAddress"] for one in found] == ["second@provider.example"]
 
 
 def test_a_report_that_names_its_recipient_is_about_that_one(product, receiver):
