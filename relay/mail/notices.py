@@ -170,7 +170,7 @@ def topic_given_up(
         "What happened to this message was told to nobody; to look at it:",
         f"{VERBATIM}relay trace {message_id}",
         "When the topic can be published to again, set it again:",
-        f"{VERBATIM}relay identity notifications set {identity} --{kind.lower()}-topic {topic}",
+        f"{VERBATIM}relay identity notifications set {identity} --{kind.lower()}-topic {topic} --account {account}",
     )
     return letter(letterhead, recipient, subject, paragraphs, now_ms)
 

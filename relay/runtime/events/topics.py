@@ -129,8 +129,8 @@ class RecordPublisher:
             arn = parsed_topic_arn(topic_arn, self._publisher.rules.region)
             found = self._publisher.publish(arn, publication, Publisher(account, mail["sourceArn"]), now_ms)
         except RequestRefusedError as error:
-            lost = error.code in _TOPIC_LOST and event.kind != FeedbackKind.DELIVERY  # whose topics are kept
-            say = self._log.warning if lost else self._log.info
+            kept = event.kind == FeedbackKind.DELIVERY  # such a topic stays as it is
+            say = self._log.info if kept else self._log.warning
             say(
                 "notification not published",
                 message_id=event.message_id,
@@ -138,7 +138,7 @@ class RecordPublisher:
                 topic=topic_arn,
                 reason=str(error),
             )
-            if lost:
+            if error.code in _TOPIC_LOST and not kept:
                 self._give_up(account, key, event, topic_arn, str(error))
             return None
         return found.items[0] if found.items else None
