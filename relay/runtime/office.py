@@ -28,12 +28,14 @@ _QUOTA_RULES_SECONDS = 3600.0
 def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
     from relay.runtime.office_addresses import AddressService  # noqa: PLC0415 (tests of the pages need no storage)
+    from relay.runtime.office_alarms import AlarmService  # noqa: PLC0415
     from relay.runtime.office_checks import CheckService  # noqa: PLC0415
     from relay.runtime.office_dkim import DkimService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
     from relay.runtime.office_own import OwnService  # noqa: PLC0415
     from relay.runtime.office_pools import ManagedPoolService  # noqa: PLC0415
     from relay.runtime.office_reputation import ReputationService  # noqa: PLC0415
+    from relay.runtime.office_snds import SndsService  # noqa: PLC0415
     from relay.runtime.office_suppression import SuppressionService  # noqa: PLC0415
     from relay.runtime.office_tls import TlsService  # noqa: PLC0415
 
@@ -47,6 +49,8 @@ def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
         SuppressionService,
         TlsService,
         ReputationService,
+        AlarmService,
+        SndsService,
     )
 
 

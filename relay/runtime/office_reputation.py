@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from relay.errors import ConflictError, RelayError, UsageError
+from relay.errors import ConflictError, UsageError
 from relay.model.finding import Finding, FindingKind, FindingState, FindingStep
 from relay.model.pool import RELAY
 from relay.model.review import ReviewKind
-from relay.reputation.blocklist import Action
 from relay.reputation.counting import Count, Dimension
 from relay.reputation.rates import DAY_MS, Cell, Metric, Rates
 from relay.reputation.review import Change, Opening, Standing, investigated, look
@@ -25,12 +24,10 @@ from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.office_jobs import Job, Schedule
-from relay.runtime.own_look import block_lists
+from relay.runtime.own_look import listed_addresses
 from relay.runtime.reputation import rates_of, review_rules, tell
 from relay.store.catalog import Catalog, open_existing_catalog
 from relay.store.catalog_findings import NewFinding, Tell
-from relay.store.own_checks import FILE_NAME as OWN_FILE
-from relay.store.own_checks import OwnChecks
 from relay.store.statistics import SECOND_MS, StatisticsReader
 
 CALLER = "relay"
@@ -257,17 +254,7 @@ def _volumes(cells: Sequence[Cell], now_ms: int) -> tuple[int, int, int]:
 
 def _listed(config: Config, catalog: Catalog) -> dict[str, str]:
     """Return accounts whose own addresses a block list has, with a sentence (REP-019)."""
-    if not (config.data_dir / "office" / OWN_FILE).exists():
-        return {}
-    telling = {one.name for one in block_lists(config) if one.action is not Action.SHOW}
-    try:
-        file = OwnChecks(config.data_dir / "office")
-        try:
-            lasting = {one.address for one in file.lasting() if one.list_name in telling}
-        finally:
-            file.close()
-    except RelayError:
-        return {}
+    lasting = listed_addresses(config) or frozenset()
     owners: dict[str, list[str]] = {}
     for address in catalog.addresses.list() if lasting else ():
         if address.account != RELAY and address.address in lasting:

@@ -33,6 +33,7 @@ from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask
 from relay.runtime.office_tls import web_of
 from relay.store.catalog import open_existing_catalog
+from relay.store.own_checks import FILE_NAME, OwnChecks
 
 LOOK_SECONDS = 120.0
 ADDRESSES_MAX = 1000
@@ -112,6 +113,21 @@ def anew(addresses: Sequence[OwnAddress]) -> list[OwnAddress]:
 def block_lists(config: Config) -> list[BlockList]:
     """Return the configured lists as values."""
     return [BlockList(one.name, one.zone, Action(one.action), one.about) for one in config.own_checks.block_lists]
+
+
+def listed_addresses(config: Config) -> frozenset[str] | None:
+    """Return the source addresses on a list that is told about; None when nobody looked, or that cannot be read."""
+    if not (config.data_dir / "office" / FILE_NAME).exists():
+        return None
+    telling = {one.name for one in block_lists(config) if one.action is not Action.SHOW}
+    try:
+        file = OwnChecks(config.data_dir / "office")
+        try:
+            return frozenset(one.address for one in file.lasting() if one.list_name in telling)
+        finally:
+            file.close()
+    except RelayError:
+        return None
 
 
 async def look(config: Config, addresses: Sequence[OwnAddress], ask: Ask, fetch: FetchPolicy) -> LookedAt:

@@ -18,6 +18,7 @@ from relay.signing.keys import KeyKind, generate
 from relay.signing.secrets import MASTER_KEY_BYTES, Sealer
 from relay.store.catalog_accounts import Accounts
 from relay.store.catalog_addresses import SourceAddresses
+from relay.store.catalog_alarms import Alarms
 from relay.store.catalog_checks import Checks
 from relay.store.catalog_configuration_sets import ConfigurationSets
 from relay.store.catalog_credentials import Credentials
@@ -77,6 +78,7 @@ class Catalog:
         self.verification_templates = VerificationTemplates(tables)
         self.checks = Checks(tables, self.notices)
         self.topics = Topics(tables)
+        self.alarms = Alarms(tables, self.accounts, self.notices)
         self.subscriptions = Subscriptions(tables)
         self.suppression = SuppressionLists(suppression, hostname)
         self.relay_list = RelayList(suppression, Digester(tables.master_key))

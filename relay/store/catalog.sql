@@ -373,6 +373,34 @@ CREATE INDEX account_event_by_account ON account_event (account, id);
 ALTER TABLE review ADD COLUMN finding INTEGER NOT NULL DEFAULT 0;
 DROP INDEX review_pending;
 CREATE UNIQUE INDEX review_pending ON review (account, kind, finding) WHERE state = 'PENDING';
+-- Alarms on what is measured, and how they changed.
+CREATE TABLE alarm (
+    account TEXT NOT NULL REFERENCES account (id),
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    configuration_set TEXT NOT NULL,
+    threshold REAL NOT NULL,
+    volume_min INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    actions TEXT NOT NULL,
+    state TEXT NOT NULL,
+    measured TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE alarm_change (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    old_state TEXT NOT NULL,
+    told TEXT NOT NULL,
+    alarm TEXT NOT NULL
+) STRICT;
+CREATE INDEX alarm_change_by_alarm ON alarm_change (account, name, id);
+CREATE INDEX alarm_change_waiting ON alarm_change (id) WHERE told = 'waiting';
 
 -- name: get_key_check
 -- The value that tells whether a master key is the right one.
@@ -1462,3 +1490,84 @@ SELECT id, created_ms, name, text FROM account_event WHERE account = :account OR
 -- The oldest open finding about an account itself.
 SELECT id, state FROM finding WHERE account = :account AND configuration_set = '' AND state <> 'closed'
 ORDER BY id LIMIT 1;
+
+-- name: create_alarm
+-- Add an alarm.
+INSERT INTO alarm (account, name, description, metric, configuration_set, threshold, volume_min, topic, actions,
+    state, measured, reason, changed_ms, created_ms)
+VALUES (:account, :name, :description, :metric, :configuration_set, :threshold, :volume_min, :topic, :actions,
+    :state, :measured, :reason, :changed_ms, :created_ms)
+ON CONFLICT DO NOTHING;
+
+-- name: update_alarm
+-- Replace everything about an alarm but its name and age.
+UPDATE alarm SET description = :description, metric = :metric, configuration_set = :configuration_set,
+    threshold = :threshold, volume_min = :volume_min, topic = :topic, actions = :actions, state = :state,
+    measured = :measured, reason = :reason, changed_ms = :changed_ms
+WHERE account = :account AND name = :name;
+
+-- name: get_alarm
+-- One alarm.
+SELECT account, name, metric, threshold, description, configuration_set, topic, actions, volume_min, state, measured,
+    reason, changed_ms, created_ms
+FROM alarm WHERE account = :account AND name = :name;
+
+-- name: list_alarms
+-- One page of alarms, of one account or of all, by account and name.
+SELECT account, name, metric, threshold, description, configuration_set, topic, actions, volume_min, state, measured,
+    reason, changed_ms, created_ms
+FROM alarm
+WHERE (:account IS NULL OR account = :account) AND (account, name) > (:after_account, :after_name)
+ORDER BY account, name LIMIT :limit;
+
+-- name: count_alarms
+-- How many alarms an account has.
+SELECT count(*) FROM alarm WHERE account = :account;
+
+-- name: delete_alarm
+-- Remove an alarm.
+DELETE FROM alarm WHERE account = :account AND name = :name;
+
+-- name: measure_alarm
+-- What the last figure came to, where that changed nothing to be told.
+UPDATE alarm SET measured = :measured WHERE account = :account AND name = :name;
+
+-- name: add_alarm_change
+-- A line of an alarm's history.
+INSERT INTO alarm_change (account, name, old_state, told, alarm)
+VALUES (:account, :name, :old_state, :told, :alarm);
+
+-- name: drop_alarm_changes
+-- Forget all but the newest of an alarm, and none that is still to be told.
+DELETE FROM alarm_change WHERE account = :account AND name = :name AND told <> 'waiting' AND id <= (
+    SELECT id FROM alarm_change WHERE account = :account AND name = :name ORDER BY id DESC LIMIT 1 OFFSET :keep);
+
+-- name: drop_alarm_changes_waiting
+-- Forget all but the newest of an alarm whose changes nobody can be told.
+DELETE FROM alarm_change WHERE account = :account AND name = :name AND id <= (
+    SELECT id FROM alarm_change WHERE account = :account AND name = :name ORDER BY id DESC LIMIT 1 OFFSET :keep);
+
+-- name: delete_alarm_changes
+-- Forget what was of an alarm that is no more, but for what is still to be told.
+DELETE FROM alarm_change WHERE account = :account AND name = :name AND told <> 'waiting';
+
+-- name: alarm_changes
+-- How an alarm changed, newest first.
+SELECT id, old_state, told, alarm FROM alarm_change WHERE account = :account AND name = :name AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: alarm_changes_waiting
+-- Changes that are to be told, oldest first.
+SELECT id, old_state, told, alarm FROM alarm_change WHERE told = 'waiting' AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: note_alarm_told
+-- What became of the message about a change.
+UPDATE alarm_change SET told = :told WHERE id = :id;
+
+-- name: pause_set
+-- Refuse new mail of a configuration set.
+UPDATE configuration_set SET sending_enabled = 0 WHERE account = :account AND name = :name AND sending_enabled <> 0;
+
+-- name: pause_account
+-- Refuse new mail of an account that takes some.
+UPDATE account SET state = 'paused' WHERE id = :account AND state = 'enabled';

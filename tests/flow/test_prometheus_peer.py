@@ -32,13 +32,71 @@ def test_promtool_takes_the_rules():
     _promtool("check", "rules", str(RULES))
 
 
-def _series(name, values, **labels):
+def _labels(name, labels):
     inner = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    return {"series": f"{name}{{{inner}}}", "values": values}
+    return f"{name}{{{inner}}}"
+
+
+def _series(name, values, **labels):
+    return {"series": _labels(name, labels), "values": values}
 
 
 def _alert(name, at, **labels):
     return {"alertname": name, "eval_time": at, "exp_alerts": [{"exp_labels": labels}] if labels else []}
+
+
+def _firing(name, at, *labels):
+    """Expect an alarm to fire at a time for series with these labels, and for no other."""
+    always = {"alertname": name, "alertstate": "firing", "severity": "warning"}
+    samples = [{"labels": _labels("ALERTS", {**always, **one}), "value": 1} for one in labels]
+    return {"expr": f'ALERTS{{alertname="{name}", alertstate="firing"}}', "eval_time": at, "exp_samples": samples}
+
+
+@pytest.mark.req("ALARM-001")
+@pytest.mark.parametrize(
+    ("name", "metric", "values"),
+    [
+        ("RelayReputationBounceRate", "relay_reputation_bounce_rate", ("0.0499x3", "0.05x3", "0.2x3")),
+        ("RelayReputationComplaintRate", "relay_reputation_complaint_rate", ("0.00099x3", "0.001x3", "0.5x3")),
+    ],
+)
+def test_rates_of_an_account_raise_alarms_from_their_thresholds_on(tmp_path, name, metric, values):
+    below, at, above = values
+    accounts = {"000000000001": below, "000000000002": at, "000000000003": above}
+    series = [_series(metric, values, account=account, configuration_set="") for account, values in accounts.items()]
+    of_set = _series(metric, above, account="000000000001", configuration_set="news")
+    expected = [{"account": account, "configuration_set": ""} for account in ("000000000002", "000000000003")]
+    case = {"interval": "1m", "input_series": [*series, of_set]}
+    _check_rules(tmp_path, {**case, "promql_expr_test": [_firing(name, "2m", *expected)]})
+
+
+def test_alarms_of_accounts_and_of_snds(tmp_path):
+    case = {
+        "interval": "1m",
+        "input_series": [
+            _series("relay_alarms", "0 0 1 0", state="ALARM"),
+            _series("relay_alarms", "1 1 1 1", state="OK"),
+            _series("relay_snds_spam_rate", "0.5 0.5 1 0.5", address="192.0.2.1"),
+            _series("relay_snds_read_seconds", "0x4400"),
+        ],
+        "promql_expr_test": [
+            _firing("RelayAlarm", "1m"),
+            _firing("RelayAlarm", "2m", {"state": "ALARM"}),
+            _firing("RelayAlarm", "3m"),
+            _firing("RelaySndsSpam", "1m"),
+            _firing("RelaySndsSpam", "2m", {"address": "192.0.2.1"}),
+            _firing("RelaySndsSpam", "3m"),
+            _firing("RelaySndsUnread", "4320m"),
+            _firing("RelaySndsUnread", "4322m", {}),
+        ],
+    }
+    _check_rules(tmp_path, case)
+
+
+def _check_rules(tmp_path, case):
+    path = tmp_path / "case.yaml"
+    path.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [case]}))
+    _promtool("test", "rules", str(path))
 
 
 def test_alarms_fire_and_stay_quiet_as_they_should(tmp_path):

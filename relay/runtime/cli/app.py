@@ -17,6 +17,7 @@ from typer.models import CommandInfo
 from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
 from relay.runtime.cli.address import app as address
+from relay.runtime.cli.alarm import app as alarm
 from relay.runtime.cli.analyse import analyse
 from relay.runtime.cli.auth_test import auth_test
 from relay.runtime.cli.authentication import dmarc, spf
@@ -49,6 +50,7 @@ from relay.runtime.cli.serve import serve
 from relay.runtime.cli.shaping import app as shaping
 from relay.runtime.cli.sink import sink
 from relay.runtime.cli.smtp_password import smtp_password
+from relay.runtime.cli.snds import snds
 from relay.runtime.cli.statistics import statistics
 from relay.runtime.cli.suppression import app as suppression
 from relay.runtime.cli.tls_policy import app as tls_policy
@@ -126,6 +128,7 @@ register_topic_signature(topic)
 topic.add_typer(topic_dead, name="dead-letters")
 app.add_typer(topic, name="topic", rich_help_panel=SENDERS)
 app.add_typer(reputation, name="reputation", rich_help_panel=SENDERS)
+app.add_typer(alarm, name="alarm", rich_help_panel=SENDERS)
 app.add_typer(quota, name="quota", rich_help_panel=SENDERS)
 app.add_typer(suppression, name="suppression", rich_help_panel=SENDERS)
 app.command("smtp-password", short_help="Print the SMTP password of an access key.", rich_help_panel=SENDERS)(
@@ -138,6 +141,7 @@ app.add_typer(queue, name="queue", rich_help_panel=MAIL)
 app.add_typer(dnsbl, name="dnsbl", rich_help_panel=MAIL)
 app.add_typer(shaping, name="shaping", rich_help_panel=MAIL)
 app.command("trace", short_help="Show a message and every attempt.", rich_help_panel=MAIL)(trace)
+app.command("snds", short_help="Show what Microsoft says of our addresses.", rich_help_panel=MAIL)(snds)
 app.command("statistics", short_help="Show what was sent and what became of it.", rich_help_panel=MAIL)(statistics)
 app.add_typer(messages, name="messages", rich_help_panel=MAIL)
 app.add_typer(events, name="events", rich_help_panel=MAIL)

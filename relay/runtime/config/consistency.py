@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from relay.policy.simulator import is_simulator_domain
+from relay.runtime.config.alarms import snds_faults
 from relay.runtime.config.faults import Fault
 from relay.runtime.config.incoming import SMTP_KINDS, Listener
 from relay.runtime.config.model import Config
@@ -210,6 +211,10 @@ def _streams_and_buses(config: Config) -> Iterator[Fault]:
         places.add(place)
 
 
+def _snds(config: Config) -> Iterator[Fault]:
+    return (Fault(("snds", key), text) for key, text in snds_faults(config.snds))
+
+
 def _topics(config: Config) -> Iterator[Fault]:
     own = config.topics
     if (own.certificate is None) != (own.key is None):
@@ -277,6 +282,7 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _scanners,
     _events,
     _streams_and_buses,
+    _snds,
     _topics,
     _auth_limits,
     _source_addresses,

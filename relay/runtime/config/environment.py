@@ -131,6 +131,7 @@ def _password_files(loaded: Loaded) -> _Found:
         ),
         *((("buses", n, "secret_file"), bus.secret_file) for n, bus in enumerate(config.buses)),
         (("topics", "key"), config.topics.key),
+        (("snds", "key_file"), config.snds.key_file),
     ]
     for path, file in files:
         if file is not None:
@@ -166,6 +167,7 @@ def _authorities(loaded: Loaded) -> _Found:
         (("delivery", "tls_ca_file"), config.delivery.tls_ca_file),
         (("mta_sts", "ca_file"), config.mta_sts.ca_file),
         (("topics", "ca_file"), config.topics.ca_file),
+        (("snds", "ca_file"), config.snds.ca_file),
     )
     for path, file in files:
         if file is None:

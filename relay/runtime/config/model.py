@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from relay.runtime.config.alarms import AlarmSettings, Snds
 from relay.runtime.config.incoming import Http, Limits, Listener, Smtp, Tls
 from relay.runtime.config.outgoing import Delivery, Dkim, Dns, Headers, Route
 from relay.runtime.config.outgoing_tls import MtaSts, TlsPolicy, TlsReports
@@ -136,6 +137,8 @@ class Config(Section):
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
     statistics: StatisticsSettings = setting({}, "Counts of what was sent and what became of it.")
     reputation: Reputation = setting({}, "When accounts are under review, and when they are paused.")
+    alarms: AlarmSettings = setting({}, "Alarms of accounts on what is measured.")
+    snds: Snds = setting({}, "Microsoft's figures about the relay's addresses (SNDS).")
     own_checks: OwnChecks = setting({}, "What is looked at about the relay itself, as receivers would.")
     logging: Logging = setting({}, "What the relay says on standard error.")
 

@@ -115,6 +115,48 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ),
                 ),
             ),
+            Panel(
+                "Bounce rates of accounts",
+                "percentunit",
+                (('relay_reputation_bounce_rate{configuration_set=""}', "{{account}}"),),
+            ),
+            Panel(
+                "Complaint rates of accounts",
+                "percentunit",
+                (('relay_reputation_complaint_rate{configuration_set=""}', "{{account}}"),),
+            ),
+            Panel(
+                "Rates of configuration sets",
+                "percentunit",
+                (
+                    (
+                        'relay_reputation_bounce_rate{configuration_set!=""}',
+                        "{{account}} {{configuration_set}}: bounces",
+                    ),
+                    (
+                        'relay_reputation_complaint_rate{configuration_set!=""}',
+                        "{{account}} {{configuration_set}}: complaints",
+                    ),
+                ),
+            ),
+            Panel("Alarms", "short", (("relay_alarms", "{{state}}"),)),
+            Panel(
+                "Outlook: taken for spam, complaints (SNDS)",
+                "percentunit",
+                (
+                    ("relay_snds_spam_rate", "{{address}}: spam"),
+                    ("relay_snds_complaint_rate", "{{address}}: complaints"),
+                ),
+            ),
+            Panel(
+                "Outlook: commands and traps (SNDS)",
+                "short",
+                (
+                    ("relay_snds_rcpt_commands", "{{address}}: RCPT"),
+                    ("relay_snds_data_commands", "{{address}}: DATA"),
+                    ("relay_snds_trap_hits", "{{address}}: traps"),
+                ),
+            ),
             Panel("Replies that name a block list", "ops", (_by("relay_blocklisted_total", "list"),)),
             Panel(
                 "The relay as receivers see it",

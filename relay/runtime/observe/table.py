@@ -56,6 +56,8 @@ def _histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) 
     return Family(name, Kind.HISTOGRAM, labels, about, buckets)
 
 
+_SNDS = "a source address, in the newest period that the SNDS feed has; a series without figures is absent."
+
 SES_COUNTERS = {
     "send": "Send",
     "rendering_failure": "Rendering Failure",
@@ -365,6 +367,26 @@ FAMILIES: tuple[Family, ...] = (
         "kind",
         "state",
     ),
+    _gauge("relay_alarms", "Alarms of all accounts (`relay alarm`), by the state they are in.", "state"),
+    _counter("relay_alarm_actions_total", "Pauses that alarms began, by action.", "action"),
+    _counter(
+        "relay_alarm_messages_total",
+        "Messages about alarms that changed: `published` to their topics, or `refused` by them.",
+        "told",
+    ),
+    _gauge("relay_snds_rcpt_commands", f"RCPT commands from {_SNDS}", "address"),
+    _gauge("relay_snds_data_commands", f"DATA commands from {_SNDS}", "address"),
+    _gauge("relay_snds_message_recipients", f"Recipients of messages from {_SNDS}", "address"),
+    _gauge(
+        "relay_snds_spam_rate",
+        f"What Microsoft took for spam: 0 (below 10 %), 0.5, or 1 (90 % or more), from {_SNDS}",
+        "address",
+    ),
+    _gauge(
+        "relay_snds_complaint_rate", f"Share of messages complained about (0: below 0.1 %), from {_SNDS}", "address"
+    ),
+    _gauge("relay_snds_trap_hits", f"Messages to spamtraps from {_SNDS}", "address"),
+    _gauge("relay_snds_read_seconds", "When the SNDS feed was read last, in seconds since 1970."),
     _gauge("relay_lanes_slowed", "Lanes that use a part of their limits only, because a provider asked for it."),
     _gauge("relay_lane_effects", "What providers asked for and still holds, by kind.", "kind"),
     # warm-up
