@@ -2,6 +2,7 @@
 
 Every applier works on a thread of its own and at its own pace: one that fails is called again with growing waits and
 holds up nobody else. Its place is in its file, so that neither this process nor the file can be ahead of the other.
+A place belongs to a log: a spool that was replaced has another, which is carried from its beginning.
 An event that an applier cannot digest (a fault of ours) is tried alone, then left out with an error in the log: the
 events behind it matter more.
 """
@@ -32,11 +33,24 @@ class SharedReader:
     def __init__(self, source: EventSource) -> None:
         self._source = source
         self._batches: dict[int, Sequence[LoggedEvent]] = {}
+        self._log = 0
 
     @property
     def shard(self) -> int:
         """The shard it reads."""
         return self._source.shard
+
+    def log(self) -> int:
+        """Return which log the shard has now, 0 for none yet, and drop batches of another. Raise TemporaryError."""
+        log = self._source.log()
+        if log != self._log:
+            self._batches.clear()
+            self._log = log
+        return log
+
+    def last(self) -> int:
+        """Return the highest number in the log. Raise TemporaryError."""
+        return self._source.last()
 
     def read(self, after: int) -> Sequence[LoggedEvent]:
         """Return a batch of events above `after`, bounded in number and octets. Raise TemporaryError."""
@@ -61,13 +75,17 @@ class _Lane:
 
     def __init__(self, applier: Applier) -> None:
         self.applier = applier
+        self.logs: dict[int, int] = {}
         self.places: dict[int, int] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"events-{applier.name}")
 
-    async def open(self, shards: Sequence[int]) -> None:
+    async def open(self) -> None:
         await self._run(self.applier.open)
-        for shard in shards:
-            self.places[shard] = await self._run(self.applier.place, shard)
+
+    async def follow(self, shard: int, log: int, last: int) -> None:
+        await self._run(self.applier.follow, shard, log, last)
+        self.places[shard] = await self._run(self.applier.place, shard)
+        self.logs[shard] = log
 
     async def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
         await self._run(self.applier.apply, shard, events)
@@ -100,7 +118,7 @@ class Carrier:
     async def open(self) -> None:
         """Open every applier's file. Raise RelayError when one cannot be used."""
         for lane in self._lanes:
-            await lane.open(tuple(self._readers))
+            await lane.open()
 
     async def run(self) -> None:
         """Carry until cancelled."""
@@ -124,7 +142,7 @@ class Carrier:
 
     def lowest(self, shard: int) -> int | None:
         """Return the number up to which every applier has a shard's events, None without appliers."""
-        return min((lane.places[shard] for lane in self._lanes), default=None)
+        return min((lane.places.get(shard, 0) for lane in self._lanes), default=None)
 
     async def _follow(self, lane: _Lane, reader: SharedReader) -> None:
         wait = BACKOFF_FIRST_SECONDS
@@ -141,9 +159,16 @@ class Carrier:
 
     async def _carry(self, lane: _Lane, reader: SharedReader) -> bool:
         """Carry one batch; say whether there may be more. Raise RelayError."""
+        log = reader.log()
+        if not log:
+            return False
+        if lane.logs.get(reader.shard) != log:
+            await lane.follow(reader.shard, log, reader.last())
         batch = reader.read(lane.places[reader.shard])
         if not batch:
             return False
+        if reader.log() != log:
+            return True  # the file was replaced between the two: nothing was applied yet
         try:
             await lane.apply(reader.shard, batch)
         except RelayError:

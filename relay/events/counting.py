@@ -21,6 +21,10 @@ from relay.ports.events import CountedSeries, DestinationKey
 class Counts(Protocol):
     """The file of counts. Calls raise StorageError."""
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Take the events of a log as a shard's from now on."""
+        ...
+
     def place(self, shard: int) -> int:
         """Return up to where a shard's log was counted."""
         ...
@@ -75,6 +79,11 @@ class MetricsApplier:
     def open(self) -> None:
         """Open the file. Raise ConfigurationError."""
         self._counts = self._open_counts()
+
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Take the events of a log from now on. Raise StorageError."""
+        assert self._counts is not None
+        self._counts.follow(shard, log, last)
 
     def place(self, shard: int) -> int:
         """Return the number of the last event of a shard that was counted."""

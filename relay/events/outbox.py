@@ -30,6 +30,10 @@ Prune = Callable[[int, int], Awaitable[None]]
 class EventCursors(Protocol):
     """Where each destination stands in each shard's log; kept on disk by an adapter."""
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Say which log a shard has from now on, and the highest number in it; cursors are kept by log."""
+        ...
+
     def get(self, shard: int, destination: str) -> int:
         """Return the last sequence number that the destination has, 0 when it has none."""
         ...
@@ -89,6 +93,7 @@ class Outbox:
         self._cursors = cursors
         self._prune = prune
         self._log = log
+        self._logs: dict[int, int] = {}
         self._pruned: dict[int, int] = {}
         self._tails: dict[int, int] = {}
         self._running: dict[tuple[int, str], asyncio.Task[bool]] = {}
@@ -127,15 +132,26 @@ class Outbox:
 
     async def _publish_batch(self, subscription: Subscription, source: EventSource) -> bool:
         name = subscription.destination.name
-        after = self._cursors.get(source.shard, name)
-        events = _bounded(source.read(after, BATCH_EVENTS))
+        after = self.place(source, name)
+        log = self._logs.get(source.shard)
+        events = _bounded(source.read(after, BATCH_EVENTS)) if log else ()
         if not events:
             return False
+        if source.log() != log:
+            return True  # the file was replaced meanwhile: nothing was published yet
         wanted = [event for _, event in events if subscription.wants(event)]
         if wanted:
             await subscription.destination.publish(wanted)
         self._cursors.move(source.shard, name, events[-1][0])
         return True
+
+    def place(self, source: EventSource, destination: str) -> int:
+        """Return up to where a destination has a shard's events, in the log that the shard has now."""
+        log = source.log()
+        if log and self._logs.get(source.shard) != log:
+            self._cursors.follow(source.shard, log, source.last())
+            self._logs[source.shard] = log
+        return self._cursors.get(source.shard, destination) if log else 0
 
     async def drain(self) -> None:
         """Publish what is in the logs now, once, without waiting for failing destinations."""
@@ -187,7 +203,7 @@ class Outbox:
                 self._log.debug("pruning waits", error=str(error))
 
     def _lowest(self, source: EventSource) -> int:
-        places = [self._cursors.get(source.shard, item.destination.name) for item in self._subscriptions]
+        places = [self.place(source, item.destination.name) for item in self._subscriptions]
         others = self._others(source.shard)
         if others is not None:
             places.append(others)

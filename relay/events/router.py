@@ -50,6 +50,10 @@ class Destinations(Protocol):
 class Queue(Protocol):
     """Where what was routed waits."""
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Take the events of a log as a shard's from now on."""
+        ...
+
     def place(self, shard: int) -> int:
         """Return up to where a shard's log was routed."""
         ...
@@ -97,6 +101,11 @@ class Router:
     def open(self) -> None:
         """Open the queue. Raise ConfigurationError."""
         self._queue = self._open_queue()
+
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Take the events of a log from now on. Raise StorageError."""
+        assert self._queue is not None
+        self._queue.follow(shard, log, last)
 
     def place(self, shard: int) -> int:
         """Return the number of the last event of a shard that was routed."""

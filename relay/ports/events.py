@@ -14,6 +14,14 @@ class EventSource(Protocol):
 
     shard: int
 
+    def log(self) -> int:
+        """Return the random number of the log, which tells it from any other; 0 while there is none."""
+        ...
+
+    def last(self) -> int:
+        """Return the highest number that was ever used in the log."""
+        ...
+
     def read(self, after: int, limit: int) -> Sequence[tuple[int, NewEvent]]:
         """Return events with a sequence number above `after`, in order."""
         ...
@@ -42,8 +50,15 @@ class Applier(Protocol):
         """Open or create the file. Raise RelayError when it cannot be used."""
         ...
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Take the events of a log as those of a shard from now on; `last` is the highest number in it.
+
+        Places are kept by log: that of another log, and one beyond `last`, count as none.
+        """
+        ...
+
     def place(self, shard: int) -> int:
-        """Return the number of the last event of a shard that took effect, 0 for none."""
+        """Return the number of the last event of a shard's log that took effect, 0 for none."""
         ...
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:

@@ -8,6 +8,7 @@ keeps the relay from starting. What cannot be used at all is a ConfigurationErro
 import contextlib
 import fcntl
 import os
+import secrets
 import sqlite3
 import stat
 import threading
@@ -34,6 +35,7 @@ REPORTED_MAX: Final = 1000
 _WRITE: Final = queries("write.sql")
 _READ: Final = queries("read.sql")
 _NUMBERS_A_MS: Final = 32  # no shard uses numbers as fast as this for years
+_LOGS_MAX: Final = 1 << 62
 _KEY_BOUND: Final = 1 << 46  # sound keys stay far below; delivery keys must fit 63 bits
 _QUARANTINED: Final = 2
 
@@ -153,7 +155,9 @@ def _recover(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
         _recover_bodies(connection, paths, bodies, report)
         if report.salvaged:
             _quarantine_incomplete(connection, report)
-            _skip_numbers(connection, clock)
+            _skip_numbers(connection, clock, "key_ceiling")
+        _skip_numbers(connection, clock, "event_seq")
+        connection.execute(_WRITE["name_log"], (secrets.randbelow(_LOGS_MAX) + 1,))
         now_ms = clock.now_ms()
         report.held_late = connection.execute(_WRITE["hold_late"], (too_late_ms(now_ms), LATE_REPLY)).rowcount
         next_key = _reserve_keys(connection)
@@ -326,15 +330,17 @@ def _note_quarantined(report: AdoptionReport, key: int) -> None:
         report.quarantined.append(key)
 
 
-def _skip_numbers(connection: sqlite3.Connection, clock: Clock) -> None:
-    """Go on with numbers that the lost rows cannot have had: a low event number would be behind every cursor."""
+def _skip_numbers(connection: sqlite3.Connection, clock: Clock, name: str) -> None:
+    """Go on with numbers that nobody has seen: rows may be lost, and a file may be an old copy of itself.
+
+    Events begin there at every start: one with a low number would be behind the place of all who read the log.
+    """
     floor = clock.now_ms() * _NUMBERS_A_MS
-    for name in ("key_ceiling", "event_seq"):
-        stored = connection.execute(_READ["meta"], (name,)).fetchone()
-        connection.execute(
-            _WRITE["set_meta"],
-            (name, max(floor, int(stored[0]) if stored and stored[0] < _KEY_BOUND else 0)),
-        )
+    stored = connection.execute(_READ["meta"], (name,)).fetchone()
+    connection.execute(
+        _WRITE["set_meta"],
+        (name, max(floor, int(stored[0]) if stored and stored[0] < _KEY_BOUND else 0)),
+    )
 
 
 def _reserve_keys(connection: sqlite3.Connection) -> int:

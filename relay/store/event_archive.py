@@ -23,6 +23,7 @@ from relay.model.search import event_facts
 from relay.ports import Clock, Log
 from relay.store.database import open_reader, open_writer
 from relay.store.event_blocks import INDEX_BITS, BlockWriter
+from relay.store.places import PlaceRow, all_places, put_places
 from relay.store.postings import file_keys
 from relay.store.retention import DayFile, day_path, days_of
 from relay.store.small_file import whole
@@ -45,7 +46,8 @@ class EventArchive:
         self._log = log
         self._path: Path | None = None
         self._connection: sqlite3.Connection | None = None
-        self._places: dict[int, int] = {}
+        self._places: dict[tuple[int, int], int] = {}  # by shard and log
+        self._logs: dict[int, int] = {}
         self._block: tuple[int, BlockWriter] | None = None
 
     def open(self) -> None:
@@ -53,14 +55,20 @@ class EventArchive:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for file in days_of(self.directory):
-                for shard, seq in self._places_in(file):
-                    self._places[shard] = max(seq, self._places.get(shard, 0))
+                for _, shard, log, seq in self._places_in(file):
+                    self._places[shard, log] = max(seq, self._places.get((shard, log), 0))
         except OSError as error:
             raise ConfigurationError(f"the archive of events {self.directory} cannot be used: {error}") from error
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Archive the events of a log from now on, from its beginning where the place is beyond its end."""
+        self._logs[shard] = log
+        if self.place(shard) > last:
+            self._places[shard, log] = 0  # until the next start, which finds the old one or a greater one
+
     def place(self, shard: int) -> int:
         """Return the number of the last event of a shard that is archived, 0 for none."""
-        return self._places.get(shard, 0)
+        return self._places.get(self._key(shard), 0)
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
         """Archive events of a shard; synced on return. Raise StorageError."""
@@ -69,14 +77,14 @@ class EventArchive:
             return
         with self._writing() as connection:
             self._add(connection, new)
-            connection.execute(_ARCHIVE["move_place"], (shard, new[-1].seq))
-        self._places[shard] = new[-1].seq
+            self._move(connection, shard, new[-1].seq)
+        self._places[self._key(shard)] = new[-1].seq
 
     def skip(self, shard: int, seq: int) -> None:
         """Move the place past an event that cannot be archived. Raise StorageError."""
         with self._writing() as connection:
-            connection.execute(_ARCHIVE["move_place"], (shard, seq))
-        self._places[shard] = max(seq, self.place(shard))
+            self._move(connection, shard, seq)
+        self._places[self._key(shard)] = max(seq, self.place(shard))
 
     def drop(self, files: Sequence[DayFile]) -> None:
         """Remove files of days gone by. Raise StorageError; what is removed stays removed."""
@@ -94,6 +102,12 @@ class EventArchive:
         """Close the file."""
         with self._turn:
             self._let_go()
+
+    def _key(self, shard: int) -> tuple[int, int]:
+        return shard, self._logs.get(shard, 0)
+
+    def _move(self, connection: sqlite3.Connection, shard: int, seq: int) -> None:
+        put_places(connection, [("", *self._key(shard), seq)])
 
     def _let_go(self) -> None:
         self._block = None
@@ -168,7 +182,7 @@ class EventArchive:
             connection = open_writer(path, SCHEMA)
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
             with whole(connection):
-                connection.executemany(_ARCHIVE["move_place"], list(self._places.items()))
+                put_places(connection, [("", *key, seq) for key, seq in self._places.items()])
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
@@ -177,10 +191,10 @@ class EventArchive:
             raise
         return connection
 
-    def _places_in(self, file: DayFile) -> list[tuple[int, int]]:
+    def _places_in(self, file: DayFile) -> list[PlaceRow]:
         try:
             with contextlib.closing(open_reader(file.path, SCHEMA)) as connection:
-                return [(shard, seq) for shard, seq in connection.execute(_ARCHIVE["places"])]
+                return all_places(connection)
         except sqlite3.Error as error:
             self._log.error("archived events are unreadable", path=str(file.path), error=str(error))
             return []

@@ -13,6 +13,7 @@ from relay.errors import ConfigurationError, StorageError
 from relay.ports import Log
 from relay.ports.events import CountedSeries, DestinationKey
 from relay.store.database import open_reader
+from relay.store.places import Places
 from relay.store.small_file import open_or_anew, whole
 from relay.store.sql import queries
 
@@ -27,15 +28,19 @@ class EventCounts:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
         self._path = path
         self._series_max = series_max
+        self._places = Places(lambda: self._connection, self._failed)
         try:
             self._connection = open_or_anew(path, "event_counts", log, "counts of events")
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"the counts of events {path} cannot be opened: {error}") from error
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Count the events of a log from now on. Raise StorageError."""
+        self._places.follow(shard, log, last)
+
     def place(self, shard: int) -> int:
         """Return up to where a shard's log was counted, 0 when it was not. Raise StorageError."""
-        rows = self._run("place", (shard,))
-        return int(rows[0][0]) if rows else 0
+        return self._places.get(shard)
 
     def add(self, shard: int, seq: int, counts: Mapping[CountedSeries, int]) -> None:
         """Count the events of a shard up to `seq`, all or nothing, synced on return. Raise StorageError."""
@@ -43,7 +48,7 @@ class EventCounts:
             with whole(self._connection):
                 for series, amount in counts.items():
                     self._add(series, amount)
-                self._run("move_place", (shard, seq))
+                self._places.move(shard, seq)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 from relay.errors import ConfigurationError, StorageError
 from relay.ports import Log
 from relay.ports.events import DeadLetter, Item, NewItem, Post, Settled, TargetState
+from relay.store.places import Places
 from relay.store.small_file import open_or_anew, whole
 from relay.store.sql import queries
 
@@ -57,6 +58,7 @@ class EventQueue:
         self.bound(bytes_max=bytes_max, age_seconds_max=age_seconds_max)
         self._lock = threading.RLock()
         self._ids: dict[str, int] = {}
+        self._places = Places(lambda: self._connection, self._failed)
         try:
             self._connection = open_or_anew(
                 path, "event_queue", log, "event queue", checkpoint_pages=CHECKPOINT_PAGES
@@ -76,10 +78,15 @@ class EventQueue:
 
     # --- what comes ----------------------------------------------------------------------------------------------
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Route the events of a log from now on."""
+        with self._lock:
+            self._places.follow(shard, log, last)
+
     def place(self, shard: int) -> int:
         """Return up to where a shard's log was routed, 0 when it was not."""
-        rows = self._run("place", (shard,))
-        return int(rows[0][0]) if rows else 0
+        with self._lock:
+            return self._places.get(shard)
 
     def accept(self, shard: int, seq: int, items: Sequence[NewItem], now_ms: int) -> None:
         """Keep what a shard's events up to `seq` gave, and move the place: all or nothing, synced on return.
@@ -88,7 +95,7 @@ class EventQueue:
         """
         with self._writing(synced=bool(items)):
             self._put(items, now_ms)
-            self._run("move_place", (shard, seq))
+            self._places.move(shard, seq)
 
     def put(self, items: Sequence[NewItem], now_ms: int) -> None:
         """Keep items that come from no log; synced on return."""

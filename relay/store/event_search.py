@@ -21,6 +21,7 @@ from relay.model.event import LoggedEvent
 from relay.model.search import EventQuery, event_facts
 from relay.store.database import reading
 from relay.store.event_blocks import INDEX_BITS, Archived, decoded
+from relay.store.places import all_places
 from relay.store.postings import keys_of
 from relay.store.reader import ShardReader
 from relay.store.retention import DAY_MS, days_of
@@ -138,7 +139,7 @@ class EventSearch:
         places = places_of(self._directory)
         found = []
         for shard, spool in self._shards.items():
-            for event in newest_events(shard, spool, places.get(shard, 0)):
+            for event in newest_events(shard, spool, places):
                 facts = event_facts(event)
                 if self._query.meant(facts):
                     found.append(Archived(facts.time_ms, event))
@@ -194,21 +195,23 @@ class _Blocks:
         return self._events[index] if index < len(self._events) else None
 
 
-def places_of(directory: Path) -> dict[int, int]:
-    """Return how far each shard's events are archived. Raise TemporaryError."""
-    found: dict[int, int] = {}
+def places_of(directory: Path) -> dict[tuple[int, int], int]:
+    """Return how far the events of each shard and log are archived. Raise TemporaryError."""
+    found: dict[tuple[int, int], int] = {}
     for file in days_of(directory)[:1]:  # a new file begins with the places of the one before
         with reading(file.path, SCHEMA) as connection:
-            found |= dict(_rows(connection, "places"))
+            rows = all_places(connection) if connection else []
+            found |= {(shard, log): seq for _, shard, log, seq in rows}
     return found
 
 
-def newest_events(shard: int, spool: Path, after: int) -> list[LoggedEvent]:
-    """Return the events in a shard's log beyond a number, the newest first, at most 10,000. Raise TemporaryError."""
+def newest_events(shard: int, spool: Path, places: Mapping[tuple[int, int], int]) -> list[LoggedEvent]:
+    """Return the events in a shard's log beyond its place, the newest first, at most 10,000. Raise TemporaryError."""
     if not spool.is_file():
         return []
     reader = ShardReader(spool)
     try:
+        after = places.get((shard, reader.event_log()), 0)
         return [LoggedEvent(shard, seq, event) for seq, event in reader.newest_events(after, LIVE_MAX)]
     finally:
         reader.close()

@@ -82,6 +82,7 @@ class ShardReader:
         self._path = path
         self._owned = owned
         self._inode = 0
+        self._log = 0
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -136,6 +137,14 @@ class ShardReader:
     def last_event(self) -> int:
         """Return the highest sequence number that was ever used."""
         return int(self._all("last_event")[0][0])
+
+    def event_log(self) -> int:
+        """Return the random number of the event log, 0 where the file is being made."""
+        with self._reading() as connection:
+            if not self._log:
+                found = connection.execute(_READ["meta"], ("event_log",)).fetchone()
+                self._log = int(found[0]) if found else 0
+            return self._log
 
     def usage_since(self, minute: int) -> list[tuple[str, int, int]]:
         """Return (account, minute, recipients) from a minute (since 1970) on."""
@@ -259,6 +268,7 @@ class ShardReader:
         self.close()
         self._connection = open_reader(self._path, "spool")
         self._inode = inode
+        self._log = 0
         return self._connection
 
 
@@ -268,6 +278,14 @@ class ShardEvents:
     def __init__(self, shard: int, spool_path: Path) -> None:
         self.shard = shard
         self._reader = ShardReader(spool_path)
+
+    def log(self) -> int:
+        """Return the random number of the log, 0 while there is none. Raise TemporaryError."""
+        return self._reader.event_log()
+
+    def last(self) -> int:
+        """Return the highest number that was ever used. Raise TemporaryError."""
+        return self._reader.last_event()
 
     def read(self, after: int, limit: int) -> Sequence[tuple[int, NewEvent]]:
         """Return events with a sequence number above `after`, in order. Raise TemporaryError."""

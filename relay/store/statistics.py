@@ -23,6 +23,7 @@ from relay.ports import Log
 from relay.reputation.counting import COUNTS, Count, Counted, Dimension, IsOwn, Rules, counted
 from relay.reputation.rates import DAY_MS, Cell, begins_anew
 from relay.store.database import open_reader
+from relay.store.places import Places
 from relay.store.small_file import open_or_anew, whole
 from relay.store.sql import queries
 
@@ -81,6 +82,7 @@ class Statistics:
         self._connection: sqlite3.Connection | None = None
         self._known: set[tuple[str, Dimension, str]] = set()
         self._tidied_ms = 0
+        self._places = Places(self._opened, self._failed)
 
     # --- the applier ---------------------------------------------------------------------------------------------
 
@@ -93,10 +95,13 @@ class Statistics:
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"the statistics {self._path} cannot be opened: {error}") from error
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Count the events of a log from now on. Raise StorageError."""
+        self._places.follow(shard, log, last)
+
     def place(self, shard: int) -> int:
         """Return the number of the last event of a shard that is counted."""
-        rows = self._run("place", (shard,))
-        return int(rows[0][0]) if rows else 0
+        return self._places.get(shard)
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
         """Count events and move the place, in one synced transaction. Raise StorageError."""
@@ -106,13 +111,13 @@ class Statistics:
             changes = [one for one in found if one is not None]
             self._add_points(changes)
             self._add_cells(changes)
-            self._run("move", (shard, events[-1].seq))
+            self._places.move(shard, events[-1].seq)
         self._tidy()
 
     def skip(self, shard: int, seq: int) -> None:
         """Move the place past an event that cannot be counted."""
         with self._writing():
-            self._run("move", (shard, seq))
+            self._places.move(shard, seq)
 
     def close(self) -> None:
         """Close the file."""
@@ -311,11 +316,6 @@ class StatisticsReader:
     def trapped(self, since_ms: int) -> list[str]:
         """Return the accounts with messages to spamtraps since a time."""
         return [row[0] for row in self._run("trapped", (since_ms,))]
-
-    def place(self, shard: int) -> int:
-        """Return the number of the last event of a shard that is counted."""
-        rows = self._run("place", (shard,))
-        return int(rows[0][0]) if rows else 0
 
     def close(self) -> None:
         """Close the file."""

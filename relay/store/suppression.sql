@@ -30,7 +30,13 @@ CREATE TABLE relay_list (
     until_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX relay_list_by_end ON relay_list (until_ms);
-CREATE TABLE place (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
+CREATE TABLE place (
+    reader TEXT NOT NULL,
+    shard  INTEGER NOT NULL,
+    log    INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (reader, shard, log)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE import_job (
     id TEXT PRIMARY KEY,
     account TEXT NOT NULL,
@@ -187,14 +193,6 @@ SELECT count(*) FROM relay_list WHERE until_ms > :now_ms;
 -- name: forget_stays
 -- Forget some stays that ended long ago.
 DELETE FROM relay_list WHERE digest IN (SELECT digest FROM relay_list WHERE until_ms < :before_ms LIMIT :limit);
-
--- name: get_place
--- How far a shard's events have been applied.
-SELECT seq FROM place WHERE shard = :shard;
-
--- name: put_place
--- Note how far a shard's events have been applied.
-INSERT INTO place (shard, seq) VALUES (:shard, :seq) ON CONFLICT DO UPDATE SET seq = excluded.seq;
 
 -- name: create_job
 -- Note an import.

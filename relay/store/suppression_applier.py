@@ -7,12 +7,14 @@ see a change at their next message, because it is noted in the same transaction.
 Which reasons count is asked of the catalog as it is when the event is applied: a moment after it happened.
 """
 
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
+from relay.errors import StorageError
 from relay.model.account import SuppressionReason
 from relay.model.event import LoggedEvent
 from relay.policy.suppression import fold, reasons_in_use
@@ -20,6 +22,7 @@ from relay.policy.suppression_feedback import KINDS, Feedback, feedback_of, trig
 from relay.ports import Metrics
 from relay.store.catalog import SUPPRESSION_FILE, wall_clock_ms
 from relay.store.directory import CatalogDirectory
+from relay.store.places import Places
 from relay.store.suppression_file import RELAY_LIST, SuppressionFile
 from relay.store.suppression_relay_list import Digester, RelayList
 
@@ -42,6 +45,7 @@ class SuppressionApplier:
     def open(self) -> None:
         """Open the lists, and the catalog to read. Raise RelayError."""
         self._file = SuppressionFile(self._data_dir / SUPPRESSION_FILE, wall_clock_ms)
+        self._places = Places(lambda: self._file.connection, self._failed)
         self._relay_list = RelayList(self._file, self._digester)
         self._directory = CatalogDirectory(self._data_dir, self._master_key)
 
@@ -50,15 +54,18 @@ class SuppressionApplier:
         self._directory.close()
         self._file.close()
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Apply the events of a log from now on. Raise StorageError."""
+        self._places.follow(shard, log, last)
+
     def place(self, shard: int) -> int:
         """Return the number of the last event of a shard that was applied, 0 for none. Raise StorageError."""
-        row = self._file.row("get_place", {"shard": shard})
-        return int(row[0]) if row else 0
+        return self._places.get(shard)
 
     def skip(self, shard: int, seq: int) -> None:
         """Move the place past an event that cannot be read. Raise StorageError."""
         with self._file.writing():
-            self._file.run("put_place", {"shard": shard, "seq": seq})
+            self._places.move(shard, seq)
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
         """Apply events of a shard, in order; those that were applied before are left out. Raise StorageError."""
@@ -71,9 +78,12 @@ class SuppressionApplier:
                 if event.seq > place and event.kind in KINDS:
                     self._apply(event, changed, added)
             self._file.note(*sorted(changed))
-            self._file.run("put_place", {"shard": shard, "seq": max(place, events[-1].seq)})
+            self._places.move(shard, events[-1].seq)
         for (which, reason), amount in added.items():
             self._metrics.count("relay_suppression_added_total", which, reason, amount=amount)
+
+    def _failed(self, error: sqlite3.Error) -> StorageError:
+        return StorageError(f"the suppression lists {self._file.path} cannot be used: {error}")
 
     def _apply(self, event: LoggedEvent, changed: set[str], added: Counter[tuple[str, str]]) -> None:
         feedback = feedback_of(event.kind, event.record, event.note, self._hostname)

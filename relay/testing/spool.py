@@ -28,6 +28,7 @@ class MemorySpool:
     attempts_logs: dict[int, list[bytes]] = field(default_factory=dict)
     contents: dict[int, Content] = field(default_factory=dict)
     events: list[NewEvent] = field(default_factory=list)
+    number: int = 1
     usage: dict[tuple[str, int], int] = field(default_factory=dict)
     dedupe_keys: set[str] = field(default_factory=set)
     noted: dict[int, int] = field(default_factory=dict)
@@ -140,6 +141,14 @@ class MemorySpool:
     def room_bytes(self) -> int:
         """Return `room`."""
         return self.room
+
+    def log(self) -> int:
+        """Return the number of the log."""
+        return self.number
+
+    def last(self) -> int:
+        """Return the highest sequence number."""
+        return len(self.events)
 
     def read(self, after: int, limit: int) -> Sequence[tuple[int, NewEvent]]:
         """Return events with a sequence number (from 1) above `after`, in order."""

@@ -83,6 +83,9 @@ class NoArchive:
     def open(self) -> None:
         """Open nothing."""
 
+    def follow(self, shard: int, log: int, last: int) -> None:
+        """Follow nothing."""
+
     def place(self, shard: int) -> int:  # noqa: ARG002 (the protocol)
         """Return a number beyond every event."""
         return _BEYOND

@@ -44,6 +44,11 @@ class ShardLog(ShardEvents):
         self._file = path
         self._made = False
 
+    def log(self) -> int:
+        """Return the random number of the log, 0 while there is none. Raise TemporaryError."""
+        self._made = self._made or self._file.exists()
+        return super().log() if self._made else 0
+
     def read(self, after: int, limit: int) -> Sequence[tuple[int, NewEvent]]:
         """Return events with a sequence number above `after`, in order. Raise TemporaryError."""
         self._made = self._made or self._file.exists()
@@ -236,11 +241,11 @@ class EventService:
             await asyncio.sleep(_BACKLOG_SECONDS)
 
     def _tell_backlog_of(self, destination: EventDestination) -> None:
-        assert self._cursors is not None
+        assert self._outbox is not None
         behind, oldest_ms = 0, None
         for shard, source in self._sources.items():
             with contextlib.suppress(TemporaryError):  # its file is not there yet
-                cursor = self._cursors.get(shard, destination.name)
+                cursor = self._outbox.place(source, destination.name)
                 behind += source.backlog(cursor)
                 for seq, event in source.read(cursor, 1):
                     at_ms = _at_ms(LoggedEvent(shard, seq, event))

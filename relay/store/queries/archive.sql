@@ -1,14 +1,5 @@
 -- Statements of the archive of events (relay/store/event_archive.py).
 
--- name: places
--- Where each shard's events end.
-SELECT shard, seq FROM place
-
--- name: move_place
--- Note where a shard's events end; a place never goes back.
-INSERT INTO place (shard, seq) VALUES (?, ?)
-ON CONFLICT (shard) DO UPDATE SET seq = max(place.seq, excluded.seq)
-
 -- name: add_block
 -- Begin a block.
 INSERT INTO block (events, least_ms, most_ms, data) VALUES (?, ?, ?, ?)

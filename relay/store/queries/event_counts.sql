@@ -1,13 +1,5 @@
 -- Statements on the counts of events.
 
--- name: place
--- Up to where a shard's log was counted.
-SELECT seq FROM place WHERE shard = ?
-
--- name: move_place
--- A shard's log was counted up to a sequence number.
-INSERT INTO place (shard, seq) VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET seq = max(seq, excluded.seq)
-
 -- name: add
 -- More events of a series that there is.
 UPDATE series SET count = count + ?

@@ -1,13 +1,5 @@
 -- Statements on what waits for destinations.
 
--- name: place
--- Up to where a shard's log was routed.
-SELECT seq FROM place WHERE shard = ?
-
--- name: move_place
--- A shard's log was routed up to a sequence number.
-INSERT INTO place (shard, seq) VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET seq = max(seq, excluded.seq)
-
 -- name: target_id
 -- The number of a target.
 SELECT id FROM target WHERE name = ?

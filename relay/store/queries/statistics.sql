@@ -1,13 +1,5 @@
 -- Statements on statistics.db. Each has a name and a sentence.
 
--- name: place
--- The last event of a shard that is counted.
-SELECT seq FROM place WHERE shard = ?
-
--- name: move
--- Say that a shard is counted up to an event.
-INSERT INTO place (shard, seq) VALUES (?1, ?2) ON CONFLICT (shard) DO UPDATE SET seq = max(seq, ?2)
-
 -- name: add_point
 -- Add to a point, made when it is not there.
 INSERT INTO point (grain, start_ms, account, dimension, name, sends, deliveries, delays, rejects, hard_bounces,

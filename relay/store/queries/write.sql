@@ -119,6 +119,10 @@ SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM message WHERE key = ?1
 -- Set a single value.
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
+-- name: name_log
+-- Give the event log its random number, once.
+INSERT OR IGNORE INTO meta (name, value) VALUES ('event_log', ?)
+
 -- name: touch
 -- Changes nothing, but fails on a file that cannot be written.
 DELETE FROM meta WHERE name = ''

@@ -17,6 +17,13 @@ class Log:
         self.shard = shard
         self.rows = [(n, NewEvent(f"id-{n}", "Send", f"m{n}", b'{"n":%d}' % n)) for n in range(1, count + 1)]
         self.reads = 0
+        self.number = 7
+
+    def log(self):
+        return self.number
+
+    def last(self):
+        return self.rows[-1][0] if self.rows else 0
 
     def read(self, after, limit):
         self.reads += 1
@@ -29,13 +36,17 @@ class Ledger:
     def __init__(self, name="ledger", fails=lambda event: None):
         self.name = name
         self.fails = fails
-        self.places = {}
+        self.logs, self.places, self.kept = {}, {}, {}
         self.taken = []
         self.skipped = []
         self.threads = set()
 
     def open(self):
         self.threads.add(threading.get_ident())
+
+    def follow(self, shard, log, last):
+        place = self.kept.get((shard, log), 0)
+        self.logs[shard], self.places[shard] = log, place if place <= last else 0
 
     def place(self, shard):
         return self.places.get(shard, 0)
@@ -45,11 +56,11 @@ class Ledger:
         for event in events:
             self.fails(event)
         self.taken += [(shard, event.seq, event.record["n"]) for event in events]
-        self.places[shard] = events[-1].seq
+        self.places[shard] = self.kept[shard, self.logs[shard]] = events[-1].seq
 
     def skip(self, shard, seq):
         self.skipped.append((shard, seq))
-        self.places[shard] = seq
+        self.places[shard] = self.kept[shard, self.logs[shard]] = seq
 
     def close(self):
         self.closed = True
@@ -72,7 +83,7 @@ def _carry(sources, appliers, metrics=None):
 def test_every_applier_gets_every_event_once_on_a_thread_of_its_own():
     async def play():
         sources, ledgers = [Log(1, 1200), Log(7, 3)], [Ledger("one"), Ledger("two")]
-        ledgers[1].places[1] = 1000  # it was further already
+        ledgers[1].kept[1, 7] = 1000  # it was further already
         carrier, _ = _carry(sources, ledgers)
         await carrier.open()
         await carrier.drain()
@@ -84,6 +95,49 @@ def test_every_applier_gets_every_event_once_on_a_thread_of_its_own():
         assert [len(ledger.threads) for ledger in ledgers] == [1, 1]
         assert ledgers[0].threads.isdisjoint(ledgers[1].threads)
         await carrier.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("number", "last", "taken"), [(7, 20, range(11, 21)), (8, 20, range(1, 21)), (7, 5, range(1, 6)), (0, 20, ())]
+)
+def test_a_place_counts_in_its_own_log_alone(number, last, taken):
+    """A log that was replaced, that ends before the place, or that nobody has made yet."""
+
+    async def play():
+        log, ledger = Log(1, 10), Ledger()
+        carrier, _ = _carry([log], [ledger])
+        await carrier.open()
+        await carrier.drain()
+        ledger.taken.clear()
+        log.rows, log.number = Log(1, last).rows, number
+        again, _ = _carry([log], [ledger])
+        await again.open()
+        await again.drain()
+        assert [seq for _, seq, _ in ledger.taken] == list(taken)
+
+    asyncio.run(play())
+
+
+def test_a_log_that_is_replaced_while_it_is_read_is_carried_from_its_beginning():
+    async def play():
+        log, ledger = Log(1, 10), Ledger()
+        carrier, _ = _carry([log], [ledger])
+        await carrier.open()
+        await carrier.drain()
+        whole, other = log.read, Log(1, 12)
+
+        def replaced(after, limit):
+            log.rows, log.number = other.rows, 8
+            log.read = whole
+            return whole(after, limit)
+
+        log.rows, log.read = Log(1, 11).rows, replaced
+        ledger.taken.clear()
+        await carrier.drain()
+        assert [seq for _, seq, _ in ledger.taken] == list(range(1, 13))
+        assert (ledger.kept, carrier.lowest(1)) == ({(1, 7): 10, (1, 8): 12}, 12)
 
     asyncio.run(play())
 

@@ -189,3 +189,15 @@ def test_run_follows_the_log_until_it_is_cancelled(cursors, tmp_path, monkeypatc
     file.close()
     assert flaky.kept == [event.event_id for event in source.events]
     assert len((tmp_path / "events.jsonl").read_bytes().splitlines()) == 4
+
+
+def test_a_log_that_was_replaced_is_published_from_its_beginning(cursors):
+    destination, source = Destination("a"), log_of(4)
+    asyncio.run(make([source], [Subscription(destination)], cursors).drain())
+    other = log_of(2, first=10)
+    other.number = 2
+    asyncio.run(make([other], [Subscription(destination)], cursors).drain())
+    assert destination.kept == ["1:0", "1:1", "1:2", "1:3", "1:10", "1:11"]
+    source.events.append(NewEvent("1:4", "Send", "m", b"x"))  # the first is back
+    asyncio.run(make([source], [Subscription(destination)], cursors).drain())
+    assert destination.kept[6:] == ["1:4"]

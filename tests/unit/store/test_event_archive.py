@@ -148,7 +148,7 @@ def test_places_live_on_in_the_next_day_and_outlive_the_files_before(tmp_path):
     clock.advance(10 * 86_400)  # nothing happens for long, and the last file with a place becomes too old
     again.drop(days_of(tmp_path))
     again.close()
-    assert places_of(tmp_path) == {1: 2, 2: 5}
+    assert places_of(tmp_path) == {(1, 0): 2, (2, 0): 5}
     assert opened(tmp_path, clock).place(2) == 5
 
 
@@ -164,7 +164,7 @@ def test_a_clock_that_goes_back_changes_no_order(tmp_path):
 
 def test_an_event_that_cannot_be_archived_is_passed(archive, tmp_path):
     archive.skip(1, 4)
-    assert places_of(tmp_path) == {1: 4}
+    assert places_of(tmp_path) == {(1, 0): 4}
     archive.apply(1, [event(1, 4), event(1, 5)])
     assert found(tmp_path) == ["event-1-5"]
 

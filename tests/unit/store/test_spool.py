@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 
 import orjson
@@ -109,7 +110,8 @@ def test_an_io_error_refuses_the_group_then_the_file_is_opened_again(tmp_path):
         after = new_message(spool)
         assert await written(spool.append, after) is None
         assert spool.due(NOW_MS, 10) == [before.deliveries[0], after.deliveries[0]]
-        assert [seq for seq, _ in ShardEvents(1, spool.paths.database).read(0, 10)] == [1, 2]
+        first, second = (seq for seq, _ in ShardEvents(1, spool.paths.database).read(0, 10))
+        assert second == first + 1
 
     run(tmp_path, case, options=SpoolOptions(crash_point=point), log=log)
     assert "spool write failed" in log.events("error")
@@ -416,24 +418,53 @@ def test_the_depth_of_the_queue_is_counted_in_the_background(tmp_path):
 
 
 def test_events_are_pruned_and_their_numbers_never_come_back(tmp_path):
+    known = []
+
     async def first(spool):
         for _ in range(5):
             await written(spool.append, new_message(spool))
         events = ShardEvents(1, spool.paths.database)
-        assert [seq for seq, _ in events.read(2, 2)] == [3, 4]
-        assert events.backlog(1) == 4
-        await spool.prune_events(3)
-        assert [seq for seq, _ in events.read(0, 10)] == [4, 5]
-        await spool.prune_events(1_000_000)
+        known.extend(seq for seq, _ in events.read(0, 10))
+        assert known == list(range(known[0], known[0] + 5))
+        assert [seq for seq, _ in events.read(known[1], 2)] == known[2:4]
+        assert (events.backlog(known[0]), events.last()) == (4, known[4])
+        await spool.prune_events(known[2])
+        assert [seq for seq, _ in events.read(0, 10)] == known[3:]
+        await spool.prune_events(known[4] + 1_000_000)
         assert events.read(0, 10) == []
+        assert events.last() == known[4]
 
     run(tmp_path, first)
 
     async def second(spool):
         await written(spool.append, new_message(spool))
-        assert [seq for seq, _ in ShardEvents(1, spool.paths.database).read(0, 10)] == [6]
+        ((seq, _),) = ShardEvents(1, spool.paths.database).read(0, 10)
+        assert seq > known[-1]
 
     run(tmp_path, second)
+
+
+def test_a_log_keeps_its_number_and_a_new_one_has_another(tmp_path):
+    numbers, seqs, clock = [], [], ManualClock()
+
+    async def look(spool):
+        await written(spool.append, new_message(spool))
+        events = ShardEvents(1, spool.paths.database)
+        numbers.append(events.log())
+        seqs.append(events.last())
+        clock.advance(60)
+
+    run(tmp_path, look, clock=clock)
+    shutil.copytree(tmp_path / "spool", tmp_path / "copy")
+    run(tmp_path, look, clock=clock)
+    shutil.rmtree(tmp_path / "spool")
+    run(tmp_path, look, clock=clock)
+    shutil.rmtree(tmp_path / "spool")
+    shutil.copytree(tmp_path / "copy", tmp_path / "spool")  # an old copy: the same log, and no number twice
+    run(tmp_path, look, clock=clock)
+    assert numbers[0] == numbers[1] == numbers[3] > 0
+    assert numbers[2] not in {0, numbers[0]}
+    assert seqs == sorted(set(seqs))
 
 
 def test_the_inbox_keeps_what_belongs_to_another_shard(tmp_path):

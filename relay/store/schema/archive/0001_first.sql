@@ -2,9 +2,12 @@
 
 -- The number of the last event of each shard that is in this file or in an older one.
 CREATE TABLE place (
-    shard INTEGER PRIMARY KEY,
-    seq   INTEGER NOT NULL
-);
+    reader TEXT NOT NULL,
+    shard  INTEGER NOT NULL,
+    log    INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (reader, shard, log)
+) WITHOUT ROWID;
 
 -- Some events in the order in which they came, compressed together. least_ms and most_ms: when the first and the last
 -- of them happened. closed: 1 where nothing may be appended, because something was erased. Key of an event: id << 7 | its index in the block.

@@ -21,6 +21,9 @@ CREATE TABLE dropped (
 
 -- Up to where each shard's event log was counted; moved in the transaction that counts.
 CREATE TABLE place (
-    shard INTEGER PRIMARY KEY,
-    seq   INTEGER NOT NULL
-);
+    reader TEXT NOT NULL,
+    shard  INTEGER NOT NULL,
+    log    INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (reader, shard, log)
+) WITHOUT ROWID;

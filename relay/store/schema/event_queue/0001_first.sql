@@ -47,6 +47,9 @@ CREATE INDEX dead_item ON dead (item);
 
 -- Up to where each shard's event log was routed; moved in the transaction that keeps what was routed.
 CREATE TABLE place (
-    shard INTEGER PRIMARY KEY,
-    seq   INTEGER NOT NULL
-);
+    reader TEXT NOT NULL,
+    shard  INTEGER NOT NULL,
+    log    INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (reader, shard, log)
+) WITHOUT ROWID;

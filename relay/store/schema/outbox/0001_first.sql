@@ -1,7 +1,8 @@
--- How far each destination has published each shard's event log.
-CREATE TABLE cursor (
-    shard       INTEGER NOT NULL,
-    destination TEXT NOT NULL,
-    seq         INTEGER NOT NULL,
-    PRIMARY KEY (shard, destination)
+-- How far each destination (`reader`) has published each event log (relay/store/places.py).
+CREATE TABLE place (
+    reader TEXT NOT NULL,
+    shard  INTEGER NOT NULL,
+    log    INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (reader, shard, log)
 ) WITHOUT ROWID;

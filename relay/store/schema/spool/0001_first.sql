@@ -2,7 +2,7 @@
 -- The order of the statements decides the root pages: a damaged first page is rebuilt from it. Never reorder.
 
 -- Single values: key_ceiling (no message key at or above it was ever given out), event_seq (highest
--- event), incidents (how often the file was reopened after a failed write).
+-- event), event_log (random, tells the event log from any other), incidents (how often the file was reopened after a failed write).
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

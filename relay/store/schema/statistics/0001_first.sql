@@ -2,9 +2,12 @@
 
 -- How far each shard's log is counted; moved in the transaction that counts.
 CREATE TABLE place (
-    shard INTEGER PRIMARY KEY,
-    seq   INTEGER NOT NULL
-);
+    reader TEXT NOT NULL,
+    shard  INTEGER NOT NULL,
+    log    INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (reader, shard, log)
+) WITHOUT ROWID;
 
 -- Counts by time. grain: 900, 3600 or 86400 seconds; start_ms: a multiple of it. dimension: what the series is about
 -- within the account (account, set, identity, provider, pool), name: which one.

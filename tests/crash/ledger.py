@@ -1,0 +1,98 @@
+"""What a stopped relay's files say of its events, compared with each other: every event took effect exactly once.
+
+The event file is published at least once, so that a line may be there twice; two events never have equal lines.
+"""
+
+import json
+import sqlite3
+from collections import Counter
+from contextlib import closing
+
+from relay.policy.stays import STAYS_DAYS
+from relay.runtime.settings import master_key
+from relay.store.event_blocks import decoded
+from relay.store.suppression_relay_list import Digester
+
+KINDS = {"Send": "sends", "Delivery": "deliveries", "DeliveryDelay": "delays", "Bounce": "hard_bounces"}
+
+
+def checked(product, bounced, listed=None, *, streams=(), queues=()):
+    """Return how many events there were by kind, after every file was found to agree; `product` is stopped.
+
+    `bounced` maps each address that was refused for good to the number of its bounces; `listed` are those that belong
+    on the account's list, by default all. `streams` and `queues` name what every event of a configuration set goes to.
+    """
+    lines = Counter(_lines(product.data_dir.glob("events.jsonl*")))
+    events = [json.loads(line) for line in lines]
+    counts = Counter(event["eventType"] for event in events)
+    assert set(counts) <= set(KINDS), counts
+    assert _archived(product.data_dir) == set(lines), "archive"
+    assert _metrics(product.data_dir) == counts, "metrics"
+    assert _statistics(product.data_dir) == {KINDS[kind]: count for kind, count in counts.items()}, "statistics"
+    assert _listed(product) == set(bounced if listed is None else listed), "suppression"
+    digest = Digester(master_key(product.data_dir)).digest
+    steps = {digest(address): min(count, len(STAYS_DAYS)) - 1 for address, count in dict(bounced).items()}
+    assert _steps(product) == steps, "relay-wide list"
+    wanted = {
+        _plain(line) for line, event in zip(lines, events, strict=True) if "ses:configuration-set" in _tags(event)
+    }
+    files = {name: (product.data_dir / "streams" / name).glob("**/*.jsonl*") for name in streams}
+    files |= {name: (product.data_dir / "queues").glob(f"*/{name}*") for name in queues}
+    for name, paths in files.items():
+        found = {_plain(line) for line in _lines(paths)}
+        assert found == wanted, f"{name}: {len(wanted - found)} missing, {len(found - wanted)} too many"
+    return dict(counts)
+
+
+def lines_of(product):
+    """Return the distinct lines of the event file."""
+    return set(_lines(product.data_dir.glob("events.jsonl*")))
+
+
+def _lines(paths):
+    return [line for path in paths for line in path.read_bytes().splitlines()]
+
+
+def _plain(line):
+    return json.dumps(json.loads(line), sort_keys=True)
+
+
+def _tags(event):
+    return event["mail"].get("tags", {})
+
+
+def _rows(path, query):
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def _archived(data_dir):
+    ids, records = [], []
+    for path in (data_dir / "events" / "archive").glob("*.db"):
+        for (data,) in _rows(path, "SELECT data FROM block"):
+            for archived in decoded(data):
+                ids.append((archived.event.shard, archived.event.event_id))
+                records.append(archived.event.payload)
+    twice = [one for one, count in Counter(ids).items() if count > 1]
+    assert not twice, f"archived twice: {twice[:5]}"
+    return set(records)
+
+
+def _metrics(data_dir):
+    query = "SELECT kind, sum(count) FROM series WHERE configuration_set = '' GROUP BY kind"
+    return dict(_rows(data_dir / "events" / "metrics.db", query))
+
+
+def _statistics(data_dir):
+    names = list(KINDS.values())
+    query = f"SELECT {', '.join(f'sum({name})' for name in names)} FROM point WHERE dimension = 'account'"  # noqa: S608
+    (row,) = _rows(data_dir / "events" / "statistics.db", query)
+    return {name: count for name, count in zip(names, row, strict=True) if count}
+
+
+def _listed(product):
+    return {row[0] for row in _rows(product.data_dir / "suppression.db", "SELECT folded FROM suppression")}
+
+
+def _steps(product):
+    return dict(_rows(product.data_dir / "suppression.db", "SELECT digest, step FROM relay_list"))
