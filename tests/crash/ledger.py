@@ -19,8 +19,8 @@ KINDS = {"Send": "sends", "Delivery": "deliveries", "DeliveryDelay": "delays", "
 def checked(product, bounced, listed=None, *, streams=(), queues=()):
     """Return how many events there were by kind, after every file was found to agree; `product` is stopped.
 
-    `bounced` maps each address that was refused for good to the number of its bounces; `listed` are those that belong
-    on the account's list, by default all. `streams` and `queues` name what every event of a configuration set goes to.
+    `bounced` maps each address that was refused for good to the number of its bounces; `listed` are those on the
+    account's list, by default all. `streams` and `queues` name what gets every event of a configuration set.
     """
     lines = Counter(_lines(product.data_dir.glob("events.jsonl*")))
     events = [json.loads(line) for line in lines]
@@ -33,15 +33,24 @@ def checked(product, bounced, listed=None, *, streams=(), queues=()):
     digest = Digester(master_key(product.data_dir)).digest
     steps = {digest(address): min(count, len(STAYS_DAYS)) - 1 for address, count in dict(bounced).items()}
     assert _steps(product) == steps, "relay-wide list"
-    wanted = {
-        _plain(line) for line, event in zip(lines, events, strict=True) if "ses:configuration-set" in _tags(event)
-    }
-    files = {name: (product.data_dir / "streams" / name).glob("**/*.jsonl*") for name in streams}
-    files |= {name: (product.data_dir / "queues").glob(f"*/{name}*") for name in queues}
-    for name, paths in files.items():
-        found = {_plain(line) for line in _lines(paths)}
-        assert found == wanted, f"{name}: {len(wanted - found)} missing, {len(found - wanted)} too many"
+    assert not missing(product, streams, queues), missing(product, streams, queues)
     return dict(counts)
+
+
+def unfinished(product):
+    """Return the messages of which the event file has a beginning and no end yet."""
+    events = [json.loads(line) for line in lines_of(product)]
+    begun = {event["mail"]["messageId"] for event in events if event["eventType"] == "Send"}
+    return begun - {event["mail"]["messageId"] for event in events if event["eventType"] in {"Delivery", "Bounce"}}
+
+
+def missing(product, streams=(), queues=()):
+    """Return how many events with a configuration set each destination lacks, and how many it invented, if any."""
+    wanted = {line for line in map(_plain, lines_of(product)) if '"ses:configuration-set"' in line}
+    files = {name: (product.data_dir / "streams" / name).glob("**/*.jsonl*") for name in streams}
+    files |= {name: (product.data_dir / "queues").glob(f"*/{name}.jsonl*") for name in queues}
+    found = {name: set(map(_plain, _lines(paths))) for name, paths in files.items()}
+    return {name: (len(wanted - some), len(some - wanted)) for name, some in found.items() if some != wanted}
 
 
 def lines_of(product):
@@ -50,15 +59,12 @@ def lines_of(product):
 
 
 def _lines(paths):
-    return [line for path in paths for line in path.read_bytes().splitlines()]
+    """Return all whole lines; the last of a file may be half written."""
+    return [line for path in paths for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def _plain(line):
     return json.dumps(json.loads(line), sort_keys=True)
-
-
-def _tags(event):
-    return event["mail"].get("tags", {})
 
 
 def _rows(path, query):
@@ -85,7 +91,7 @@ def _metrics(data_dir):
 
 def _statistics(data_dir):
     names = list(KINDS.values())
-    query = f"SELECT {', '.join(f'sum({name})' for name in names)} FROM point WHERE dimension = 'account'"  # noqa: S608
+    query = f"SELECT {', '.join(f'sum({name})' for name in names)} FROM point WHERE dimension = 'account'"
     (row,) = _rows(data_dir / "events" / "statistics.db", query)
     return {name: count for name, count in zip(names, row, strict=True) if count}
 

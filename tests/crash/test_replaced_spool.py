@@ -3,7 +3,7 @@
 import shutil
 
 from tests.crash.ledger import checked
-from tests.product import Product, Receiver, eventually
+from tests.product import Product, Receiver
 
 
 def refuse(verb, line):
@@ -26,7 +26,7 @@ def test_a_new_spool_and_an_old_copy_of_it_leave_no_event_out():
                 for number in range(3):
                     bounced.append(f"gone{number}-{step.replace(' ', '-')}@remote.example")
                     product.send(bounced[-1])
-                eventually(lambda wanted=len(bounced): len(product.events("Bounce")) == wanted, 30, step)
+                product.wait_event("Bounce", len(bounced))
                 product.stop()
                 if step == "first":
                     shutil.copytree(spool, copy)
