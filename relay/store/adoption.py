@@ -23,12 +23,12 @@ from relay.errors import ConfigurationError, TemporaryError
 from relay.ports import Clock, Log
 from relay.schedule.retry import LATE_REPLY, too_late_ms
 from relay.store.bodies import Bodies
-from relay.store.database import open_writer
+from relay.store.database import is_damage, open_writer
 from relay.store.inflight import InFlight
 from relay.store.reader import ShardReader
 from relay.store.salvage import COMPANIONS, Salvaged, finish, salvage, salvaged_name
 from relay.store.sql import queries
-from relay.store.writer import DAMAGE_CODES, KEY_BLOCK, PRIMARY_CODE
+from relay.store.writer import KEY_BLOCK
 
 CHECK_SECONDS_MAX: Final = 5.0
 REPORTED_MAX: Final = 1000
@@ -138,7 +138,7 @@ def _take(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
         return _recover(paths, lock, clock, log)
     except sqlite3.DatabaseError as error:
         # The check has a time limit and does not see all there is to see. Once salvaged, the file is sound.
-        if paths.damage_mark.exists() or not _is_damage(error):
+        if paths.damage_mark.exists() or not is_damage(error):
             raise
         paths.damage_mark.touch(mode=0o600)
         return _recover(paths, lock, clock, log)
@@ -166,12 +166,6 @@ def _recover(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
         connection.close()
     _report(report, paths, log, now_ms)
     return Adopted(paths, lock, in_flight, bodies, next_key, next_seq, report)
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    # Without a code the error comes from the binding: text that is none, a number that does not fit.
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is None or code & PRIMARY_CODE in DAMAGE_CODES
 
 
 @contextlib.contextmanager

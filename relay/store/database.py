@@ -23,6 +23,8 @@ PAGE_BYTES: Final = 8192
 APPLICATION_ID: Final = 0x524C0000  # plus the version: damage to one of the two numbers shows
 WRITE_CACHE_BYTES: Final = 16 * 1024 * 1024
 READ_CACHE_BYTES: Final = 2 * 1024 * 1024
+PRIMARY_CODE: Final = 0xFF
+DAMAGE_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _WAL_KEEP_BYTES: Final = 64 * 1024 * 1024
 _STATEMENTS_CACHED: Final = 128
 _BUSY_TIMEOUT_SECONDS: Final = 10.0
@@ -105,6 +107,15 @@ def reading(path: Path, schema: str) -> Iterator[sqlite3.Connection | None]:
 def file_uri(path: Path, mode: str) -> str:
     """Return the SQLite URI of a path (`mode`: ro, rw, rwc)."""
     return f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+
+def is_damage(error: Exception) -> bool:
+    """Say whether an error means that a file is damaged, as opposed to locked, full or not there."""
+    if not isinstance(error, sqlite3.DatabaseError):
+        return False
+    # Without a code the error comes from the binding: text that is none, a number that does not fit.
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & PRIMARY_CODE in DAMAGE_CODES
 
 
 def version_of(connection: sqlite3.Connection) -> int:

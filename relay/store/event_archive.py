@@ -21,7 +21,7 @@ from relay.errors import ConfigurationError, StorageError
 from relay.model.event import LoggedEvent
 from relay.model.search import event_facts
 from relay.ports import Clock, Log
-from relay.store.database import open_reader, open_writer
+from relay.store.database import is_damage, open_reader, open_writer
 from relay.store.event_blocks import INDEX_BITS, BlockWriter
 from relay.store.places import PlaceRow, all_places, put_places
 from relay.store.postings import file_keys
@@ -159,6 +159,9 @@ class EventArchive:
                     yield connection
             except (OSError, sqlite3.Error) as error:
                 self._let_go()  # the open block has what was rolled back
+                damaged = is_damage(error) and not isinstance(error, sqlite3.OperationalError)
+                if damaged and self._path is not None:
+                    self._set_aside(self._path)
                 raise StorageError(f"the archive of events {self.directory} cannot be written: {error}") from error
             except BaseException:
                 self._let_go()
@@ -185,11 +188,17 @@ class EventArchive:
                 put_places(connection, [("", *key, seq) for key, seq in self._places.items()])
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError:
-            self._log.error("events archived today are unreadable, starting anew", path=str(path))
-            DayFile.of(path).set_aside()
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self._set_aside(path)
             raise
         return connection
+
+    def _set_aside(self, path: Path) -> None:
+        """Let the next try begin a new file, with the places that are known; the damaged one is kept beside."""
+        if path.exists():
+            self._log.error("events archived today are unreadable, starting anew", path=str(path))
+            DayFile.of(path).set_aside()
 
     def _places_in(self, file: DayFile) -> list[PlaceRow]:
         try:

@@ -21,7 +21,7 @@ from typing import Final
 from relay.errors import NewerVersionError, StorageError
 from relay.ports import Log, Metrics
 from relay.store.company import Company
-from relay.store.database import PAGE_BYTES, open_writer
+from relay.store.database import DAMAGE_CODES, PAGE_BYTES, PRIMARY_CODE, open_writer
 from relay.store.jobs import Append, Group, Job
 from relay.store.sql import queries
 
@@ -46,8 +46,6 @@ _STORAGE_CODES: Final = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-DAMAGE_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-PRIMARY_CODE: Final = 0xFF
 
 CrashPoint = Callable[[str], None]
 

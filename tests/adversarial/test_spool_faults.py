@@ -1,7 +1,6 @@
 """Section F: the disk is full or read-only, somebody put things into the spool, a second relay starts."""
 
 import asyncio
-import os
 import shutil
 import smtplib
 import socket
@@ -15,12 +14,12 @@ import pytest
 import yaml
 
 from relay.runtime.clock import SteadyClock
+from tests.adversarial.disk import root_only, small_disk
 from tests.adversarial.wire import Wire, message, settled, waiting, with_mark
 from tests.commands import run_command
 from tests.product import Product, Receiver, eventually, free_ports
 from tests.unit.store.shard import new_message, shard, written
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 DISK_BYTES = 48 * 1024 * 1024
 FREE_MIN_BYTES = 8 * 1024 * 1024
 
@@ -46,39 +45,10 @@ def idle():
 # --- disk full ---------------------------------------------------------------------------------------------------
 
 
-class SmallDisk:
-    """A tmpfs that a test can fill."""
-
-    def __init__(self, path):
-        self.path = path
-        self.filler = path / "filler"
-
-    def free(self):
-        status = os.statvfs(self.path)
-        return status.f_bavail * status.f_frsize
-
-    def fill(self, leave_bytes):
-        with self.filler.open("ab") as file:
-            while (more := min(self.free() - leave_bytes, 1 << 20)) > 0:
-                try:
-                    file.write(b"\1" * more)
-                    file.flush()
-                except OSError:
-                    break
-
-    def empty(self):
-        self.filler.unlink(missing_ok=True)
-
-
 @pytest.fixture
 def disk(tmp_path):
-    path = tmp_path / "disk"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(path)], check=True)
-    try:
-        yield SmallDisk(path)
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
+    with small_disk(tmp_path / "disk", DISK_BYTES) as made:
+        yield made
 
 
 def submit(product, numbers):
