@@ -32,6 +32,7 @@ from relay.model.feedback import FeedbackKind
 from relay.model.ids import accepted_ms_of
 from relay.model.message import Delivery, Message, NewEvent, NewMessage
 from relay.pipeline.internal import InternalMail, protection
+from relay.policy.forward_limit import ForwardLimit
 from relay.policy.notification import failure_told, report_forwarded
 from relay.ports import Inbox, Log, Metrics, Record
 
@@ -121,6 +122,7 @@ class Returned:
         self._came_back = came_back
         self._log = log
         self._metrics = metrics
+        self._limit = ForwardLimit()
 
     def take(self, item: bytes, done: Taken) -> None:
         """Match what came back with its message, and settle it; repeats change nothing."""
@@ -201,6 +203,9 @@ class Returned:
     # --- mail that goes on ---------------------------------------------------------------------------------------
 
     def _forward(self, delivery: Delivery, about: Json, done: Taken) -> None:
+        if not self._limit.admits(about["prefix"], about["index"], about["arrivedMs"]):
+            self._drop(about, "limited", done)
+            return
         dedupe = "forward/" + _digest((about["prefix"], *about["content"]))
         new = self._onward(delivery.message, about, rewritten=False)
         self._record(dedupe, (), (new,), about["kind"], delivery, done)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bench.classify import SHAPES
+from relay.policy.forward_limit import FORWARDS_MAX
 from tests.adversarial.wire import Wire, message, open_listener, settled, waiting, with_mark
 from tests.product import eventually
 
@@ -128,6 +129,31 @@ def test_an_automatic_reply_is_forwarded_and_never_answered(product, receiver):
     settled(product)
     assert [(m[0], m[1]) for m in with_mark(receiver.messages, "holiday")] == [("", ["app@example.com"])]
     assert not [e for e in product.events("Bounce") if e["mail"]["messageId"] == message_id]
+
+
+def test_a_flood_of_answers_to_a_valid_return_path_is_bounded(product, receiver):
+    """Each answer is another one: a few go on, all are taken, other mail goes out, and the bounce still counts."""
+    message_id, path = return_path(product, receiver, "flooded")
+    other, _ = return_path(product, receiver, "not-flooded")
+    answers = [
+        b"From: user@remote.example\r\nSubject: Away %d\r\nAuto-Submitted: auto-replied\r\n"
+        b"X-Mark: flood\r\n\r\nAway, says %d.\r\n" % (number, number)
+        for number in range(400)
+    ]
+
+    def flood(texts):
+        return [deliver(product, path, text, sender="user@remote.example")[0] for text in texts]
+
+    with ThreadPoolExecutor(4) as pool:
+        floods = [pool.submit(flood, answers[part::4]) for part in range(4)]
+        return_path(product, receiver, "beside-the-flood")
+        assert all(one.result() == [250] * 100 for one in floods)
+    eventually(lambda: product.metric('relay_feedback_total{result="limited"}') >= 390, 30)
+    settled(product)
+    assert len([m for m in with_mark(receiver.messages, "flood") if m[0] == ""]) == FORWARDS_MAX
+    assert deliver(product, path, REPORT) == [250]
+    assert len(bounce_of(product, message_id)) == 1
+    assert not [event for event in product.events("Bounce") if event["mail"]["messageId"] == other]
 
 
 def test_reports_are_small_whatever_was_sent(product, receiver):
