@@ -13,6 +13,7 @@ from bench.classify import SHAPES
 from relay.policy.forward_limit import FORWARDS_MAX
 from tests.adversarial.wire import Wire, message, open_listener, settled, waiting, with_mark
 from tests.product import eventually
+from tests.webhook import Webhook
 
 
 def bounce_of(product, message_id):
@@ -154,6 +155,22 @@ def test_a_flood_of_answers_to_a_valid_return_path_is_bounded(product, receiver)
     assert deliver(product, path, REPORT) == [250]
     assert len(bounce_of(product, message_id)) == 1
     assert not [event for event in product.events("Bounce") if event["mail"]["messageId"] == other]
+
+
+def test_links_in_what_arrives_are_never_followed(product, receiver):
+    """N09: a confirmation in the words of a notification service, as a report, an answer and a letter."""
+    _, path = return_path(product, receiver, "asked-to-confirm")
+    with Webhook() as trap:
+        told = {"Type": "SubscriptionConfirmation", "Token": "x" * 64, "SubscribeURL": trap.url}
+        head = b"From: no-reply@sns.example\r\nSubject: Confirm\r\nX-Mark: confirm-me\r\n"
+        kind, body = b"Content-Type: application/json\r\n\r\n", json.dumps(told).encode() + b"\r\n"
+        assert deliver(product, path, head + kind + body) == [250]
+        assert deliver(product, path, head + b"Auto-Submitted: auto-replied\r\n" + kind + body) == [250]
+        report = REPORT.replace(b"It did not work.", b"It did not work: " + trap.url.encode())
+        assert deliver(product, path, report) == [250]
+        eventually(lambda: [m for m in with_mark(receiver.messages, "confirm-me") if m[0] == ""])
+        settled(product)
+        assert trap.requests == []
 
 
 def test_reports_are_small_whatever_was_sent(product, receiver):

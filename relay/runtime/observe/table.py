@@ -271,7 +271,11 @@ FAMILIES: tuple[Family, ...] = (
         "Mails of the relay's own to senders and contacts: `taken`, `repeat` (taken before), `dropped`.",
         "result",
     ),
-    _counter("relay_feedback_total", "Bounces that came back, by what became of them.", "result"),
+    _counter(
+        "relay_feedback_total",
+        "Mail that came back, by what became of it; `limited`: an answer too many to be forwarded.",
+        "result",
+    ),
     # events
     _counter("relay_events_published_total", "Events published, by destination.", "destination"),
     _counter("relay_events_failures_total", "Publications that failed and are tried again.", "destination"),

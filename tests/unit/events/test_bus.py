@@ -118,6 +118,7 @@ def send(url, poster, *, secret=""):
 
 
 def test_a_post_is_signed_and_named():
+    """N06."""
     with Webhook() as hook:
         assert send(hook.url, endpoints(), secret="s") == DONE
     ((_, headers, body),) = hook.requests
@@ -207,6 +208,7 @@ def test_a_huge_answer_is_not_read():
 
 
 def test_what_an_endpoint_says_is_not_kept():
+    """N07."""
     with Webhook(lambda _request: (500, {}, b"a secret of the inside")) as hook:
         assert send(hook.url, endpoints()) == Sent(Verdict.AGAIN, "status 500")
 

@@ -236,6 +236,7 @@ def test_a_question_that_was_answered_or_replaced_is_not_asked_any_more(bench):
 
 @pytest.mark.req("TOPIC-105", "TOPIC-131", "TOPIC-132")
 def test_a_retry_is_the_same_to_the_last_byte_whatever_key_signs_by_then(bench):
+    """N08."""
     topic = bench.topic()
     answers = [500, 429, 200]
     with Webhook(lambda request: Answer(status=answers.pop(0))) as hook:
