@@ -142,7 +142,14 @@ def settled_events(product):
     product.stop()
     bounces = bounces_of(product)
     listed = {address for address in bounces if address.startswith("gone-")}
-    counts = checked(product, bounces, listed, **destinations)
+    try:
+        counts = checked(product, bounces, listed, **destinations)
+    except AssertionError:
+        print(
+            *[line for line in product.log_text().splitlines() if '"error"' in line or "effects" in line][-40:],
+            sep="\n",
+        )
+        raise
     assert set(counts) >= {"Send", "Delivery", "Bounce"}
     return counts
 
@@ -164,6 +171,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     args = parser.parse_args()
     begin = time.monotonic()
+    print(f"seed {args.seed}", flush=True)
     acknowledged, lost, duplicates, allowed, counts = run(args.kills, args.seed)
     print(
         f"{args.kills} kills (seed {args.seed}), {acknowledged} acknowledged, {lost} lost, {duplicates} duplicates "

@@ -27,8 +27,9 @@ def checked(product, bounced, listed=None, *, streams=(), queues=()):
     counts = Counter(event["eventType"] for event in events)
     assert set(counts) <= set(KINDS), counts
     assert _archived(product.data_dir) == set(lines), "archive"
-    assert _metrics(product.data_dir) == counts, "metrics"
-    assert _statistics(product.data_dir) == {KINDS[kind]: count for kind, count in counts.items()}, "statistics"
+    assert _metrics(product.data_dir) == counts, f"metrics: {_metrics(product.data_dir)}, not {counts}"
+    counted = {KINDS[kind]: count for kind, count in counts.items()}
+    assert _statistics(product.data_dir) == counted, f"statistics: {_statistics(product.data_dir)}, not {counted}"
     assert _listed(product) == set(bounced if listed is None else listed), "suppression"
     digest = Digester(master_key(product.data_dir)).digest
     steps = {digest(address): min(count, len(STAYS_DAYS)) - 1 for address, count in dict(bounced).items()}
