@@ -82,7 +82,7 @@ def test_a_directory_that_is_not_there_has_nothing_to_drop(tmp_path):
 
 
 def test_every_statement_has_a_name_and_a_sentence():
-    names = ("write.sql", "read.sql", "history.sql", "salvage.sql", "outbox.sql", "postings.sql", "search.sql")
+    names = ("write.sql", "read.sql", "history.sql", "salvage.sql", "places.sql", "postings.sql", "search.sql")
     for name in (*names, "archive.sql"):
         for statement in queries(name).values():
             assert statement.startswith("-- ")

@@ -14,7 +14,7 @@ def test_a_damaged_file_is_set_aside(tmp_path):
     assert log.lines == []
     path.write_bytes(b"no database" * 1000)
     connection = open_or_anew(path, "outbox", log, "event cursors")
-    assert connection.execute("SELECT count(*) FROM cursor").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM place").fetchone() == (0,)
     assert path.with_name("outbox.db.damaged").read_bytes().startswith(b"no database")
     assert [text for _, text, _ in log.lines] == ["event cursors unreadable", "event cursors damaged, starting anew"]
 
