@@ -43,6 +43,7 @@ class Count(StrEnum):
     CLICKS = "clicks"
     RENDERING_FAILURES = "rendering_failures"
     SUBSCRIPTIONS = "subscriptions"
+    BLOCKED = "blocked"  # bounces that name a block list, hard or soft
 
 
 COUNTS = tuple(Count)
@@ -203,11 +204,14 @@ def _bounced(
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
     points = {Count.HARD_BOUNCES if hard else Count.SOFT_BOUNCES: number}
     lane = dict(points)
+    blocked = _is_blocked(bounce)
+    if blocked and not note.get("simulator"):
+        points[Count.BLOCKED] = number
     if sub_type == ON_RELAY_LIST:
         lane, points[Count.SUPPRESSED] = {}, number
     elif not event.event_id.endswith(RETURNED):
         lane[Count.SENDS] = number
-    ours = note.get("simulator") or note.get("autoReply") or note.get("blocked") or _is_blocked(bounce)
+    ours = note.get("simulator") or note.get("autoReply") or note.get("blocked") or blocked
     counts = hard and strangers and not ours
     return points, lane, Cell(accepted_ms, hard_bounces=strangers) if counts else None
 

@@ -303,6 +303,20 @@ def test_a_set_with_reputation_metrics_is_paused_alone(product, tenant):
     assert product.json("configuration-set", "show", "watched", "--account", tenant.account)["lastFreshStart"]
 
 
+@pytest.mark.req("DNSBL-005")
+def test_block_replies_are_told_first_and_pause_when_severe(product, receiver, tenant):
+    tenant.take(*good(46), "blocked1@remote.example", "blocked2@remote.example", "blocked3@remote.example")
+    case = tenant.wait_case("sending-pattern", "under review")
+    assert "3 of the 49 messages of a day were refused because of a block list." in case["cause"]
+    assert eventually(lambda: mail_to(receiver, tenant, b"kind: Sending pattern"))
+    assert tenant.page()["status"] == "Under review"
+    tenant.take(*(f"blocked{n}@remote.example" for n in range(10, 35)))  # goes on, and worse
+    worse = tenant.wait_case("sending-pattern", "sending paused")
+    assert worse["case"] == case["case"]
+    assert tenant.send("more@remote.example") == PAUSED
+    assert eventually(lambda: mail_to(receiver, tenant, b"Sending paused for account"))
+
+
 def come_back(product, to, kind, parts):
     """Let a report come back from outside."""
     text = (

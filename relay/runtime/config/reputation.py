@@ -56,4 +56,8 @@ class Reputation(Section):
     spamtrap_pause_hits: Number = setting(
         0, "Messages to spamtraps from which sending is paused without a review; 0: never.", ge=0, le=10**6
     )
+    blocked_review: Share = setting(
+        "5%", "The share of a day's messages refused because of a block list from which a review begins."
+    )
+    blocked_pause: Share = setting("25%", "The share of them from which sending is paused without waiting.")
     every: Duration = setting("1m", "How long after one look at what changed the next begins.", ge=0.1, le=3600.0)
