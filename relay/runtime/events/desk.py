@@ -12,8 +12,8 @@ from typing import Final
 from relay.errors import NotFoundError, TemporaryError
 from relay.events.counting import MetricsApplier
 from relay.events.dispatcher import Dispatcher
-from relay.events.facts import facts_of
 from relay.events.router import BUS, STREAM, Router
+from relay.model.facts import facts_of
 from relay.ports import Applier, Json
 from relay.ports.events import DeadLetter, NewItem, TargetState
 from relay.runtime.children import ChildContext

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from relay.errors import NotFoundError, RelayError, TemporaryError, UsageError
 from relay.events.carrier import Carrier
-from relay.events.facts import facts_of
 from relay.events.file import FileDestination
 from relay.events.outbox import Outbox, Subscription, kinds_of
 from relay.model.event import LoggedEvent
+from relay.model.facts import facts_of
 from relay.model.message import NewEvent
 from relay.ports import EventDestination, Json, Metrics
 from relay.runtime.children import ChildContext, Role

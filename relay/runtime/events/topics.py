@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Protocol
 
 from relay.errors import RelayError, RequestRefusedError
-from relay.events.facts import Facts, facts_of
 from relay.events.notification import notification
 from relay.events.publisher import TARGET, PublishRules, TopicPublisher
 from relay.events.queue_files import LocalQueues
@@ -22,6 +21,7 @@ from relay.events.topic_courier import TopicCourier
 from relay.mail import notices
 from relay.mail.letter import Letter, Letterhead
 from relay.model.event import LoggedEvent
+from relay.model.facts import Facts, facts_of
 from relay.model.feedback import FeedbackKind
 from relay.model.topic import Attribute, Publication, Subscription
 from relay.net.endpoints import Endpoints
