@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from relay.events.facts import CONFIGURATION_SET
 from relay.model.event import LoggedEvent
 from relay.model.event_destination import DestinationKind, Dimension, DimensionSource, EventDestination
+from relay.model.facts import configuration_set_of
 from relay.policy.event_destinations import is_dimension_value
 from relay.ports.events import CountedSeries, DestinationKey
 
@@ -100,7 +100,7 @@ class MetricsApplier:
         for event in events:
             mail = event.record["mail"]
             counts[CountedSeries((mail["sendingAccountId"], "", ""), event.kind)] += 1
-            name = next(iter(mail["tags"].get(CONFIGURATION_SET, ())), "")
+            name = configuration_set_of(mail)
             if any_destination and name:
                 counts.update(self._series(event, mail["sendingAccountId"], name))
         self._counts.add(shard, events[-1].seq, counts)

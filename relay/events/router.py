@@ -9,9 +9,9 @@ are one transaction of the queue. Metrics destinations are counted elsewhere (`r
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from relay.events.facts import CONFIGURATION_SET, Facts, facts_of
 from relay.model.event import LoggedEvent
 from relay.model.event_destination import DestinationKind, EventDestination
+from relay.model.facts import Facts, configuration_set_of, facts_of
 from relay.model.feedback import FeedbackKind, FeedbackSettings
 from relay.policy.event_destinations import target_name
 from relay.policy.feedback import settings_key
@@ -144,7 +144,7 @@ class Router:
 
     def _items(self, event: LoggedEvent) -> Sequence[NewItem]:
         mail = event.record["mail"]
-        name = next(iter(mail["tags"].get(CONFIGURATION_SET, ())), "")
+        name = configuration_set_of(mail)
         if not name:
             return ()
         account = mail["sendingAccountId"]

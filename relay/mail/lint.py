@@ -14,10 +14,14 @@ from html.parser import HTMLParser
 from typing import Final
 from urllib.parse import urlsplit
 
+from relay.policy.suffix import registrable_domain
+
 LINKS_MAX: Final = 1000
 PARTS_MAX: Final = 1000
+DOMAINS_MAX: Final = 200
 
 _LINK = re.compile(r"https?://[^\s<>\"')\]]{1,2000}", re.IGNORECASE)
+_ADDRESS = re.compile(r"[0-9.]+|.*:.*")  # of IP, in a link
 _NO_REPLY = re.compile(r"(?:no|do-?not|dont)[-_.]?reply", re.IGNORECASE)
 
 
@@ -69,7 +73,7 @@ def lint(content: bytes) -> list[Advice]:
 
 
 def links(content: bytes) -> Sequence[str]:
-    """Return the web links of a message's text parts, each once, in order."""
+    """Return the web links of a message's text parts, and the images of its HTML, each once, in order."""
     message = message_from_bytes(content, policy=modern)
     found: dict[str, None] = {}
     for text, html in _texts(message):
@@ -77,6 +81,12 @@ def links(content: bytes) -> Sequence[str]:
             if len(found) < LINKS_MAX:
                 found.setdefault(link.rstrip(".,;:!?"), None)
     return list(found)
+
+
+def linked_domains(content: bytes) -> Sequence[str]:
+    """Return the registrable domains that a message's links and images point to, in order, at most `DOMAINS_MAX`."""
+    hosts = {host for link in links(content) if (host := host_of(link)) and not _ADDRESS.fullmatch(host)}
+    return sorted({registrable_domain(host) for host in hosts})[:DOMAINS_MAX]
 
 
 def host_of(link: str) -> str:
@@ -133,6 +143,9 @@ def _texts(message: EmailMessage) -> Iterable[tuple[str, bool]]:
             yield data.decode("utf-8", "replace"), part.get_content_type() == "text/html"
 
 
+_LINKING = frozenset({"href", "src", "background"})
+
+
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +153,7 @@ class _Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         del tag
-        self.found += [value for name, value in attrs if name == "href" and value and _LINK.match(value)]
+        self.found += [value for name, value in attrs if name in _LINKING and value and _LINK.match(value)]
 
 
 def _hrefs(text: str) -> list[str]:

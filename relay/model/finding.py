@@ -15,7 +15,7 @@ SAMPLE_MAX_BYTES = 256 * 1024
 
 
 class FindingKind(StrEnum):
-    """What a finding is about (REP-017 to REP-030)."""
+    """What a finding is about (REP-017 to REP-030, DNSBL-005)."""
 
     BOUNCE_RATE = "bounce-rate"
     COMPLAINT_RATE = "complaint-rate"
@@ -30,6 +30,7 @@ class FindingKind(StrEnum):
     SPAMTRAP = "spamtrap"
     VULNERABLE_SITE = "vulnerable-site"
     COMPROMISED_CREDENTIALS = "compromised-credentials"
+    SENDING_PATTERN = "sending-pattern"
     OTHER = "other"
 
 

@@ -112,7 +112,7 @@ class Returned:
         inbox: Inbox,
         mail: InternalMail,
         accepted: Callable[[NewMessage], None],
-        came_back: Callable[[str, str], None],
+        came_back: Callable[[str, str, str], None],
         log: Log,
         metrics: Metrics,
     ) -> None:
@@ -136,9 +136,9 @@ class Returned:
         if record is None or not deliveries:
             self._drop(about, "unknown", done)
         elif about["kind"] == "complaint":
-            self._complained(deliveries, _notes(record, deliveries[0]), about, done)
+            self._complained(deliveries, _last_attempt(record, deliveries[0]), about, done)
         elif about["kind"] == "bounce":
-            self._bounced(deliveries[0], _notes(record, deliveries[0]), about, done)
+            self._bounced(deliveries[0], _last_attempt(record, deliveries[0]), about, done)
         elif self._goes_on(deliveries[0], about):
             self._forward(deliveries[0], about, done)
         else:
@@ -155,22 +155,22 @@ class Returned:
 
     # --- bounces -------------------------------------------------------------------------------------------------
 
-    def _bounced(self, delivery: Delivery, notes: bytes, about: Json, done: Taken) -> None:
+    def _bounced(self, delivery: Delivery, last: Json, about: Json, done: Taken) -> None:
         message = delivery.message
         status = _status(delivery, about)
         dedupe = f"bounce/{message.message_id}/{delivery.index}"
-        events = (_bounce_event(delivery, status, notes, about, dedupe),) if message.mail_json else ()
+        events = (_bounce_event(delivery, status, _notes(last), about, dedupe),) if message.mail_json else ()
         reports: Sequence[NewMessage] = ()
         if failure_told(delivery):
             original = Content(submitted_head(message.mail_json), b"")
             reports = self._mail.feedback(
                 Cause.RETURNED, message, (status,), lambda: original, asked=bool(delivery.wishes)
             )
-        self._record(dedupe, events, reports, "bounce", delivery, done)
+        self._record(dedupe, events, reports, "bounce", delivery, last, done)
 
     # --- complaints ----------------------------------------------------------------------------------------------
 
-    def _complained(self, deliveries: Sequence[Delivery], notes: bytes, about: Json, done: Taken) -> None:
+    def _complained(self, deliveries: Sequence[Delivery], last: Json, about: Json, done: Taken) -> None:
         """Tell a complaint, once for each recipient and type (EVT-026, EVT-028)."""
         first = deliveries[0]
         message = first.message
@@ -188,8 +188,9 @@ class Returned:
                 arrival_ms=about["complaintMs"],
             )
             event_id = f"{message.message_id}/{first.index}/Complaint/{_digest((dedupe,))}"
-            events = (NewEvent(event_id, "Complaint", message.message_id, body, notes),)
-        self._record(dedupe, events, self._complaint_mail(message, recipients, about), "complaint", first, done)
+            events = (NewEvent(event_id, "Complaint", message.message_id, body, _notes(last)),)
+        reports = self._complaint_mail(message, recipients, about)
+        self._record(dedupe, events, reports, "complaint", first, last, done)
 
     def _complaint_mail(self, message: Message, recipients: Sequence[str], about: Json) -> Sequence[NewMessage]:
         """Return the report for the sender, as its provider sent it (NOTIF-008), or ours where that is too large."""
@@ -208,7 +209,7 @@ class Returned:
             return
         dedupe = "forward/" + _digest((about["prefix"], *about["content"]))
         new = self._onward(delivery.message, about, rewritten=False)
-        self._record(dedupe, (), (new,), about["kind"], delivery, done)
+        self._record(dedupe, (), (new,), about["kind"], delivery, {}, done)  # it is no answer that is counted
 
     def _onward(self, message: Message, about: Json, *, rewritten: bool) -> NewMessage:
         head, body = (base64.b64decode(part) for part in about["content"])
@@ -225,13 +226,14 @@ class Returned:
             options=protection(requiretls=message.options.requiretls),
         )
 
-    def _record(  # noqa: PLR0917 - what is written, as what it counts, about which delivery
+    def _record(  # noqa: PLR0917 - what is written, as what it counts, about which delivery and attempt
         self,
         dedupe: str,
         events: Sequence[NewEvent],
         messages: Sequence[NewMessage],
         result: str,
         delivery: Delivery,
+        last: Json,
         done: Taken,
     ) -> None:
         def recorded(written: bool, error: Exception | None) -> None:  # noqa: FBT001 (a callback's shape)
@@ -242,7 +244,7 @@ class Returned:
                 self._metrics.count("relay_feedback_total", result if written else "repeat")
             if written and delivery.source:
                 self._metrics.count("relay_source_feedback_total", delivery.source, result)
-                self._came_back(delivery.source, result)
+                self._came_back(delivery.source, last.get("provider") or "", result)
             done(error)
 
         self._inbox.record(dedupe, events, messages, recorded)
@@ -270,11 +272,15 @@ def _within(domain: str, reporter: str) -> bool:
     return domain == reporter or domain.endswith(f".{reporter}") or reporter.endswith(f".{domain}")
 
 
-def _notes(record: Record, delivery: Delivery) -> bytes:
-    """Return where a delivery went last, as it was noted with its attempts."""
+def _last_attempt(record: Record, delivery: Delivery) -> Json:
+    """Return the last attempt of a delivery as it was noted; empty for one that never had any."""
     attempts = dict(zip((one.key for one in record.deliveries), record.attempts, strict=False))
     made = orjson.loads(attempts.get(delivery.key, "[]"))
-    last = made[-1] if made else {}
+    return made[-1] if made else {}
+
+
+def _notes(last: Json) -> bytes:
+    """Return where a delivery went in an attempt."""
     return lane_notes(last.get("provider") or "", last.get("pool") or "", remote=last.get("remoteAddress") or "")
 
 

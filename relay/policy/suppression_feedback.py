@@ -7,10 +7,10 @@ listing. What the lists themselves stopped is no news either.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from relay.model.account import SuppressionReason
+from relay.model.facts import configuration_set_of, milliseconds
 from relay.policy.simulator import is_simulator_address
 
 KINDS = frozenset(("Bounce", "Complaint"))
@@ -46,12 +46,12 @@ def feedback_of(kind: str, record: Mapping[str, Any], note: Mapping[str, Any], h
     mail = record["mail"]
     return Feedback(
         mail["sendingAccountId"],
-        next(iter(mail["tags"].get("ses:configuration-set", ())), ""),
+        configuration_set_of(mail),
         SuppressionReason.BOUNCE if kind == "Bounce" else SuppressionReason.COMPLAINT,
         addresses,
         mail["messageId"],
         body["feedbackId"],
-        _milliseconds(body["timestamp"]),
+        milliseconds(body["timestamp"]),
     )
 
 
@@ -79,7 +79,3 @@ def _complained(body: Mapping[str, Any]) -> list[str]:
         return []
     found = {one["emailAddress"].lower(): one["emailAddress"] for one in body["complainedRecipients"]}
     return list(found.values()) if len(found) == 1 else []
-
-
-def _milliseconds(timestamp: str) -> int:
-    return round(datetime.fromisoformat(timestamp).timestamp() * 1000)

@@ -11,11 +11,12 @@ names. What is known to be left out after it was counted is taken out of its cel
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from relay.model.event import LoggedEvent
+from relay.model.facts import facts_of
 from relay.policy.simulator import is_simulator_domain
 from relay.reputation.rates import Cell
 
@@ -43,21 +44,23 @@ class Count(StrEnum):
     CLICKS = "clicks"
     RENDERING_FAILURES = "rendering_failures"
     SUBSCRIPTIONS = "subscriptions"
+    BLOCKED = "blocked"  # bounces that name a block list, hard or soft
 
 
 COUNTS = tuple(Count)
 
 _BY_RECIPIENT = {
-    "Delivery": (Count.DELIVERIES, "delivery", "recipients"),
-    "DeliveryDelay": (Count.DELAYS, "deliveryDelay", "delayedRecipients"),
+    "Delivery": Count.DELIVERIES,
+    "DeliveryDelay": Count.DELAYS,
 }
 _WHOLE = {"Send": Count.SENDS, "Reject": Count.REJECTS}
 _BY_MESSAGE = {
-    "Open": (Count.OPENS, "open"),
-    "Click": (Count.CLICKS, "click"),
-    "Rendering Failure": (Count.RENDERING_FAILURES, "failure"),
-    "Subscription": (Count.SUBSCRIPTIONS, "subscription"),
+    "Open": Count.OPENS,
+    "Click": Count.CLICKS,
+    "Rendering Failure": Count.RENDERING_FAILURES,
+    "Subscription": Count.SUBSCRIPTIONS,
 }
+_COUNTED = frozenset((*_BY_RECIPIENT, *_WHOLE, *_BY_MESSAGE, "Bounce", "Complaint"))
 
 
 class Dimension(StrEnum):
@@ -118,54 +121,45 @@ class Counted:
 
 def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
     """Return what an event adds, None for nothing. Raise KeyError, TypeError or ValueError for a malformed record."""
-    record, mail = event.record, event.record["mail"]
-    account = mail["sendingAccountId"]
-    sets = mail.get("tags", {}).get("ses:configuration-set", ("",))
-    accepted_ms = _ms(mail["timestamp"])
-    moment_ms, points, lane, cell = accepted_ms, {}, {}, None
+    if event.kind not in _COUNTED:
+        return None
+    facts = facts_of(event)
+    account, accepted_ms, recipients = facts.account, facts.accepted_ms, facts.recipients
+    points: dict[Count, int] = {}
+    lane: dict[Count, int] = {}
+    cell = None
+    strangers = partial(_strangers, account, recipients, rules, is_own)
     if event.kind in _WHOLE:
-        recipients = mail["destination"]
         points = {_WHOLE[event.kind]: len(recipients)}
-        cell = _sent(accepted_ms, _strangers(account, recipients, rules, is_own), taken_back=event.kind == "Reject")
+        cell = _sent(accepted_ms, strangers(), taken_back=event.kind == "Reject")
     elif event.kind in _BY_RECIPIENT:
-        count, name, listed = _BY_RECIPIENT[event.kind]
-        recipients = [one if isinstance(one, str) else one["emailAddress"] for one in record[name][listed]]
-        moment_ms = _ms(record[name]["timestamp"])
-        points = {count: len(recipients)}
+        points = {_BY_RECIPIENT[event.kind]: len(recipients)}
         lane = dict(points)
         if event.kind == "Delivery":
             lane[Count.SENDS] = len(recipients)
             cell = _delivered(event, len(recipients), accepted_ms, rules)
     elif event.kind == "Bounce":
-        moment_ms = _ms(record["bounce"]["timestamp"])
-        bounced = [one["emailAddress"] for one in record["bounce"]["bouncedRecipients"]]
-        strangers = _strangers(account, bounced, rules, is_own)
-        points, lane, cell = _bounced(event, len(bounced), strangers, accepted_ms)
+        points, lane, cell = _bounced(event, len(recipients), strangers(), accepted_ms)
     elif event.kind == "Complaint":
-        moment_ms = _ms(record["complaint"]["timestamp"])
-        complained = [one["emailAddress"] for one in record["complaint"]["complainedRecipients"]]
-        strangers = _strangers(account, complained, rules, is_own)
         # A report names every recipient that it may be from (EVT-028), but one of them complained.
-        number = len(complained) if event.note.get("simulator") else 1
-        points, lane, cell = _complained(event, number, strangers, accepted_ms)
-    elif event.kind in _BY_MESSAGE:
-        count, name = _BY_MESSAGE[event.kind]
-        moment_ms = _ms(record.get(name, {}).get("timestamp", mail["timestamp"]))
-        points = {count: 1}
+        number = len(recipients) if event.note.get("simulator") else 1
+        points, lane, cell = _complained(event, number, strangers(), accepted_ms)
+    else:
+        points = {_BY_MESSAGE[event.kind]: 1}
     if not points and cell is None:
         return None
     unknown = NO_PROVIDER if lane and not event.note.get("simulator") else ""
     return Counted(
         account,
-        sets[0],
-        _identity(mail.get("sourceArn", ""), account),
+        facts.configuration_set,
+        _identity(facts.identity_arn, account),
         event.note.get("provider", unknown),
         event.note.get("pool", ""),
-        moment_ms,
+        facts.at_ms,
         points,
         lane,
         cell,
-        _hits(mail["destination"], rules.traps) if event.kind == "Send" else 0,
+        _hits(recipients, rules.traps) if event.kind == "Send" else 0,
     )
 
 
@@ -203,11 +197,14 @@ def _bounced(
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
     points = {Count.HARD_BOUNCES if hard else Count.SOFT_BOUNCES: number}
     lane = dict(points)
+    blocked = _is_blocked(bounce)
+    if blocked and not note.get("simulator"):
+        points[Count.BLOCKED] = number
     if sub_type == ON_RELAY_LIST:
         lane, points[Count.SUPPRESSED] = {}, number
     elif not event.event_id.endswith(RETURNED):
         lane[Count.SENDS] = number
-    ours = note.get("simulator") or note.get("autoReply") or note.get("blocked") or _is_blocked(bounce)
+    ours = note.get("simulator") or note.get("autoReply") or note.get("blocked") or blocked
     counts = hard and strangers and not ours
     return points, lane, Cell(accepted_ms, hard_bounces=strangers) if counts else None
 
@@ -227,9 +224,5 @@ def _complained(
     return points, dict(points), cell
 
 
-def _hits(recipients: list[str], traps: AbstractSet[str]) -> int:
+def _hits(recipients: Sequence[str], traps: AbstractSet[str]) -> int:
     return sum(recipient.lower() in traps for recipient in recipients) if traps else 0
-
-
-def _ms(timestamp: str) -> int:
-    return round(datetime.fromisoformat(timestamp).timestamp() * 1000)

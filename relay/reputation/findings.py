@@ -49,6 +49,7 @@ _HANDLING = {
     FindingKind.SPAMTRAP: Handling(sample=False),
     FindingKind.ANTI_SPAM_ORGANIZATION: Handling(sample=False),
     FindingKind.COMPLAINT_RATE: Handling(sample=False),
+    FindingKind.SENDING_PATTERN: Handling(sample=False),
     FindingKind.INTERNAL_REVIEW: Handling(manual=True),
     FindingKind.RELATED_ACCOUNT: Handling(manual=True, sample=False),
     FindingKind.VULNERABLE_SITE: Handling(manual=True),
@@ -200,6 +201,16 @@ TEXTS: dict[FindingKind, Texts] = {
         "Make new credentials, change your programs, and revoke the old ones. Remove users that you do not know. "
         "Look for where the secrets leaked: repositories, images, logs, laptops. We may revoke them ourselves.",
         f"{_END} {_ANSWER} {_CLOSES}",
+        _PAUSED,
+    ),
+    FindingKind.SENDING_PATTERN: Texts(
+        "Sending pattern",
+        "The way your account sends is what gets addresses and domains onto block lists. Lists and receivers watch "
+        "for sudden volume, for mail to addresses that do not exist, and for mail that others refuse already.",
+        "Raise your volume slowly, over weeks. Send nothing more to addresses that bounced. Where receivers refuse "
+        "your mail because of a block list, find out what in it they object to before you send more.",
+        f"If the pattern is still there when the review ends, or becomes severe, sending may be paused. {_ANSWER} "
+        f"{_LATER_ONLY}",
         _PAUSED,
     ),
     FindingKind.OTHER: Texts(

@@ -15,6 +15,9 @@ CELL_SHORT_MS = 60_000
 CELL_LONG_MS = 15 * 60_000
 DAY_MS = 86_400_000
 MEAN_DAYS = 30
+BOUNCE_GOAL = 0.05  # rates that nobody should reach, and the one that is advised (STAT-008, DLV-002)
+BOUNCE_ADVICE = 0.02
+COMPLAINT_GOAL = 0.001
 VOLUME_MIN = 1000
 VOLUME_DAYS = 10
 

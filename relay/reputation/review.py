@@ -3,11 +3,12 @@
 Looked at whenever its numbers changed, and at least once an hour. An administrator's steps are not decided here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from relay.model.finding import Finding, FindingKind, FindingState, FindingStep
 from relay.reputation.findings import KIND_OF, METRICS, TEXTS, handling
+from relay.reputation.patterns import NONE, PatternLimits, Patterns, sudden
 from relay.reputation.rates import DAY_MS, Level, Limits, Metric, Rates, level
 
 HEAL_MS = 7 * DAY_MS
@@ -29,6 +30,7 @@ class ReviewRules:
     repeats: int = 2
     trap_hits: int = 1
     trap_pause_hits: int = 0
+    patterns: PatternLimits = field(default_factory=PatternLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Standing:
     """What is known of a subject: its rates, its open findings, ends of earlier ones by kind, messages to traps.
 
     `listed` says where its addresses are listed, one sentence, "" for nowhere. `answered` are findings that the
-    account asked to have looked at again.
+    account asked to have looked at again. `patterns` are those of its last day that lead to listings.
     """
 
     rates: Rates
@@ -45,6 +47,7 @@ class Standing:
     trap_hits: int = 0
     listed: str = ""
     answered: frozenset[int] = frozenset()
+    patterns: Patterns = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def look(standing: Standing, rules: ReviewRules, now_ms: int) -> tuple[list[Open
     opened += _trapped(standing, rules)
     if standing.listed and not _open(standing, FindingKind.ANTI_SPAM_ORGANIZATION):
         opened.append(Opening(FindingKind.ANTI_SPAM_ORGANIZATION, standing.listed))
+    opened += _patterned(standing, opened, rules)
     changed = [_change(finding, standing, rules, now_ms) for finding in standing.findings]
     return opened, [one for one in changed if one is not None]
 
@@ -111,6 +115,15 @@ def _trapped(standing: Standing, rules: ReviewRules) -> list[Opening]:
     return [Opening(FindingKind.SPAMTRAP, f"Messages to spamtraps: {standing.trap_hits}.", severe)]
 
 
+def _patterned(standing: Standing, opened: Sequence[Opening], rules: ReviewRules) -> list[Opening]:
+    """Return the case about patterns (DNSBL-005); unknown users alone are what a case about bounces is for."""
+    patterns, kinds = standing.patterns, {one.kind for one in opened}
+    told_of = FindingKind.BOUNCE_RATE in kinds or _open(standing, FindingKind.BOUNCE_RATE)
+    if not patterns.text or (patterns.bounces_alone and told_of) or _open(standing, FindingKind.SENDING_PATTERN):
+        return []
+    return [Opening(FindingKind.SENDING_PATTERN, patterns.text, patterns.severe and rules.pause != "never")]
+
+
 def _change(finding: Finding, standing: Standing, rules: ReviewRules, now_ms: int) -> Change | None:
     """Return what becomes of an open finding now; only a review goes on by itself."""
     if finding.state is not FindingState.UNDER_REVIEW:
@@ -120,6 +133,8 @@ def _change(finding: Finding, standing: Standing, rules: ReviewRules, now_ms: in
         return _rated(finding, metric, standing.rates, rules, now_ms)
     if finding.kind is FindingKind.SPAMTRAP and 0 < rules.trap_pause_hits <= finding.evidence:
         return Change(finding, FindingStep.WORSE, f"Messages to spamtraps since: {finding.evidence}.")
+    if finding.kind is FindingKind.SENDING_PATTERN and standing.patterns.severe and rules.pause != "never":
+        return Change(finding, FindingStep.WORSE, standing.patterns.text)
     if now_ms < finding.ends_ms:
         return None
     return _ended(finding, standing, rules)
@@ -154,12 +169,23 @@ def _stayed(metric: Metric, rates: Rates, found: Level) -> str:
     return f"the rate is {rates.of(metric).value or 0:.2%} and stayed below its limit."
 
 
+def _nothing(_standing: Standing) -> str:
+    return ""
+
+
+_LASTING: dict[FindingKind, Callable[[Standing], str]] = {
+    FindingKind.ANTI_SPAM_ORGANIZATION: lambda standing: standing.listed,
+    FindingKind.SENDING_PATTERN: lambda standing: standing.patterns.text,
+}
+"""What keeps a review from ending well without another report: a sentence, "" for nothing."""
+
+
 def _ended(finding: Finding, standing: Standing, rules: ReviewRules) -> Change:
     """Return the end of a review that no rate decides."""
     how = handling(finding.kind)
-    lasting = finding.kind is FindingKind.ANTI_SPAM_ORGANIZATION and bool(standing.listed)
+    lasting = _LASTING.get(finding.kind, _nothing)(standing)
     if finding.evidence or lasting:
-        reason = standing.listed if lasting else f"Reported again during the review: {finding.evidence}."
+        reason = lasting or f"Reported again during the review: {finding.evidence}."
         if how.proposed:
             answered = finding.finding_id in standing.answered
             return Change(finding, FindingStep.ASKS if answered else FindingStep.ASK_PAUSE, reason)
@@ -170,9 +196,6 @@ def _ended(finding: Finding, standing: Standing, rules: ReviewRules) -> Change:
     return Change(finding, FindingStep.RESOLVED, "Nothing more was reported during the review.")
 
 
-UNUSUAL_FACTOR = 10
-UNUSUAL_MESSAGES = 1000
-UNUSUAL_DAYS = 7
 REJECTED_MESSAGES = 10
 REJECTED_SHARE = 0.01
 
@@ -185,7 +208,4 @@ def investigated(recent: int, earlier: int, days: int, sent: int, rejected: int)
     """
     if rejected >= REJECTED_MESSAGES and rejected >= REJECTED_SHARE * sent:
         return f"Scanners refused {rejected} of {sent} messages of the last day."
-    mean = earlier / days if days else 0.0
-    if days >= UNUSUAL_DAYS and recent >= UNUSUAL_MESSAGES and recent >= UNUSUAL_FACTOR * mean:
-        return f"{recent} messages in a day, after {mean:.0f} a day before."
-    return ""
+    return sudden(recent, earlier, days)

@@ -31,6 +31,7 @@ def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
     from relay.runtime.office_alarms import AlarmService  # noqa: PLC0415
     from relay.runtime.office_checks import CheckService  # noqa: PLC0415
     from relay.runtime.office_dkim import DkimService  # noqa: PLC0415
+    from relay.runtime.office_linked import LinkedDomainService  # noqa: PLC0415
     from relay.runtime.office_notices import NoticeService  # noqa: PLC0415
     from relay.runtime.office_own import OwnService  # noqa: PLC0415
     from relay.runtime.office_pools import ManagedPoolService  # noqa: PLC0415
@@ -51,6 +52,7 @@ def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
         ReputationService,
         AlarmService,
         SndsService,
+        LinkedDomainService,
     )
 
 

@@ -17,6 +17,7 @@ from relay.model.finding import Finding, FindingKind, FindingState, FindingStep
 from relay.model.pool import RELAY
 from relay.model.review import ReviewKind
 from relay.reputation.counting import Count, Dimension
+from relay.reputation.patterns import NONE, Day, Patterns, patterns
 from relay.reputation.rates import DAY_MS, Cell, Metric, Rates
 from relay.reputation.review import Change, Opening, Standing, investigated, look
 from relay.runtime import audit, settings
@@ -144,6 +145,7 @@ class ReputationService:
             traps,
             "" if configuration_set else listed,
             here.catalog.findings.answered(account) if own else frozenset(),
+            NONE if configuration_set else self._patterns(here, account, own),
         )
         opened, changes = look(standing, review_rules(here.config), here.now_ms)
         try:
@@ -210,7 +212,7 @@ class ReputationService:
     def _investigate(self, here: _Round, account: str) -> None:
         """Put what looks odd into the administrator's queue, once a week at most (REVIEW-009)."""
         cells = self._reader.cells(account, "", here.now_ms - 31 * DAY_MS)
-        reason = investigated(*_volumes(cells, here.now_ms), *self._rejects(account, here.now_ms))
+        reason = investigated(*_volumes(cells, here.now_ms), *self._day(here.now_ms, account, Count.REJECTS))
         if not reason:
             return
         asked = [one for one in here.catalog.reviews.list(account, limit=50) if one.kind is ReviewKind.INVESTIGATION]
@@ -221,13 +223,39 @@ class ReputationService:
             audit.record(here.config.data_dir, "reputation.investigate", account, said, caller=CALLER)
             self._context.log.warning("an account should be looked into", account=account, reason=reason)
 
-    def _rejects(self, account: str, now_ms: int) -> tuple[int, int]:
-        """Return what an account sent in a day, and how much of it scanners refused."""
-        points = self._reader.points(Dimension.ACCOUNT, now_ms - DAY_MS, now_ms, account=account)
-        return (
-            sum(point.counts[Count.SENDS] for point in points),
-            sum(point.counts[Count.REJECTS] for point in points),
+    def _patterns(self, here: _Round, account: str, own: Sequence[Finding]) -> Patterns:
+        """Return what of an account's last day leads to listings (DNSBL-005), without what a case let go."""
+        since_ms = max(here.catalog.findings.fresh_start_ms(account), _settled_ms(here, account, own))
+        cells = self._reader.cells(account, "", here.now_ms - 31 * DAY_MS)
+        begin_ms = max(here.now_ms - DAY_MS, since_ms)
+        lately = [cell for cell in cells if cell.start_ms >= begin_ms]
+        _recent, earlier, days = _volumes(cells, here.now_ms)
+        sends, blocked = self._day(here.now_ms, account, Count.BLOCKED, since_ms=since_ms)
+        all_sends, all_blocked = self._day(here.now_ms, None, Count.BLOCKED)
+        day = Day(
+            sum(cell.sent for cell in lately),  # without the simulator's mail, as all of a cell
+            sum(cell.hard_bounces for cell in lately),
+            blocked,
+            earlier,
+            days,
+            all_sends - sends,
+            all_blocked - blocked,
         )
+        return patterns(day, review_rules(here.config).patterns)
+
+    def _day(self, now_ms: int, account: str | None, *counts: Count, since_ms: int = 0) -> tuple[int, ...]:
+        """Return what an account, or all of them, sent in a day, and how much of it became what else is counted."""
+        begin_ms = max(now_ms - DAY_MS, since_ms)
+        points = self._reader.points(Dimension.ACCOUNT, begin_ms, now_ms, account=account)
+        return tuple(sum(point.counts[count] for point in points) for count in (Count.SENDS, *counts))
+
+
+def _settled_ms(here: _Round, account: str, own: Sequence[Finding]) -> int:
+    """Return until when mail counts no more for a case about patterns, 0 for none: it was extended, or has ended."""
+    kind = FindingKind.SENDING_PATTERN
+    extended = [one.evidence_from_ms for one in own if one.kind is kind and one.evidence_from_ms > one.opened_ms]
+    ended = [ended_ms for closed, ended_ms in _closed(here.catalog, (account, "")) if closed is kind]
+    return max([0, *extended, *ended])
 
 
 _METRICS = {Metric.BOUNCE: "relay_reputation_bounce_rate", Metric.COMPLAINT: "relay_reputation_complaint_rate"}

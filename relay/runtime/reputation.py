@@ -13,6 +13,7 @@ from relay.model.finding import Enforcement, Finding, FindingState
 from relay.ports import Log
 from relay.reputation.counting import Rules
 from relay.reputation.findings import Health, MetricStatus, health, metric_status, summary
+from relay.reputation.patterns import PatternLimits
 from relay.reputation.rates import DAY_MS, Level, Limits, Metric, Rates, level, rates
 from relay.reputation.review import ReviewRules
 from relay.runtime import settings
@@ -63,6 +64,7 @@ def review_rules(config: Config) -> ReviewRules:
         repeats=own.repeats,
         trap_hits=own.spamtrap_hits,
         trap_pause_hits=own.spamtrap_pause_hits,
+        patterns=PatternLimits(own.volume_min, own.bounce_pause, own.blocked_review, own.blocked_pause),
     )
 
 

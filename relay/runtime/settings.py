@@ -381,3 +381,9 @@ def warmup_rules(config: Config) -> WarmUpRules:
         attempts_min=own.health.attempts_min,
         step_back_days=own.health.step_back,
     )
+
+
+def sampled_per_hour(config: Config) -> int:
+    """Return how many messages of an account each worker keeps in an hour."""
+    asks = config.reputation.enabled and bool(config.own_checks.domain_lists)
+    return config.reputation.sampled_per_hour if asks else 0

@@ -64,7 +64,9 @@ class LineTools:
     progress: Callable[[], None]
     is_mail_from: Callable[[str], bool]
     forwards: Forwarding
-    came_back: Callable[[str, str], None]  # the address of ours that mail left from, and what came back for it
+    came_back: Callable[
+        [str, str, str], None
+    ]  # the address of ours that mail left from, for whom, and what came back
 
 
 class ShardLine:

@@ -14,6 +14,7 @@ from relay.errors import RelayError
 from relay.model.content import Content
 from relay.model.delivery import OPEN_STATES
 from relay.model.dialogue import Trace
+from relay.model.message import NewMessage
 from relay.model.pool import SourceAddress
 from relay.net.connection import TcpConnector
 from relay.net.guard import Guard
@@ -24,6 +25,7 @@ from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.forwarding import IdentityForwarding
 from relay.pipeline.internal import Origin
+from relay.pipeline.mail_samples import MailSamples
 from relay.pipeline.notices import TakeNotices
 from relay.pipeline.pools import PoolSources
 from relay.pipeline.recipient_domains import RecipientDomains
@@ -125,9 +127,10 @@ class WorkerBody:
         self._lines = {shard: self._make_line(shard, config, rules) for shard in self._shards(config)}
         self._line = self._lines[context.index]
         await self._permits.start()
+        self._samples = MailSamples(self._clock, settings.sampled_per_hour(config))
         self._make_door(config)
         self._make_notices(config)
-        operations = WorkerOps(self._lines, config.data_dir, self._clock)
+        operations = WorkerOps(self._lines, self._samples, config.data_dir, self._clock)
         operations.register(context.ops)
         operations.read_holds()
         self._tls_policies.start()
@@ -175,6 +178,10 @@ class WorkerBody:
         )
         return ShardLine(spool, outbound, rules, self._tools)
 
+    def _accepted(self, new: NewMessage) -> None:
+        self._line.accepted(new)
+        self._samples.offer(new)
+
     def _permits_client(self, config: Config) -> PermitsClient:
         # The directory stays open, so that the socket has a short name however deep it lies.
         self._run_descriptor = os.open(self._context.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -195,7 +202,7 @@ class WorkerBody:
             directory=self._directory,
             permits=self._permits,
             spool=line.spool,
-            accepted=line.accepted,
+            accepted=self._accepted,
             reencode=self._reencoder.start,
             examine=self._examiner.start,
             large_mail=LargeMail(1 / self._workers()),
@@ -324,6 +331,7 @@ class WorkerBody:
         self._gate.per_minute_max = config.limits.connections_per_minute_max
         self._accept.rules = self._downgrader.rules = accept
         self._volumes.rules = settings.warmup_rules(config)
+        self._samples.per_hour = settings.sampled_per_hour(config)
         if config.dns != self._context.config.dns:
             self._resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
         self._apply_tls(config)

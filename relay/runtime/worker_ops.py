@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from relay.errors import UsageError
+from relay.pipeline.mail_samples import MailSamples
 from relay.ports import Clock, Json
 from relay.runtime.commits import committed
 from relay.runtime.peers import OPERATION
@@ -15,12 +16,15 @@ from relay.runtime.shard_line import ShardLine
 from relay.runtime.standing_file import read_holds
 from relay.schedule.standing import StandingHolds
 
+SAMPLES_MAX = 4  # their base64 fits a line between processes
+
 
 class WorkerOps:
     """The operations of one worker."""
 
-    def __init__(self, lines: Mapping[int, ShardLine], data_dir: Path, clock: Clock) -> None:
+    def __init__(self, lines: Mapping[int, ShardLine], samples: MailSamples, data_dir: Path, clock: Clock) -> None:
         self._lines = lines
+        self._samples = samples
         self._data_dir = data_dir
         self._clock = clock
 
@@ -33,6 +37,7 @@ class WorkerOps:
         ops.add("events.prune", self.prune)
         ops.add(OPERATION, self.take)
         ops.add("shaping.lanes", self.lanes)
+        ops.add("samples.take", self.take_samples)
 
     async def act(self, request: Json) -> Json:
         """Do something to deliveries of one shard, given by key: how many changed, how many are under way."""
@@ -64,6 +69,11 @@ class WorkerOps:
         """Return how the lanes to a destination are in this worker, shard by shard."""
         destination = text(request, "destination")
         return {"lines": [line.outbound.lanes(destination) for line in self._lines.values()]}
+
+    def take_samples(self, _request: Json) -> Json:
+        """Return a few samples of mail as account, time and base64 of the bytes, and forget them."""
+        taken = self._samples.take(SAMPLES_MAX)
+        return {"samples": [[one.account, one.accepted_ms, base64.b64encode(one.content).decode()] for one in taken]}
 
     async def prune(self, request: Json) -> None:
         """Drop events of a shard that every destination has."""

@@ -38,6 +38,7 @@ def relay(names, receiver):
         "dns": {"nameservers": [names.address], "cache_entries_max": 0},
         "delivery": {"source_addresses": [ADDRESS]},
         "own_checks": {"enabled": False, "domain_lists": [{"name": "Bad", "zone": "domains.example"}]},
+        "reputation": {"every": "0.2s", "sampled_per_hour": 50},
     }
     with Product(receiver.port, domain="shop.example", **settings) as product:
         yield product
@@ -51,6 +52,34 @@ def test_links_on_a_list_are_told(relay):
     assert found == {"no-reply": "no-reply@shop.example", "listed-link": "bad.example"}
     clean = MESSAGE.replace("no-reply", "ann").replace("bad.example", "good.example")
     assert relay.run("lint", input_text=clean).returncode == 0
+
+
+@pytest.mark.req("REP-022")
+def test_sampled_mail_that_points_to_a_listed_domain_opens_a_case(relay):
+    html = "MIME-Version: 1.0\r\nContent-Type: text/html\r\n"
+    bad, good = '<img src="https://cdn.bad.example/a.png">\r\n', '<a href="https://good.example/">x</a>\r\n'
+
+    def cases():
+        return relay.rows("reputation", "cases", "--account", relay.account)
+
+    def evidence():
+        return relay.json("reputation", "case", number)["evidence"]
+
+    relay.send(headers=html, body=good)
+    relay.send(headers=html, body=bad)
+    (case,) = eventually(cases, what="a case")
+    assert (case["kind"], case["state"]) == ("domain-blocklist", "under review")
+    assert case["cause"] == "Messages point to listed domains: bad.example."
+    number = str(case["case"])
+    assert "cdn.bad.example" in relay.run("reputation", "sample", number).stdout
+    relay.send(headers=html, body=bad)  # sending goes on, and what it points to is looked at
+    eventually(lambda: evidence() == 1, what="evidence")
+    relay.run("reputation", "extend", number, "--reason", "Thank you for the changes.")
+    assert evidence() == 0  # only mail after the fix counts
+    relay.send(headers=html, body=good)
+    relay.send(headers=html, body=bad)
+    eventually(lambda: evidence() == 1, what="evidence after the fix")
+    assert [one["case"] for one in cases()] == [case["case"]]
 
 
 def judged(relay, *options):

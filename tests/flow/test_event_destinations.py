@@ -91,6 +91,29 @@ def test_a_stream_has_each_event_as_a_line_below_its_hour(relay):
     assert list((directory / ".incoming").iterdir()) == []
 
 
+def test_archived_events_are_published_again_to_streams_and_buses(relay, bus):
+    message_id = relay.send()  # with no set: nobody got its events
+    own = own_events(relay, message_id, 2)
+    directory = relay.data_dir / "streams" / "lines"
+
+    def replay(target, *more):
+        options = ("events", "replay", "--destination", target, "--message", message_id, *more)
+        return relay.run(*options, check=False)
+
+    eventually(lambda: "2 events" in replay("stream:lines", "--dry-run").stderr, what="the archive")
+    assert "2 events published again" in replay("stream:lines").stderr
+    assert eventually(lambda: len(found := of(records(directory), message_id)) >= 2 and found) == own
+    replay("stream:lines")
+    eventually(lambda: len(of(records(directory), message_id)) == 4)  # another file, the first stays
+    assert "1 event published again" in replay("bus:default", "--type", "Send").stderr
+    (body,) = eventually(lambda: [body for body in bus.bodies() if message_id.encode() in body])
+    assert json.loads(body)["detail"] == own[0]
+    for target in ("stream:none", "bus:none"):
+        done = replay(target)
+        assert done.returncode != 0
+        assert "There is no" in done.stderr
+
+
 @pytest.mark.req("DEST-008", "DEST-009")
 def test_files_may_be_compressed_below_a_prefix(relay):
     header = new_set(relay, "packed")

@@ -161,6 +161,36 @@ def test_statistics_have_the_shape_of_the_api_and_count_by_recipient(product, te
     assert "hard bounces 14.29%" in text
 
 
+@pytest.mark.req("STAT-006", "STAT-007", "STAT-008", "DLV-002")
+def test_statistics_as_rates_mark_what_misses_its_goal(product, tenant):
+    product.run("configuration-set", "create", "worse", "--account", tenant.account)
+    tenant.take(*good(57))
+    tenant.take("nobody@remote.example", *good(1), headers="X-SES-CONFIGURATION-SET: worse\r\n")
+    tenant.take("complaint@simulator.relay.example")
+    eventually(lambda: (found := tenant.counts()).get("hardBounces") == 1 and found["complaints"] == 1)
+
+    def rates(*options):
+        return product.rows("statistics", "--account", tenant.account, "--rates", *options)
+
+    whole = [point for span in ("1d", "14d") for point in rates("--since", span)]
+    assert sum(point["sends"] for point in whole) == 120
+    for point in whole:
+        assert point["timestamp"][14:] == "00:00.000Z"
+        assert set(point) == {"timestamp", "sends", "rejectRate", "bounceRate", "complaintRate", "goalsMissed"}
+    (account,) = rates("--by", "account")
+    assert account["bounceRate"] == 1 / 60
+    assert account["goalsMissed"] == ["complaintRate"]
+    (worse,) = rates("--by", "set")
+    assert (worse["set"], worse["bounceRate"], worse["goalsMissed"]) == ("worse", 0.5, ["bounceRate"])
+    (identity,) = rates("--by", "identity")
+    assert (identity["identity"], identity["rejectRate"]) == (tenant.domain, 0.0)
+    text = product.run("statistics", "--account", tenant.account, "--rates", "--by", "set").stdout
+    assert text.splitlines()[0].split()[:2] == ["Set", "Sends"]
+    assert "50.00% !" in text
+    assert "Goals (! where missed): hard bounces below 5%, better below 2%; complaints below 0.1%." in text
+    assert "From" in product.run("statistics", "--account", tenant.account, "--rates", "--every", "1h").stdout
+
+
 @pytest.mark.req("STAT-001")
 def test_statistics_are_by_set_identity_provider_and_pool(product, tenant):
     product.run("configuration-set", "create", "news", "--account", tenant.account)
@@ -301,6 +331,20 @@ def test_a_set_with_reputation_metrics_is_paused_alone(product, tenant):
     product.run("reputation", "accept", str(case["case"]), "--fresh-start")
     assert tenant.send("x@remote.example", headers="X-SES-CONFIGURATION-SET: watched\r\n")[0] == 250
     assert product.json("configuration-set", "show", "watched", "--account", tenant.account)["lastFreshStart"]
+
+
+@pytest.mark.req("DNSBL-005")
+def test_block_replies_are_told_first_and_pause_when_severe(product, receiver, tenant):
+    tenant.take(*good(46), "blocked1@remote.example", "blocked2@remote.example", "blocked3@remote.example")
+    case = tenant.wait_case("sending-pattern", "under review")
+    assert "3 of the 49 messages of a day were refused because of a block list." in case["cause"]
+    assert eventually(lambda: mail_to(receiver, tenant, b"kind: Sending pattern"))
+    assert tenant.page()["status"] == "Under review"
+    tenant.take(*(f"blocked{n}@remote.example" for n in range(10, 35)))  # goes on, and worse
+    worse = tenant.wait_case("sending-pattern", "sending paused")
+    assert worse["case"] == case["case"]
+    assert tenant.send("more@remote.example") == PAUSED
+    assert eventually(lambda: mail_to(receiver, tenant, b"Sending paused for account"))
 
 
 def come_back(product, to, kind, parts):

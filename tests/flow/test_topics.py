@@ -268,6 +268,33 @@ def test_events_of_a_configuration_set_reach_a_topic(product, receiver):
     assert json.loads(json.loads(line)["Message"])["eventType"] == "Delivery"
 
 
+def test_archived_events_are_published_again_to_a_topic_or_one_subscription(product):
+    topic = create(product, "again")
+    one = subscribe(product, topic, "sqs", "again-one", "--raw")
+    scope = ("--filter-scope", "MessageBody", "--filter", '{"eventType":["Delivery"]}')
+    subscribe(product, topic, "sqs", "again-deliveries", "--raw", *scope)
+    message_id = product.send()  # with no set: no topic got its events
+    queues = product.data_dir / "queues" / "000000000001"
+
+    def kinds(name):
+        path = queues / f"{name}.jsonl"
+        return [json.loads(line)["eventType"] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def replay(target, *more):
+        return product.run("events", "replay", "--destination", target, "--message", message_id, *more, check=False)
+
+    eventually(lambda: "2 events" in replay(topic, "--dry-run").stderr, what="the archive")
+    assert "2 events published again" in replay(topic).stderr
+    eventually(
+        lambda: (sorted(kinds("again-one")), kinds("again-deliveries")) == (["Delivery", "Send"], ["Delivery"])
+    )
+    assert "1 event published again" in replay(f"subscription:{one}", "--type", "Delivery").stderr
+    eventually(lambda: sorted(kinds("again-one")) == ["Delivery", "Delivery", "Send"])
+    assert kinds("again-deliveries") == ["Delivery"]
+    for target in (f"{topic}-gone", "arn:aws:sns:nonsense", "subscription:x"):
+        assert replay(target).returncode != 0
+
+
 @pytest.mark.req("TOPIC-105", "TOPIC-138", "TOPIC-145")
 def test_a_killed_process_and_a_restart_lose_nothing(product):
     topic = create(product, "killed")

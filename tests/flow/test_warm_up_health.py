@@ -151,6 +151,36 @@ def send_back(product, receiver, kind, recipient):
         client.sendmail("", [path], report)
 
 
+def test_what_comes_back_later_counts_with_the_provider_that_had_the_mail():
+    warmup = {
+        "schedule": "ten",
+        "schedules": [{"name": "ten", "volumes": [10_000 * day for day in range(1, 11)]}],
+        "shares": [{"provider": "bigmail", "share": "50%"}, {"provider": "other", "share": "50%"}],
+    }
+    with Receiver() as receiver:
+        shaping = {"directory": "shaping"}
+        product = Product(receiver.port, workers=1, warmup=warmup, shaping=shaping)
+        (product.directory / "shaping").mkdir()
+        rule = "name: bigmail\nmatch: {routes: [127.0.0.1]}\n"
+        (product.directory / "shaping" / "bigmail.yaml").write_text(rule)
+        with product:
+            product.run("pool", "create", "one", "--overflow", "none")
+            product.run("address", "add", GOOD, "--account", product.account, "--pool", "one")
+            product.run("configuration-set", "create", "one", "--pool", "one")
+            product.run("warmup", "set-percent", GOOD, "60")
+            send(product, "one", ["x"] * 2)
+            send_back(product, receiver, "bounce", "x0@remote.example")
+            send_back(product, receiver, "complaint", "x1@remote.example")
+
+            def counted():
+                shown = {one["provider"]: one for one in product.json("warmup", "show", GOOD)["providers"]}
+                big = shown.get("bigmail", {})
+                return (big.get("attempts"), big.get("bounces"), big.get("complaints")) == (2, 1, 1) and shown
+
+            other = eventually(counted, what="the answers of the provider")["other"]
+            assert (other["attempts"], other["bounces"], other["complaints"]) == (0, 0, 0)
+
+
 def test_what_comes_back_later_counts_for_the_address_that_sent_it():
     """Two workers: whichever takes a report, and whichever has the message."""
     health = {"attempts_min": 10, "bounce_rate": "50%", "block_rate": "50%", "complaint_rate": "20%", "step_back": 3}

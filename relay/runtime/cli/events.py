@@ -41,6 +41,11 @@ BATCH_EVENTS = 500
 SEEN_MAX = 20_000
 COLOURS = {"Delivery": "green", "Bounce": "red", "Complaint": "red", "Reject": "red", "DeliveryDelay": "yellow"}
 
+_DESTINATION = (
+    "Publish them here: to one of `events` of the configuration, stream:NAME, bus:NAME, the ARN of a topic, or "
+    "subscription:ARN."
+)
+_QUEUED = ("stream:", "bus:", "subscription:", "arn:")
 TypeOption = Annotated[str, typer.Option("--type", metavar="TYPE", help="Of this type: Send, Delivery, Bounce ...")]
 MessageOption = Annotated[str, typer.Option("--message", metavar="ID", help="About this message.")]
 EventOption = Annotated[str, typer.Option("--id", metavar="EVENT", help="The event with this id.")]
@@ -116,7 +121,7 @@ def search(
 @app.command()
 def replay(
     *,
-    destination: Annotated[str, typer.Option(metavar="NAME", help="Publish them to this event destination.")] = "",
+    destination: Annotated[str, typer.Option(metavar="NAME", help=_DESTINATION)] = "",
     to: Annotated[
         str, typer.Option("--to", metavar="FILE", help="Append them to a file, - for standard output.")
     ] = "",
@@ -262,8 +267,9 @@ def _batches(found: "Iterator[Archived]") -> "Iterator[list[Archived]]":
 
 
 def _publish(site: "Site", destination: str, found: "Iterator[Archived]") -> int:
-    """Have the events process publish events again; return how many."""
+    """Have the events process publish events again; return how many somebody gets."""
     from relay.runtime.children import Role  # noqa: PLC0415
+    from relay.runtime.events.desk import POST_AGAIN  # noqa: PLC0415
     from relay.runtime.events.publishing import AGAIN  # noqa: PLC0415
     from relay.runtime.rpc import Client  # noqa: PLC0415
 
@@ -275,8 +281,10 @@ def _publish(site: "Site", destination: str, found: "Iterator[Archived]") -> int
                 [one.event.event_id, one.event.kind, one.event.message_id, one.event.payload.decode()]
                 for one in batch
             ]
-            client.call(AGAIN, destination=destination, events=rows)
-            number += len(batch)
+            if destination.startswith(_QUEUED):
+                number += client.call(POST_AGAIN, target=destination, events=rows)["published"]
+            else:
+                number += client.call(AGAIN, destination=destination, events=rows)["published"]
     finally:
         client.close()
     return number

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from relay.mail.lint import Advice
     from relay.runtime.cli.site import Site
 
-DOMAINS_MAX = 200
-
 
 def lint(
     file: Annotated[
@@ -55,28 +53,17 @@ def lint(
 def _listed(site: "Site", content: bytes) -> "Sequence[Advice]":
     import asyncio  # noqa: PLC0415
 
-    from relay.mail.lint import Advice, host_of, links  # noqa: PLC0415
-    from relay.policy.suffix import registrable_domain  # noqa: PLC0415
-    from relay.reputation.blocklist import domain_question, judge  # noqa: PLC0415
+    from relay.mail.lint import Advice, linked_domains  # noqa: PLC0415
     from relay.runtime.cli.lookup import asking  # noqa: PLC0415
-    from relay.schedule.route import ip_address  # noqa: PLC0415
-
-    hosts = sorted({host for link in links(content) if (host := host_of(link)) and not ip_address(host)})
-    domains = sorted({registrable_domain(host) for host in hosts})[:DOMAINS_MAX]
-    lists = site.config.own_checks.domain_lists
+    from relay.runtime.domain_look import listings  # noqa: PLC0415
 
     async def ask() -> "list[Advice]":
-        resolver = asking(site.config)
-        pairs = [(domain, each) for domain in domains for each in lists]
-        answers = await asyncio.gather(
-            *(resolver.records(domain_question(domain, each.zone), "A") for domain, each in pairs)
-        )
+        found = await listings(asking(site.config).records, linked_domains(content), site.config)
         return [
             Advice(
                 "listed-link", domain, f"It is on {each.name}; mail that links to it is refused. {each.about}".strip()
             )
-            for (domain, each), answer in zip(pairs, answers, strict=True)
-            if judge(answer).listed
+            for domain, each in found
         ]
 
     return asyncio.run(ask())

@@ -43,6 +43,7 @@ def statistics(
         str | None, typer.Option(help="15m, 1h or 1d [1h; 15m with --json].", show_default=False)
     ] = None,
     details: Annotated[bool, typer.Option("--details", help="With --json: every count, one point a line.")] = False,
+    rates: Annotated[bool, typer.Option("--rates", help="Rates of sends, with the goals marked.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +51,7 @@ def statistics(
 
     With --json it is the answer of GetSendStatistics: 14 days in points of 15 minutes; bounces are hard ones.
     Times before 14 days ago are there by the hour, older ones by the day. At providers and pools, mail is counted as
-    sent when its first attempt to end was made there.
+    sent when its first attempt to end was made there. With --rates it is rates by the hour, for programs too.
     """
     from relay.reputation.counting import Dimension  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
@@ -65,20 +66,25 @@ def statistics(
     given = [(dimension, name) for dimension, name in named.items() if name is not None]
     if len(given) + (by is not None) > 1:
         raise UsageError("Give one of --set, --identity, --provider, --pool and --by: each is counted by itself.")
-    grain = _grain(every or ("15m" if as_json else "1h"))
+    as_api = as_json and not rates
+    grain = _grain(every or ("15m" if as_api else "1h"))
     now_ms = time.time_ns() // 1_000_000
-    since_ms = now_ms - _span_ms(since or ("14d" if as_json else "1d"))
+    since_ms = now_ms - _span_ms(since or ("14d" if as_api else "1d"))
     site = open_site(config)
     reader = StatisticsReader(site.data_dir)
     try:
         if by is not None:
-            _sums(reader, by, account, since_ms, now_ms, as_json=as_json)
+            _sums(reader, by, account, since_ms, now_ms, as_json=as_json, rates=rates)
             return
         dimension, name = given[0] if given else (Dimension.ACCOUNT, None)
         points = series(reader, dimension, since_ms, now_ms, grain, account=account, name=name)
     finally:
         reader.close()
-    if as_json and details:
+    if rates:
+        _rates(
+            [({"timestamp": iso(one.start_ms)}, _start(one, grain), one.counts) for one in points], as_json=as_json
+        )
+    elif as_json and details:
         write_json_lines({"timestamp": iso(point.start_ms), **counts_object(point.counts)} for point in points)
     elif as_json:
         write_json({"SendDataPoints": [data_point(point) for point in points]})
@@ -142,13 +148,7 @@ def _cells(counts: Any) -> tuple[int, ...]:
 
 
 def _table(points: "list[Point]", grain: int) -> None:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    shape = "%Y-%m-%d" if grain == DAY_SECONDS else "%Y-%m-%d %H:%M"
-    rows: list[tuple[object, ...]] = [
-        (f"{datetime.fromtimestamp(point.start_ms / 1000, UTC).astimezone():{shape}}", *_cells(point.counts))
-        for point in points
-    ]
+    rows: list[tuple[object, ...]] = [(_start(point, grain), *_cells(point.counts)) for point in points]
     if points:
         sums = [sum(column) for column in zip(*(_cells(point.counts) for point in points), strict=True)]
         rows.append(("all", *sums))
@@ -160,8 +160,68 @@ def _table(points: "list[Point]", grain: int) -> None:
         )
 
 
+def _start(point: "Point", grain: int) -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    shape = "%Y-%m-%d" if grain == DAY_SECONDS else "%Y-%m-%d %H:%M"
+    return f"{datetime.fromtimestamp(point.start_ms / 1000, UTC).astimezone():{shape}}"
+
+
+def rates_object(counts: Any) -> dict[str, Any]:
+    """Return counts as rates of sends (None without any), and which of them do not meet their goal (STAT-008)."""
+    from relay.reputation.rates import BOUNCE_GOAL, COMPLAINT_GOAL  # noqa: PLC0415
+
+    sends = _count(counts, "sends")
+    names = {"rejectRate": "rejects", "bounceRate": "hard_bounces", "complaintRate": "complaints"}
+    found = {name: _count(counts, count) / sends if sends else None for name, count in names.items()}
+    goals = {"bounceRate": BOUNCE_GOAL, "complaintRate": COMPLAINT_GOAL}
+    missed = [name for name, goal in goals.items() if (found[name] or 0.0) >= goal]
+    return {"sends": sends, **found, "goalsMissed": missed}
+
+
+def _rates(rows: list[tuple[dict[str, Any], str, Any]], *, as_json: bool, first: str = "From") -> None:
+    """Write rates: of each row what it is about, for programs and for people, and its counts."""
+    from relay.reputation.rates import BOUNCE_ADVICE, BOUNCE_GOAL, COMPLAINT_GOAL  # noqa: PLC0415
+
+    found = [(about, name, rates_object(counts)) for about, name, counts in rows]
+    if as_json:
+        write_json_lines({**about, **rates} for about, _name, rates in found)
+        return
+
+    def shown(rates: dict[str, Any], name: str, shape: str) -> str:
+        text = "-" if rates[name] is None else format(rates[name], shape)
+        return f"{text} !" if name in rates["goalsMissed"] else text
+
+    write_table(
+        (first, "Sends", "Rejects", "Hard bounces", "Complaints"),
+        (
+            (
+                name,
+                rates["sends"],
+                shown(rates, "rejectRate", ".2%"),
+                shown(rates, "bounceRate", ".2%"),
+                shown(rates, "complaintRate", ".3%"),
+            )
+            for _about, name, rates in found
+        ),
+        empty="Nothing was sent in this time.",
+    )
+    if found:
+        typer.echo(
+            f"Goals (! where missed): hard bounces below {BOUNCE_GOAL:.0%}, better below {BOUNCE_ADVICE:.0%}; "
+            f"complaints below {COMPLAINT_GOAL:.1%}."
+        )
+
+
 def _sums(
-    reader: "StatisticsReader", by: str, account: str | None, since_ms: int, until_ms: int, *, as_json: bool
+    reader: "StatisticsReader",
+    by: str,
+    account: str | None,
+    since_ms: int,
+    until_ms: int,
+    *,
+    as_json: bool,
+    rates: bool,
 ) -> None:
     from relay.reputation.counting import Dimension  # noqa: PLC0415
 
@@ -169,6 +229,15 @@ def _sums(
         raise UsageError(f"Sums are by {', '.join(_BY)}, not by {by}.")
     begin_ms = since_ms - since_ms % (900 * 1000)
     totals = reader.totals(Dimension(by), begin_ms, until_ms, account=account)
+    if rates:
+        about = [
+            ({"account": one.account, by: one.name or None}, f"{one.account} {one.name}".strip()) for one in totals
+        ]
+        if by == "account":
+            about = [({"account": one.account}, one.account) for one in totals]
+        rows = [(*told, one.counts) for told, one in zip(about, totals, strict=True)]
+        _rates(rows, as_json=as_json, first=by.capitalize())
+        return
     if as_json:
         write_json_lines(
             {"account": one.account, by: one.name or None, **counts_object(one.counts)} for one in totals

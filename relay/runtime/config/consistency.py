@@ -237,7 +237,7 @@ def _auth_limits(config: Config) -> Iterator[Fault]:
 
 def _reputation(config: Config) -> Iterator[Fault]:
     own = config.reputation
-    for metric in ("bounce", "complaint"):
+    for metric in ("bounce", "complaint", "blocked"):
         review, pause = getattr(own, f"{metric}_review"), getattr(own, f"{metric}_pause")
         if pause < review:
             yield Fault(("reputation", f"{metric}_pause"), f"must not be below {metric}_review ({review:.2%})")

@@ -64,6 +64,6 @@ class OwnChecks(Section):
     )
     domain_lists: tuple[DomainListSetting, ...] = setting(
         DEFAULT_DOMAIN_LISTS,
-        "Lists that `relay lint` asks about the domains of links.",
+        "Lists that `relay lint`, and the look at samples of mail, ask about the domains of links and images.",
         max_length=100,
     )

@@ -56,4 +56,15 @@ class Reputation(Section):
     spamtrap_pause_hits: Number = setting(
         0, "Messages to spamtraps from which sending is paused without a review; 0: never.", ge=0, le=10**6
     )
+    blocked_review: Share = setting(
+        "5%", "The share of a day's messages refused because of a block list from which a review begins."
+    )
+    blocked_pause: Share = setting("25%", "The share of them from which sending is paused without waiting.")
+    sampled_per_hour: Number = setting(
+        5,
+        "Messages of an account and hour, for each worker, whose links and images are looked up in "
+        "`own_checks.domain_lists`; 0: none. A listed domain opens a case.",
+        ge=0,
+        le=100,
+    )
     every: Duration = setting("1m", "How long after one look at what changed the next begins.", ge=0.1, le=3600.0)

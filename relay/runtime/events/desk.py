@@ -9,16 +9,18 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from relay.errors import TemporaryError
+from relay.errors import NotFoundError, TemporaryError
 from relay.events.counting import MetricsApplier
 from relay.events.dispatcher import Dispatcher
-from relay.events.router import Router
+from relay.events.router import BUS, STREAM, Router
+from relay.model.facts import facts_of
 from relay.ports import Applier, Json
 from relay.ports.events import DeadLetter, NewItem, TargetState
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.events.couriers import Couriers, make_couriers
+from relay.runtime.events.publishing import archived_events
 from relay.runtime.events.topics import TopicService
 from relay.runtime.office_jobs import end_tasks
 from relay.runtime.rpc import number, text
@@ -27,6 +29,7 @@ from relay.store.event_counts import EventCounts
 from relay.store.event_destinations import EventDestinationView
 from relay.store.event_queue import EventQueue
 
+POST_AGAIN: Final = "events.post_again"
 PAGE_MAX: Final = 200
 AT_ONCE_MAX: Final = 1000
 BODY_MAX_BYTES: Final = 300_000  # of a page: escaped it still fits a line of 1 MiB
@@ -137,6 +140,7 @@ class PostService:
         context.ops.add("events.targets", self._targets)
         context.ops.add("events.dead_letters", self._dead_letters)
         context.ops.add("events.replay", self._replay)
+        context.ops.add(POST_AGAIN, self._post_again)
         context.ops.add("events.delete_dead", self._delete_dead)
         self._desk.attend(self._dispatcher)
         self._running = asyncio.create_task(self._dispatcher.run())
@@ -198,6 +202,21 @@ class PostService:
         if self._dispatcher is not None:
             self._dispatcher.wake(targets)
         return {"count": len(ids)}
+
+    async def _post_again(self, request: Json) -> Json:
+        """Let events of the archive wait once more for a stream, a bus, a topic or one subscription."""
+        target, events = text(request, "target"), archived_events(request)
+        config, (kind, _, name) = self._context.config, target.partition(":")
+        known = {STREAM: [one.name for one in config.streams], BUS: [one.name for one in config.buses]}
+        if kind in known:
+            if name not in known[kind]:
+                raise NotFoundError(f"There is no {kind} {name}.")
+            items = [NewItem(one.event_id, one.kind, one.payload, (target,), facts_of(one).account) for one in events]
+        else:
+            items = self._desk.topics(self._context).again(target, events)
+        if items:
+            await asyncio.to_thread(self._desk.put, items)
+        return {"published": len(items)}
 
     async def _delete_dead(self, request: Json) -> Json:
         return {"count": await asyncio.to_thread(self._queue.delete_dead, await self._ids(request))}

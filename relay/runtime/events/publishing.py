@@ -14,10 +14,10 @@ from pathlib import Path
 
 from relay.errors import NotFoundError, RelayError, TemporaryError, UsageError
 from relay.events.carrier import Carrier
-from relay.events.facts import facts_of
 from relay.events.file import FileDestination
 from relay.events.outbox import Outbox, Subscription, kinds_of
 from relay.model.event import LoggedEvent
+from relay.model.facts import facts_of
 from relay.model.message import NewEvent
 from relay.ports import EventDestination, Json, Metrics
 from relay.runtime.children import ChildContext, Role
@@ -112,16 +112,11 @@ class EventService:
 
     async def publish_again(self, request: Json) -> Json:
         """Publish events of the archive again to one destination; answered when it has them."""
-        name, rows = text(request, "destination"), request.get("events")
+        name, events = text(request, "destination"), archived_events(request)
         found = next((one for one in self._destinations if one.name == name), None)
         if found is None:
             raise NotFoundError(f"There is no event destination {name}.")
-        if not isinstance(rows, list):
-            raise UsageError("the argument 'events' must be a list")
-        events = [
-            NewEvent(event_id, kind, message_id, record.encode()) for event_id, kind, message_id, record in rows
-        ]
-        await found.publish(events)
+        await found.publish([one.event for one in events])
         return {"published": len(events)}
 
     async def start(self) -> None:
@@ -253,6 +248,17 @@ class EventService:
         lag_seconds = max(0.0, time.time() - oldest_ms / 1000) if oldest_ms is not None else 0.0
         self._context.metrics.gauge("relay_events_backlog", behind, destination.name)
         self._context.metrics.gauge("relay_events_lag_seconds", lag_seconds, destination.name)
+
+
+def archived_events(request: Json) -> list[LoggedEvent]:
+    """Return the events that a request to publish again has. Raise UsageError."""
+    rows = request.get("events")
+    if not isinstance(rows, list):
+        raise UsageError("the argument 'events' must be a list")
+    return [
+        LoggedEvent(0, 0, NewEvent(event_id, kind, message_id, record.encode()))
+        for event_id, kind, message_id, record in rows
+    ]
 
 
 def _at_ms(event: LoggedEvent) -> int:

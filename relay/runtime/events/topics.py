@@ -8,12 +8,12 @@ The certificate is looked at every few seconds, since a command may have changed
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from relay.errors import RelayError, RequestRefusedError
-from relay.events.facts import Facts
 from relay.events.notification import notification
 from relay.events.publisher import TARGET, PublishRules, TopicPublisher
 from relay.events.queue_files import LocalQueues
@@ -21,11 +21,12 @@ from relay.events.topic_courier import TopicCourier
 from relay.mail import notices
 from relay.mail.letter import Letter, Letterhead
 from relay.model.event import LoggedEvent
+from relay.model.facts import Facts, facts_of
 from relay.model.feedback import FeedbackKind
 from relay.model.topic import Attribute, Publication, Subscription
 from relay.net.endpoints import Endpoints
 from relay.net.resolver import DnsResolver
-from relay.policy.arn import BadArn, parse_subscription_arn, parse_topic_arn
+from relay.policy.arn import BadArn, TopicArn, parse_subscription_arn, parse_topic_arn
 from relay.policy.topic_access import Publisher
 from relay.ports import Clock, Json, Log, Metrics
 from relay.ports.events import NewItem
@@ -106,13 +107,17 @@ class RecordPublisher:
         arn = parse_topic_arn(topic_arn)
         if isinstance(arn, BadArn):
             return None
-        source = f"arn:aws:ses:{arn.region}:{facts.account}:configuration-set/{facts.configuration_set}"
-        publisher = Publisher(facts.account, source)
-        publication = Publication(event.payload.decode(), EVENT_SUBJECT)
         try:
-            found = self._publisher.publish(arn, publication, publisher, self._clock.now_ms())
+            return self.record(arn, event, facts)
         except RequestRefusedError:
             return None
+
+    def record(self, arn: TopicArn, event: LoggedEvent, facts: Facts) -> NewItem | None:
+        """Return the same, refusals raised: NotFound, AuthorizationError ..."""
+        source = f"arn:aws:ses:{arn.region}:{facts.account}:configuration-set/{facts.configuration_set}"
+        publication = Publication(event.payload.decode(), EVENT_SUBJECT)
+        publisher = Publisher(facts.account, source)
+        found = self._publisher.publish(arn, publication, publisher, self._clock.now_ms())
         return found.items[0] if found.items else None
 
     def notification(self, topic_arn: str, event: LoggedEvent, key: str, *, headers: bool) -> NewItem | None:
@@ -201,7 +206,8 @@ class TopicService:
             for directory in (self._rounds, of_requests, of_records)
         ]
         give_up = CatalogGiveUp(config.data_dir, master, lambda: settings.letterhead(self._config), self._clock)
-        self.records = RecordPublisher(self._publishers[2], self._clock, context.log, give_up)
+        _, again, records = (RecordPublisher(one, self._clock, context.log, give_up) for one in self._publishers)
+        self._again, self.records = again, records
         own = config.topics
         self._queues = LocalQueues(config.data_dir, rotate_bytes=own.queue_file_size, keep=own.queue_files_kept)
         self._endpoints = self._make_endpoints(config)
@@ -286,6 +292,21 @@ class TopicService:
         if found.items:
             await self._outgoing.put(found.items)
         return {"messageId": found.message_id, "posts": sum(len(item.targets) for item in found.items)}
+
+    def again(self, target: str, events: Sequence[LoggedEvent]) -> list[NewItem]:
+        """Return what a topic, or one subscription (`subscription:ARN`), gets of events that are published again.
+
+        Filters choose as ever. Raise RequestRefusedError for a topic that is gone, or that a policy closes.
+        """
+        kind, _, name = target.partition(":")
+        alone = kind == TARGET
+        arn = parsed_topic_arn(name.rpartition(":")[0] if alone else target, self._config.region)
+        self._publishers[1].refresh()
+        made = [self._again.record(arn, event, facts_of(event)) for event in events]
+        items = [item for item in made if item is not None]
+        if not alone:
+            return items
+        return [replace(item, targets=(target,)) for item in items if target in item.targets]
 
     # --- rounds ------------------------------------------------------------------------------------------------
 

@@ -106,14 +106,14 @@ class WarmUpVolumes:
         bounced = outcome.verdict is Verdict.PERMANENT and not blocked
         self._note((lane.source, lane.destination), 1, bounced, blocked, 0)
 
-    def returned(self, source: str, kind: str) -> None:
+    def returned(self, source: str, provider: str, kind: str) -> None:
         """Count a bounce or a complaint that came back for mail from an address, if that warms up.
 
-        Reports do not say which provider they are from: they count for the address, with those that have no share.
+        `provider` is whom the message went to last, "" for one without a name, which has no share of its own.
         """
         address = self._address_of(source)
         if address is not None and address.warming and kind in _RETURNED:
-            self._note((source, OTHER), 0, kind == _BOUNCE, 0, kind == _COMPLAINT)
+            self._note((source, provider or OTHER), 0, kind == _BOUNCE, 0, kind == _COMPLAINT)
 
     def _note(self, key: tuple[str, str], *numbers: int) -> None:
         known = self._answers.get(key, _NO_ANSWERS)

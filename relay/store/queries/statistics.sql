@@ -3,15 +3,15 @@
 -- name: add_point
 -- Add to a point, made when it is not there.
 INSERT INTO point (grain, start_ms, account, dimension, name, sends, deliveries, delays, rejects, hard_bounces,
-    soft_bounces, complaints, suppressed, opens, clicks, rendering_failures, subscriptions)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    soft_bounces, complaints, suppressed, opens, clicks, rendering_failures, subscriptions, blocked)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (account, dimension, name, grain, start_ms) DO UPDATE SET
     sends = sends + excluded.sends, deliveries = deliveries + excluded.deliveries, delays = delays + excluded.delays,
     rejects = rejects + excluded.rejects, hard_bounces = hard_bounces + excluded.hard_bounces,
     soft_bounces = soft_bounces + excluded.soft_bounces, complaints = complaints + excluded.complaints,
     suppressed = suppressed + excluded.suppressed, opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
     rendering_failures = rendering_failures + excluded.rendering_failures,
-    subscriptions = subscriptions + excluded.subscriptions
+    subscriptions = subscriptions + excluded.subscriptions, blocked = blocked + excluded.blocked
 
 -- name: has_series
 -- Whether an account has a series, at any time.
@@ -47,10 +47,11 @@ ON CONFLICT (account, second_ms) DO UPDATE SET hits = hits + ?3
 -- name: roll_up
 -- Add points of one grain that are older than a time to those of a coarser one.
 INSERT INTO point (grain, start_ms, account, dimension, name, sends, deliveries, delays, rejects, hard_bounces,
-    soft_bounces, complaints, suppressed, opens, clicks, rendering_failures, subscriptions)
+    soft_bounces, complaints, suppressed, opens, clicks, rendering_failures, subscriptions, blocked)
 SELECT :coarse, start_ms - start_ms % (:coarse * 1000) AS begins, account, dimension, name, sum(sends),
     sum(deliveries), sum(delays), sum(rejects), sum(hard_bounces), sum(soft_bounces), sum(complaints),
-    sum(suppressed), sum(opens), sum(clicks), sum(rendering_failures), sum(subscriptions)
+    sum(suppressed), sum(opens), sum(clicks), sum(rendering_failures), sum(subscriptions),
+    sum(blocked)
 FROM point WHERE grain = :fine AND start_ms < :before_ms GROUP BY begins, account, dimension, name
 ON CONFLICT (account, dimension, name, grain, start_ms) DO UPDATE SET
     sends = sends + excluded.sends, deliveries = deliveries + excluded.deliveries, delays = delays + excluded.delays,
@@ -58,7 +59,7 @@ ON CONFLICT (account, dimension, name, grain, start_ms) DO UPDATE SET
     soft_bounces = soft_bounces + excluded.soft_bounces, complaints = complaints + excluded.complaints,
     suppressed = suppressed + excluded.suppressed, opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
     rendering_failures = rendering_failures + excluded.rendering_failures,
-    subscriptions = subscriptions + excluded.subscriptions
+    subscriptions = subscriptions + excluded.subscriptions, blocked = blocked + excluded.blocked
 
 -- name: oldest
 -- The oldest point of a grain.
@@ -85,7 +86,8 @@ DELETE FROM trap WHERE second_ms < ?
 -- name: points
 -- Points of a series since a time, of all accounts or of one, of every name or of one, added up by time.
 SELECT start_ms, sum(sends), sum(deliveries), sum(delays), sum(rejects), sum(hard_bounces), sum(soft_bounces),
-    sum(complaints), sum(suppressed), sum(opens), sum(clicks), sum(rendering_failures), sum(subscriptions)
+    sum(complaints), sum(suppressed), sum(opens), sum(clicks), sum(rendering_failures), sum(subscriptions),
+    sum(blocked)
 FROM point
 WHERE grain = :grain AND start_ms >= :since_ms AND start_ms < :until_ms AND dimension = :dimension
     AND (:account IS NULL OR account = :account) AND (:name IS NULL OR name = :name)
@@ -94,7 +96,8 @@ GROUP BY start_ms ORDER BY start_ms
 -- name: totals
 -- The sums of every series of a dimension since a time, those that sent most first.
 SELECT account, name, sum(sends), sum(deliveries), sum(delays), sum(rejects), sum(hard_bounces), sum(soft_bounces),
-    sum(complaints), sum(suppressed), sum(opens), sum(clicks), sum(rendering_failures), sum(subscriptions)
+    sum(complaints), sum(suppressed), sum(opens), sum(clicks), sum(rendering_failures), sum(subscriptions),
+    sum(blocked)
 FROM point
 WHERE start_ms >= :since_ms AND start_ms < :until_ms AND dimension = :dimension
     AND (:account IS NULL OR account = :account)

@@ -7,7 +7,7 @@ from relay.events import payload
 from relay.events.notification import notification
 from relay.model.event import LoggedEvent
 from relay.model.message import NewEvent
-from tests.unit.events.test_facts import ACCEPTED_MS, MAIL
+from tests.unit.model.test_facts import ACCEPTED_MS, MAIL
 
 FULL = orjson.dumps(
     {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.mail.lint import links, lint
+from relay.mail.lint import linked_domains, links, lint
 
 HEAD = b"From: Ann <ann@shop.example>\r\nTo: Bob <bob@remote.example>\r\nSubject: Hello\r\n"
 
@@ -44,6 +44,18 @@ def test_an_alternative_has_its_text_part():
     assert links(content) == ["https://t.co/x"]
 
 
+@pytest.mark.req("REP-022")
+def test_domains_of_links_and_images_are_found():
+    body = (
+        b'<a href="https://www.shop.example/x">x</a><img src="http://cdn.images.example/a.png">'
+        b'<img src="cid:1"><table background="http://bg.example/"><a href="http://192.0.2.1/">y</a>'
+        b'<a href="http://[2001:db8::1]/">z</a><a href="mailto:ann@mail.example">m</a>\r\n'
+    )
+    content = plain(body, HEAD + b"Content-Type: text/html\r\n")
+    assert linked_domains(content) == ["bg.example", "images.example", "shop.example"]
+    assert linked_domains(plain(b"no links\r\n")) == []
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -57,3 +69,4 @@ def test_an_alternative_has_its_text_part():
 def test_no_message_breaks_it(content):
     lint(content)
     links(content)
+    linked_domains(content)

@@ -17,6 +17,7 @@ from relay.reputation.findings import (
     metric_status,
     summary,
 )
+from relay.reputation.patterns import Patterns
 from relay.reputation.rates import DAY_MS, Metric, Rate, Rates
 from relay.reputation.review import HEAL_MS, ReviewRules, Standing, investigated, look
 
@@ -249,3 +250,38 @@ def test_texts_advise_and_samples_expose_nobody():
 )
 def test_what_looks_odd_is_to_be_looked_into(values, found):
     assert investigated(*values) == found
+
+
+PATTERN = Patterns("60 of the 1000 messages of a day were refused because of a block list.")
+SEVERE = Patterns("500 of the 1000 messages of a day were refused because of a block list.", severe=True)
+
+
+@pytest.mark.req("DNSBL-005")
+def test_a_pattern_is_told_first_and_pauses_when_it_stays_or_is_severe():
+    (opening,), changes = look(Standing(rates(), patterns=PATTERN), RULES, NOW)
+    assert (opening.kind, opening.paused, opening.cause) == (FindingKind.SENDING_PATTERN, False, PATTERN.text)
+    assert not changes
+    assert look(Standing(rates(), patterns=SEVERE), RULES, NOW)[0][0].paused
+    own = [finding(FindingKind.SENDING_PATTERN)]
+    assert step_of(Standing(rates(), own, patterns=PATTERN), END - 1) is None
+    assert step_of(Standing(rates(), own, patterns=SEVERE), NOW + 1) is FindingStep.WORSE
+    assert step_of(Standing(rates(), own, patterns=PATTERN), END) is FindingStep.UNRESOLVED
+    assert step_of(Standing(rates(), own), END) is FindingStep.RESOLVED
+
+
+@pytest.mark.req("DNSBL-005")
+def test_a_pattern_pauses_nobody_where_an_administrator_is_to_be_asked():
+    never = replace(RULES, pause="never")
+    assert not look(Standing(rates(), patterns=SEVERE), never, NOW)[0][0].paused
+    own = [finding(FindingKind.SENDING_PATTERN)]
+    assert step_of(Standing(rates(), own, patterns=SEVERE), NOW + 1, never) is None
+    assert step_of(Standing(rates(), own, patterns=SEVERE), END, never) is FindingStep.UNRESOLVED_MANUAL
+
+
+def test_unknown_users_alone_are_one_case_and_not_two():
+    alone = Patterns("100 of the 1000 messages of a day bounced for good.", bounces_alone=True)
+    opened, _ = look(Standing(rates(bounced=100), patterns=alone), RULES, NOW)
+    assert [one.kind for one in opened] == [FindingKind.BOUNCE_RATE]
+    assert look(Standing(rates(bounced=60), [finding()], patterns=alone), RULES, NOW)[0] == []
+    opened, _ = look(Standing(rates(bounced=10), patterns=alone), RULES, NOW)  # hidden in a large volume
+    assert [one.kind for one in opened] == [FindingKind.SENDING_PATTERN]

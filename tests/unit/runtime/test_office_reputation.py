@@ -163,10 +163,10 @@ def test_a_late_bounce_counts_in_the_volume_of_its_message(make):
     world.mail(1000)  # more than enough to represent the account without the old ones
     world.count(*[bounce(sent_ms, later_ms=10 * DAY * 1000, event_id="m/0/Bounce/returned")] * 600)
     world.round()
-    assert world.findings() == []
+    assert FindingKind.BOUNCE_RATE not in dict(world.findings())
     world.count(*[bounce(world.clock.now_ms())] * 50)
     world.round()
-    assert world.findings() == [(FindingKind.BOUNCE_RATE, FindingState.UNDER_REVIEW)]
+    assert (FindingKind.BOUNCE_RATE, FindingState.UNDER_REVIEW) in world.findings()
 
 
 @pytest.mark.req("REVIEW-003")

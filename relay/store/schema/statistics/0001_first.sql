@@ -29,6 +29,7 @@ CREATE TABLE point (
     clicks             INTEGER NOT NULL DEFAULT 0,
     rendering_failures INTEGER NOT NULL DEFAULT 0,
     subscriptions      INTEGER NOT NULL DEFAULT 0,
+    blocked            INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account, dimension, name, grain, start_ms)
 ) WITHOUT ROWID;
 CREATE INDEX point_by_time ON point (grain, start_ms);

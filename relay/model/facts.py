@@ -1,4 +1,8 @@
-"""What an event says, as values: for whoever routes, counts or acts on it. Pure; shapes of feedback.md section 3."""
+"""What an event says, as values: for whoever routes, counts or acts on it. Shapes of feedback.md section 3.
+
+These are records that the relay itself wrote, so what is not in one is our fault and raises KeyError, TypeError or
+ValueError. Records that may be anybody's are read by `relay.model.search`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,19 +64,19 @@ def facts_of(event: LoggedEvent) -> Facts:
     record = event.record
     mail = record["mail"]
     name, listed = _BODIES[event.kind]
-    body = record[name]
-    tags = {tag: tuple(values) for tag, values in mail["tags"].items()}
-    accepted_ms = _ms(mail["timestamp"])
+    body = record[name] if listed else record.get(name, {})
+    tags = {tag: tuple(values) for tag, values in mail.get("tags", {}).items()}
+    accepted_ms = milliseconds(mail["timestamp"])
     return Facts(
         kind=event.kind,
-        message_id=mail["messageId"],
+        message_id=event.message_id,
         account=mail["sendingAccountId"],
-        configuration_set=next(iter(tags.get(CONFIGURATION_SET, ())), ""),
-        identity_arn=mail["sourceArn"],
-        source=mail["source"],
+        configuration_set=configuration_set_of(mail),
+        identity_arn=mail.get("sourceArn", ""),
+        source=mail.get("source", ""),
         tags=tags,
         recipients=_recipients(body, listed) or tuple(mail["destination"]),
-        at_ms=_ms(body["timestamp"]) if "timestamp" in body else accepted_ms,
+        at_ms=milliseconds(body["timestamp"]) if "timestamp" in body else accepted_ms,
         accepted_ms=accepted_ms,
         bounce_type=body.get("bounceType", ""),
         sub_type=body.get("bounceSubType") or body.get("complaintSubType") or "",
@@ -85,6 +89,11 @@ def _recipients(body: Mapping[str, Any], listed: str) -> tuple[str, ...]:
     return tuple(each if isinstance(each, str) else each["emailAddress"] for each in found)
 
 
-def _ms(text: str) -> int:
+def configuration_set_of(mail: Mapping[str, Any]) -> str:
+    """Return the configuration set of the `mail` object of a record, "" for none."""
+    return next(iter(mail.get("tags", {}).get(CONFIGURATION_SET, ())), "")
+
+
+def milliseconds(text: str) -> int:
     """Return a timestamp of ours as milliseconds since 1970."""
     return round(datetime.fromisoformat(text).timestamp() * 1000)

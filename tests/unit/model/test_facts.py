@@ -4,8 +4,8 @@ import orjson
 import pytest
 
 from relay.events import payload
-from relay.events.facts import facts_of
 from relay.model.event import LoggedEvent
+from relay.model.facts import facts_of
 from relay.model.message import NewEvent
 
 MAIL = orjson.dumps(
