@@ -35,6 +35,11 @@ class FileDestination:
         self._descriptor: int | None = None
         self._whole_bytes = 0  # where the last complete batch ends
 
+    @property
+    def path(self) -> Path:
+        """Where the newest events are."""
+        return self._path
+
     def check(self) -> None:
         """Open the file now. Raise ConfigurationError when that is impossible."""
         try:

@@ -4,6 +4,7 @@ What arrives while a file is being written is written together next, so that a s
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,12 @@ class _Queue:
         self.file = file
         self.waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self.writing: asyncio.Task[None] | None = None
+        self.turn = asyncio.Lock()  # of who writes or rewrites the file
+
+    @property
+    def idle(self) -> bool:
+        """True while nobody has to do with the file."""
+        return self.writing is None and not self.turn.locked()
 
 
 class LocalQueues:
@@ -36,7 +43,7 @@ class LocalQueues:
     def set_limits(self, *, rotate_bytes: int, keep: int) -> None:
         """Use other limits; files are opened anew."""
         self._rotate_bytes, self._keep = rotate_bytes, keep
-        for key in [key for key, queue in self._open.items() if queue.writing is None]:
+        for key in [key for key, queue in self._open.items() if queue.idle]:
             self._open.pop(key).file.close()
 
     async def append(self, account: str, name: str, line: bytes) -> None:
@@ -47,6 +54,16 @@ class LocalQueues:
         if queue.writing is None:
             queue.writing = asyncio.create_task(self._write(queue))
         await done
+
+    async def rewrite(self, run: Callable[[Path], int]) -> int:
+        """Let something rewrite each queue's files in turn, while nothing is appended to them; return the sum."""
+        number = 0
+        for path in sorted(self._directory.glob("*/*.jsonl")):
+            queue = self._queue(path.parent.name, path.stem)
+            async with queue.turn:
+                queue.file.close()
+                number += await asyncio.to_thread(run, path)
+        return number
 
     async def close(self) -> None:
         """Close all files after what is being written."""
@@ -62,7 +79,8 @@ class LocalQueues:
             batch, queue.waiting = queue.waiting, []
             failure: TemporaryError | None = None
             try:
-                await queue.file.publish([NewEvent("", "", "", line) for line, _ in batch])
+                async with queue.turn:
+                    await queue.file.publish([NewEvent("", "", "", line) for line, _ in batch])
             except TemporaryError as error:
                 failure = error
             for _, done in batch:
@@ -78,7 +96,7 @@ class LocalQueues:
         key = (account, name)
         found = self._open.get(key)
         if found is None:
-            idle = next((one for one, queue in self._open.items() if queue.writing is None), None)
+            idle = next((one for one, queue in self._open.items() if queue.idle), None)
             if len(self._open) >= OPEN_MAX and idle is not None:
                 self._open.pop(idle).file.close()
             path = self._directory / account / f"{name}.jsonl"

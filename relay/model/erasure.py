@@ -10,8 +10,9 @@ from typing import Final
 import orjson
 
 ERASED: Final = b"erased@erased.invalid"
-_BEFORE: Final = rb"(?<![A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-\x80-\xff])"
+_BEFORE: Final = rb"(?<![A-Za-z0-9+_.\-\x80-\xff])"  # others may stand in an address, but rather are around one
 _AFTER: Final = rb"(?![A-Za-z0-9\x80-\xff_-])(?!\.[A-Za-z0-9\x80-\xff])"
+_LONE: Final = re.compile(r"""[^\s"<>(),;:=/\\\[\]{}@]+@[^\s"<>(),;:=/\\\[\]{}@]+""")
 
 
 class Erasure:
@@ -26,6 +27,12 @@ class Erasure:
         forms = {plain, orjson.dumps(address)[1:-1]} if plain.isascii() else {plain}
         either = b"|".join(re.escape(form) for form in sorted(forms))
         self._pattern = re.compile(_BEFORE + b"(?:" + either + b")" + _AFTER, re.IGNORECASE)
+
+    def is_value(self, value: str) -> bool:
+        """Say whether a stored value mentions the address; one that is an address as a whole is it or another."""
+        if _LONE.fullmatch(value):
+            return self.is_it(value)
+        return self.mentioned(value.encode("utf-8", "surrogateescape"))
 
     def is_it(self, address: str) -> bool:
         """Say whether an address is the one."""

@@ -10,11 +10,13 @@ from relay.pipeline.mail_samples import MailSamples
 from relay.ports import Clock, Json
 from relay.runtime.commits import committed
 from relay.runtime.peers import OPERATION
+from relay.runtime.privacy_places import ERASE_IN_SHARD
 from relay.runtime.queue_work import TRIES, order_of
 from relay.runtime.rpc import Ops, number, text
 from relay.runtime.shard_line import ShardLine
 from relay.runtime.standing_file import read_holds
 from relay.schedule.standing import StandingHolds
+from relay.store.spool_privacy import erase_in_spool
 
 SAMPLES_MAX = 4  # their base64 fits a line between processes
 
@@ -38,6 +40,7 @@ class WorkerOps:
         ops.add(OPERATION, self.take)
         ops.add("shaping.lanes", self.lanes)
         ops.add("samples.take", self.take_samples)
+        ops.add(ERASE_IN_SHARD, self.erase)
 
     async def act(self, request: Json) -> Json:
         """Do something to deliveries of one shard, given by key: how many changed, how many are under way."""
@@ -78,6 +81,12 @@ class WorkerOps:
     async def prune(self, request: Json) -> None:
         """Drop events of a shard that every destination has."""
         await self._find(request).spool.prune_events(number(request, "seq"))
+
+    async def erase(self, request: Json) -> Json:
+        """Erase an address in a shard: in how many events, and how many messages on their way still have it."""
+        force = bool(request.get("force"))
+        erased = await erase_in_spool(self._find(request).spool, text(request, "address"), force=force)
+        return {"events": erased.events, "open": erased.open_messages}
 
     async def take(self, request: Json) -> None:
         """Take feedback for a message of this shard; answered after its commit.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay.errors import ConfigurationError, StorageError
+from relay.model.erasure import Erasure
 from relay.ports import Log
 from relay.ports.events import DeadLetter, Item, NewItem, Post, Settled, TargetState
 from relay.store.places import Places
@@ -313,14 +314,16 @@ class EventQueue:
         """Return number and body of items above a number that mention a text, such as an address."""
         return [(row[0], row[1]) for row in self._run("mentioning", (after, text, limit))]
 
-    def erase(self, text: str) -> int:
-        """Drop all items that mention a text; return how many there were. Reads the whole file."""
-        erased = 0
-        while found := self.export(text):
+    def erase(self, address: str) -> int:
+        """Drop all items that mention an address; return how many there were. Reads the whole file."""
+        erasure, erased, after = Erasure(address), 0, 0
+        while found := self.export(address, after):
+            after = found[-1][0]
+            mentioned = [number for number, body in found if erasure.mentioned(body)]
             with self._writing(synced=True):
-                for number, _ in found:
+                for number in mentioned:
                     self._drop_item(number, Counter())
-            erased += len(found)
+            erased += len(mentioned)
         return erased
 
     # --- the file ------------------------------------------------------------------------------------------------

@@ -30,9 +30,11 @@ from relay.store.event_blocks import INDEX_BITS, Archived, decoded, encoded
 from relay.store.postings import file_keys, forget
 from relay.store.records import delivery_checksum, delivery_of, message_of, message_row
 from relay.store.retention import days_of
+from relay.store.scrub import write_anew
 from relay.store.search import facts_of
 from relay.store.small_file import whole
 from relay.store.sql import queries
+from relay.store.traces import traces
 
 PAGE: Final = 200
 _PRIVACY: Final = queries("privacy.sql")
@@ -63,14 +65,15 @@ def export_archive(directory: Path, address: str) -> Iterator[dict[str, Any]]:
                         yield {"eventId": one.event.event_id, "event": one.event.record, "notes": one.event.note}
 
 
-def erase_in_history(directory: Path, address: str, search_key: bytes) -> int:
+def erase_in_history(directory: Path, address: str, search_key: bytes, *, force: bool = False) -> int:
     """Erase an address from the finished messages of a shard; return how many messages were changed or removed.
 
-    `search_key` is the one that history is filed with. Raise ValueError, StorageError.
+    `search_key` is the one that history is filed with; `force` writes files anew in any case. Raise ValueError,
+    StorageError.
     """
     erasure, number = Erasure(address), 0
     for file in days_of(directory):
-        with _erasing(file.path, "history") as connection:
+        with _erasing(file.path, "history", address, force=force) as connection:
             keys = set(_mentions(connection, erasure)) | set(_said(connection, erasure))
             for key in sorted(keys):
                 with whole(connection):
@@ -78,14 +81,14 @@ def erase_in_history(directory: Path, address: str, search_key: bytes) -> int:
     return number
 
 
-def erase_in_archive(directory: Path, address: str) -> int:
+def erase_in_archive(directory: Path, address: str, *, force: bool = False) -> int:
     """Erase an address from the archived events; return how many events were changed or removed.
 
-    Raise ValueError, StorageError.
+    `force` writes files anew in any case. Raise ValueError, StorageError.
     """
     erasure, number = Erasure(address), 0
     for file in days_of(directory):
-        with _erasing(file.path, "archive") as connection:
+        with _erasing(file.path, "archive", address, force=force) as connection:
             after = 0
             while rows := connection.execute(_PRIVACY["every_block"], (after, PAGE)).fetchall():
                 after = rows[-1][0]
@@ -258,17 +261,14 @@ def _erase_block(connection: sqlite3.Connection, block: int, erasure: Erasure) -
 
 
 @contextlib.contextmanager
-def _erasing(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
+def _erasing(path: Path, schema: str, address: str, *, force: bool) -> Iterator[sqlite3.Connection]:
     """Open a file for erasing; what was touched leaves no trace in it. Raise StorageError."""
     try:
         with contextlib.closing(open_writer(path, schema)) as connection:
             connection.execute("PRAGMA secure_delete = ON")
             before = connection.total_changes
             yield connection
-            if connection.total_changes != before:
-                connection.execute("VACUUM")
-                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                if busy:
-                    raise StorageError(f"{path} is in use: what was erased may still be in its log. Erase again.")
+            if force or connection.total_changes != before or traces(path, address):
+                write_anew(connection, path)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"nothing more can be erased in {path}: {error}") from error

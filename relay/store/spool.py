@@ -322,6 +322,10 @@ class ShardSpool:
         """Run something rarer in the writer's next transaction; `answer` is called on the loop after its sync."""
         self._writer.submit(Call(run, answer))
 
+    def between(self, action: Callable[[sqlite3.Connection], None]) -> None:
+        """Run something in the writer's thread, outside a transaction, between two groups."""
+        self._writer.between(action)
+
     # --- inside ------------------------------------------------------------------------------------------------
 
     async def _call(self, run: Callable[[Group, sqlite3.Connection], Any]) -> Any:

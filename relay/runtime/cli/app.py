@@ -40,6 +40,7 @@ from relay.runtime.cli.lint import lint
 from relay.runtime.cli.messages import app as messages
 from relay.runtime.cli.output import complain
 from relay.runtime.cli.pool import app as pool
+from relay.runtime.cli.privacy import app as privacy
 from relay.runtime.cli.queue import app as queue
 from relay.runtime.cli.quota import app as quota
 from relay.runtime.cli.reputation import app as reputation
@@ -145,6 +146,7 @@ app.command("snds", short_help="Show what Microsoft says of our addresses.", ric
 app.command("statistics", short_help="Show what was sent and what became of it.", rich_help_panel=MAIL)(statistics)
 app.add_typer(messages, name="messages", rich_help_panel=MAIL)
 app.add_typer(events, name="events", rich_help_panel=MAIL)
+app.add_typer(privacy, name="privacy", rich_help_panel=MAIL)
 app.command("analyse", short_help="Query events with SQL.", rich_help_panel=MAIL)(analyse)
 app.add_typer(tls_policy, name="tls-policy", rich_help_panel=MAIL)
 app.command("send", short_help="Send a message over SMTP.", rich_help_panel=TOOLS)(send)

@@ -7,12 +7,23 @@ state that was chosen. Who owns a shard is asked, so nothing is written behind a
 import contextlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from relay.errors import TemporaryError
 from relay.runtime.peers import owner_of
+from relay.runtime.privacy_places import (
+    ERASE_IN_FILES,
+    ERASE_IN_ITEMS,
+    ERASE_IN_QUEUES,
+    ERASE_IN_SHARD,
+    EVENT_FILES,
+    EVENT_ITEMS,
+    LOCAL_QUEUES,
+)
 from relay.runtime.queue_work import Done, Order, done_of
 from relay.runtime.rpc import Client, NotRunningError
+from relay.store.spool_privacy import ErasedInSpool
 
 if TYPE_CHECKING:
     from relay.runtime.cli.site import Site
@@ -36,6 +47,14 @@ class Owner(Protocol):
         """The standing holds on disk are others."""
         ...
 
+    def erase_in_shard(self, shard: int, address: str, *, force: bool) -> ErasedInSpool:
+        """Erase an address in a shard."""
+        ...
+
+    def erase_in_events(self, address: str) -> dict[str, int]:
+        """Erase an address in what the events process writes; return how many records, by place."""
+        ...
+
 
 @contextlib.contextmanager
 def owner(site: "Site") -> Iterator[Owner]:
@@ -48,7 +67,7 @@ def owner(site: "Site") -> Iterator[Owner]:
             yield shards
         return
     try:
-        yield _Workers(workers)
+        yield _Workers(workers, site.data_dir)
     finally:
         for worker in workers:
             worker.close()
@@ -68,8 +87,9 @@ def act(who: Owner, order: Order, keys: Keys, progress: Callable[[int], None]) -
 class _Workers:
     """The workers of a running relay."""
 
-    def __init__(self, workers: list[Client]) -> None:
+    def __init__(self, workers: list[Client], data_dir: Path) -> None:
         self._workers = workers
+        self._data_dir = data_dir
 
     def act(self, shard: int, order: Order, keys: list[int]) -> Done:
         return done_of(self._of(shard).call("queue.act", shard=shard, keys=keys, **order.as_json()))
@@ -80,6 +100,18 @@ class _Workers:
     def holds_changed(self) -> None:
         for worker in self._workers:
             worker.call("queue.holds")
+
+    def erase_in_shard(self, shard: int, address: str, *, force: bool) -> ErasedInSpool:
+        found = self._of(shard).call(ERASE_IN_SHARD, shard=shard, address=address, force=force)
+        return ErasedInSpool(int(found["events"]), int(found["open"]))
+
+    def erase_in_events(self, address: str) -> dict[str, int]:
+        with Client(self._data_dir / "run" / "events.sock", ACTION_SECONDS) as events:
+            return {
+                EVENT_FILES: int(events.call(ERASE_IN_FILES, address=address)["count"]),
+                LOCAL_QUEUES: int(events.call(ERASE_IN_QUEUES, address=address)["count"]),
+                EVENT_ITEMS: int(events.call(ERASE_IN_ITEMS, address=address)["count"]),
+            }
 
     def _of(self, shard: int) -> Client:
         return self._workers[owner_of(shard, len(self._workers)) - 1]

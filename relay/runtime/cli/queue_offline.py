@@ -5,14 +5,23 @@ import contextlib
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from relay.events.queue_files import DIRECTORY
+from relay.model.erasure import Erasure
 from relay.pipeline.give_back import GiveBack
 from relay.pipeline.internal import InternalMail, Origin
 from relay.runtime import supervisor_start
 from relay.runtime.clock import SteadyClock
 from relay.runtime.observe.log import open_log
 from relay.runtime.observe.metrics import ProcessMetrics
+from relay.runtime.privacy_places import EVENT_FILES, EVENT_ITEMS, LOCAL_QUEUES
 from relay.runtime.queue_work import Done, NoWindow, Order, QueueWork
+from relay.runtime.settings import SEARCH_PURPOSE
+from relay.signing.secrets import derive
+from relay.store import event_queue
+from relay.store.event_queue import EventQueue
+from relay.store.line_files import erase_in_rotated
 from relay.store.spool import ShardSpool, SpoolOptions
+from relay.store.spool_privacy import ErasedInSpool, erase_in_spool
 
 if TYPE_CHECKING:
     from relay.runtime.cli.site import Site
@@ -38,6 +47,7 @@ class StoppedShards:
 
     def __init__(self, site: "Site") -> None:
         self._site = site
+        self._key = derive(site.master_key(), SEARCH_PURPOSE)  # what is finished moves to history here, too
         self._runner = asyncio.Runner()
         self._number = 0
         self._spool: ShardSpool | None = None
@@ -53,6 +63,37 @@ class StoppedShards:
 
     def holds_changed(self) -> None:
         """The next start reads them."""
+
+    def erase_in_shard(self, shard: int, address: str, *, force: bool) -> ErasedInSpool:
+        """Erase an address in a shard; opening it moves what is finished to history."""
+
+        async def erase() -> ErasedInSpool:
+            self._opened(shard)
+            assert self._spool is not None
+            return await erase_in_spool(self._spool, address, force=force)
+
+        return self._runner.run(erase())
+
+    def erase_in_events(self, address: str) -> dict[str, int]:
+        """Erase an address in what the events process writes."""
+        config, erasure = self._site.config, Erasure(address)
+        queues = (self._site.data_dir / DIRECTORY).glob("*/*.jsonl")
+        return {
+            EVENT_FILES: sum(erase_in_rotated(erasure, config.event_file(one)) for one in config.events),
+            LOCAL_QUEUES: sum(erase_in_rotated(erasure, path) for path in queues),
+            EVENT_ITEMS: self._erase_items(address),
+        }
+
+    def _erase_items(self, address: str) -> int:
+        config, path = self._site.config, self._site.data_dir / event_queue.FILE
+        if not path.exists():
+            return 0
+        log, bounds = open_log(config.logging.format, "error"), config.event_queue
+        queue = EventQueue(path, log, bytes_max=bounds.size_max, age_seconds_max=bounds.age_max)
+        try:
+            return queue.erase(address)
+        finally:
+            queue.close()
 
     def close(self) -> None:
         """Give up what is open."""
@@ -74,7 +115,9 @@ class StoppedShards:
             self._spool.close()
         config, clock = self._site.config, SteadyClock()
         log = open_log(config.logging.format, "error")
-        spool = self._spool = ShardSpool.open(self._site.data_dir, shard, clock, log, SpoolOptions())
+        spool = self._spool = ShardSpool.open(
+            self._site.data_dir, shard, clock, log, SpoolOptions(search_key=self._key)
+        )
         spool.start(asyncio.get_running_loop())
         origin = Origin(config.hostname, int(config.delivery.lifetime * 1000))
         mail = InternalMail(origin=origin, spool=spool, clock=clock, log=log, metrics=ProcessMetrics(""))

@@ -23,6 +23,7 @@ from relay.runtime.events.couriers import Couriers, make_couriers
 from relay.runtime.events.publishing import archived_events
 from relay.runtime.events.topics import TopicService
 from relay.runtime.office_jobs import end_tasks
+from relay.runtime.privacy_places import ERASE_IN_ITEMS
 from relay.runtime.rpc import number, text
 from relay.store import event_counts, event_queue
 from relay.store.event_counts import EventCounts
@@ -142,6 +143,7 @@ class PostService:
         context.ops.add("events.replay", self._replay)
         context.ops.add(POST_AGAIN, self._post_again)
         context.ops.add("events.delete_dead", self._delete_dead)
+        context.ops.add(ERASE_IN_ITEMS, self._erase)
         self._desk.attend(self._dispatcher)
         self._running = asyncio.create_task(self._dispatcher.run())
 
@@ -220,6 +222,9 @@ class PostService:
 
     async def _delete_dead(self, request: Json) -> Json:
         return {"count": await asyncio.to_thread(self._queue.delete_dead, await self._ids(request))}
+
+    async def _erase(self, request: Json) -> Json:
+        return {"count": await asyncio.to_thread(self._queue.erase, text(request, "address"))}
 
     async def _ids(self, request: Json) -> list[int]:
         """Return the numbers that a request names, or the first of those of a target ("" for all)."""

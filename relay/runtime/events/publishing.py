@@ -16,6 +16,7 @@ from relay.errors import NotFoundError, RelayError, TemporaryError, UsageError
 from relay.events.carrier import Carrier
 from relay.events.file import FileDestination
 from relay.events.outbox import Outbox, Subscription, kinds_of
+from relay.model.erasure import Erasure
 from relay.model.event import LoggedEvent
 from relay.model.facts import facts_of
 from relay.model.message import NewEvent
@@ -25,8 +26,10 @@ from relay.runtime.config.model import Config
 from relay.runtime.events.appliers import ApplierFactory, default_appliers
 from relay.runtime.office_jobs import end_tasks
 from relay.runtime.peers import worker_socket
+from relay.runtime.privacy_places import ERASE_IN_FILES
 from relay.runtime.rpc import ask, text
 from relay.store.adoption import shard_paths, shards_on_disk
+from relay.store.line_files import erase_in_rotated
 from relay.store.outbox import OutboxCursors
 from relay.store.reader import ShardEvents
 
@@ -77,6 +80,13 @@ class CountedDestination:
                 self._metrics.count("relay_events_failures_total", self.name)
                 raise
 
+    async def erase(self, erasure: Erasure) -> int:
+        """Erase an address in the file and those it was rotated to, between two batches; return in how many lines."""
+        async with self._turn:
+            await self._finished()
+            self._inner.close()
+            return await asyncio.to_thread(erase_in_rotated, erasure, self._inner.path)
+
     async def _publish(self, batch: list[NewEvent]) -> None:
         """Publish and count: also when whoever asked for it is gone meanwhile."""
         await self._inner.publish(batch)
@@ -109,6 +119,7 @@ class EventService:
         self._outbox: Outbox | None = None
         self._tasks: list[asyncio.Task[None]] = []
         context.ops.add(AGAIN, self.publish_again)
+        context.ops.add(ERASE_IN_FILES, self.erase)
 
     async def publish_again(self, request: Json) -> Json:
         """Publish events of the archive again to one destination; answered when it has them."""
@@ -118,6 +129,11 @@ class EventService:
             raise NotFoundError(f"There is no event destination {name}.")
         await found.publish([one.event for one in events])
         return {"published": len(events)}
+
+    async def erase(self, request: Json) -> Json:
+        """Erase an address in the files of all destinations; {"count": in how many lines}."""
+        erasure = Erasure(text(request, "address"))
+        return {"count": sum([await one.erase(erasure) for one in self._destinations])}
 
     async def start(self) -> None:
         """Open the cursors and begin. Raise ConfigurationError when a destination cannot be opened."""

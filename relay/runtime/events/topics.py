@@ -20,6 +20,7 @@ from relay.events.queue_files import LocalQueues
 from relay.events.topic_courier import TopicCourier
 from relay.mail import notices
 from relay.mail.letter import Letter, Letterhead
+from relay.model.erasure import Erasure
 from relay.model.event import LoggedEvent
 from relay.model.facts import Facts, facts_of
 from relay.model.feedback import FeedbackKind
@@ -36,12 +37,14 @@ from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.office_jobs import end_tasks
+from relay.runtime.privacy_places import ERASE_IN_QUEUES
 from relay.runtime.rpc import text
 from relay.runtime.topic_guard import judge_of, trusts
 from relay.runtime.topic_keys import KeptSigner, TopicKeys
 from relay.runtime.topic_requests import parsed_topic_arn, topic_arn
 from relay.signing.topic_token import Tokens
 from relay.store.catalog import CATALOG_FILE, Catalog, open_existing_catalog
+from relay.store.line_files import erase_in_rotated
 from relay.store.topic_directory import CatalogTopics
 
 PUBLISH = "topic.publish"
@@ -230,7 +233,12 @@ class TopicService:
         self._count.begin()
         await self._take_key()
         self._context.ops.add(PUBLISH, self.publish)
+        self._context.ops.add(ERASE_IN_QUEUES, self._erase)
         self._task = asyncio.create_task(self._go_round(), name="topics")
+
+    async def _erase(self, request: Json) -> Json:
+        """Erase an address in the local queues; {"count": in how many lines}."""
+        return {"count": await self._queues.rewrite(partial(erase_in_rotated, Erasure(text(request, "address"))))}
 
     async def reload(self, config: Config) -> None:
         """Take on a new configuration. Raise ConfigurationError when its certificate cannot be used."""

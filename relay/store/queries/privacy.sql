@@ -55,3 +55,23 @@ DELETE FROM dialogue WHERE key >= ? AND key < ?
 -- name: every_block
 -- The blocks of archived events beyond a number, at most ?2.
 SELECT id, data FROM block WHERE id > ?1 ORDER BY id LIMIT ?2
+
+-- name: logged
+-- All events of a shard's log.
+SELECT seq, payload, notes FROM event ORDER BY seq
+
+-- name: change_logged
+-- Change what an event of the log tells.
+UPDATE event SET payload = ?, notes = ? WHERE seq = ?
+
+-- name: content_mentions
+-- Messages on their way that have a text, with wildcards around, in head or body.
+SELECT key FROM content WHERE CAST(head AS TEXT) LIKE ?1 ESCAPE '!' OR CAST(body AS TEXT) LIKE ?1 ESCAPE '!'
+
+-- name: is_open
+-- Whether a message has a delivery that is not over.
+SELECT EXISTS (SELECT 1 FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16 AND state < 3)
+
+-- name: queued_for
+-- Deliveries to an address, in any letter case, that are not over.
+SELECT key FROM delivery WHERE state < 3 AND lower(recipient) = lower(?)

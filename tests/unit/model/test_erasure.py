@@ -12,6 +12,9 @@ FOUND = [
     b"RCPT TO:<ann@example.org> 250 ok",
     b"the user ann@example.org.",
     b"rfc822;ann@example.org,",
+    b"550 'ann@example.org' is unknown.",
+    b"who=ann@example.org",
+    b"mailto:ann@example.org?subject=x",
 ]
 OTHER = [
     b"joann@example.org",
@@ -51,3 +54,10 @@ def test_forms_in_json(address):
 def test_what_is_no_address(address):
     with pytest.raises(ValueError, match="no address"):
         Erasure(address)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_it"), [("Ann@example.org", True), ("o'ann@example.org", False), ("about ann@example.org", True)]
+)
+def test_a_value_that_is_an_address_is_it_or_another(value, is_it):
+    assert Erasure("ann@example.org").is_value(value) is is_it

@@ -1,0 +1,90 @@
+"""Takes an address out of files of lines, compressed or not: each is written anew beside itself, synced, renamed.
+
+Lines stay, with another address in the place of the erased one. Nobody may append to a file meanwhile: that is up to
+who owns it. After a crash there is the old file or the new one, and perhaps a `.NAME.erasing` for the next run to
+remove.
+"""
+
+import contextlib
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from relay.errors import StorageError
+from relay.model.erasure import Erasure
+
+GZIP_LEVEL: Final = 6
+SUFFIX: Final = ".erasing"
+
+
+def lines_mentioning(path: Path, erasure: Erasure) -> Iterator[bytes]:
+    """Yield the lines of a file that mention an address; none for a file that is not there. Raise StorageError."""
+    try:
+        with contextlib.suppress(FileNotFoundError), _reading(path) as stream:
+            for line in stream:
+                if erasure.mentioned(line):
+                    yield line.rstrip(b"\r\n")
+    except (OSError, EOFError) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
+
+
+def erase_lines(path: Path, erasure: Erasure) -> int:
+    """Erase an address in a file; return in how many lines. Raise StorageError, after which the file is as it was."""
+    fresh = path.with_name(f".{path.name}{SUFFIX}")
+    try:
+        fresh.unlink(missing_ok=True)
+        if not path.exists() or next(lines_mentioning(path, erasure), None) is None:
+            return 0
+        number = _rewritten(path, fresh, erasure)
+        fresh.rename(path)
+        _sync(path.parent)
+    except (OSError, EOFError) as error:
+        raise StorageError(f"{path} cannot be written anew: {error}") from error
+    return number
+
+
+def erase_in_rotated(erasure: Erasure, path: Path) -> int:
+    """Erase an address in a file and those it was rotated to; return in how many lines. Raise StorageError."""
+    return sum(erase_lines(one, erasure) for one in with_rotated(path))
+
+
+def with_rotated(path: Path) -> list[Path]:
+    """Return a file and those that it was rotated to (`NAME.1` ...), as far as they exist."""
+    older = [one for one in path.parent.glob(f"{path.name}.*") if one.name.removeprefix(f"{path.name}.").isdigit()]
+    return [one for one in (path, *sorted(older)) if one.is_file() and not one.is_symlink()]
+
+
+def _rewritten(path: Path, fresh: Path, erasure: Erasure) -> int:
+    number = 0
+    mode = path.stat().st_mode & 0o777
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    with open(descriptor, "wb") as file, _reading(path) as source:  # noqa: PTH123 (a descriptor)
+        compressed = gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) if _is_gzip(path) else None
+        target: IO[bytes] | gzip.GzipFile = compressed or file
+        for line in source:
+            mentioned = erasure.mentioned(line)
+            number += mentioned
+            target.write(erasure.erased(line) if mentioned else line)
+        if compressed is not None:
+            compressed.close()
+        file.flush()
+        os.fsync(file.fileno())
+    return number
+
+
+def _reading(path: Path) -> IO[bytes] | gzip.GzipFile:
+    return gzip.open(path, "rb") if _is_gzip(path) else path.open("rb")
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix == ".gz"
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

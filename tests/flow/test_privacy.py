@@ -1,0 +1,218 @@
+"""An address is erased from everything that a relay keeps, while it runs and while it is stopped; others stay."""
+
+import contextlib
+import gzip
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import zlib
+
+import pytest
+
+from relay.store.event_blocks import decoded
+from tests.product import RELAY, Product, Receiver, eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+ANN, BOB = "ann.personal@remote.example", "bob@remote.example"
+
+
+def refuse(verb, line):
+    """Refuse Ann for ever, naming her."""
+    return f"550 5.1.1 <{ANN}> is unknown here" if verb == "RCPT" and ANN in line.lower() else None
+
+
+@pytest.fixture
+def relay():
+    settings = {
+        "streams": [
+            {"name": "lines", "batch_age": "200ms"},
+            {"name": "packed", "gzip": True, "batch_age": "200ms"},
+            {"name": "slow", "batch_age": "1h"},
+        ],
+        "delivery": {"trace": "all"},
+        "topics": {"private_networks": ["127.0.0.0/8"]},
+    }
+    with Receiver(answer=refuse) as receiver, Product(receiver.port, suppression=True, **settings) as product:
+        yield product
+
+
+def places_with(directory, address):
+    """Return every file with an address in its octets, or in what is compressed in it."""
+    wanted = address.lower().encode()
+    found = []
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # an index of a log, gone since
+            continue
+        texts = [data, *(_unpacked(path, data))]
+        found += [str(path.relative_to(directory))] if any(wanted in text.lower() for text in texts) else []
+    return found
+
+
+def _unpacked(path, data):
+    if path.suffix == ".gz":
+        yield gzip.decompress(data)
+    if path.suffix != ".db":
+        return
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "dialogue" in tables:
+            yield from (zlib.decompress(record) for (record,) in connection.execute("SELECT record FROM dialogue"))
+        if "block" in tables:
+            for (block,) in connection.execute("SELECT data FROM block"):
+                events = [one.event.event for one in decoded(block) if one is not None]
+                yield from (part for event in events for part in (event.payload, event.notes))
+
+
+def fill(relay):
+    """Let the address come into every place that a product can bring it to; return the message shared with Bob."""
+    relay.run("configuration-set", "create", "told")
+    for stream in ("lines", "packed", "slow"):
+        relay.run("event-destination", "create", "told", stream, "--types", "all", "--stream", stream)
+    arn = relay.json("topic", "create", "told")["topicArn"]
+    relay.run("topic", "subscribe", arn, "email", ANN)
+    relay.run(
+        "event-destination", "create", "told", "counted", "--types", "all", "--dimension", "EMAIL_HEADER:X-Who=-"
+    )
+    header = "X-SES-CONFIGURATION-SET: told\r\n"
+    relay.send(ANN, headers=f"{header}X-Who: {ANN}\r\nX-SES-MESSAGE-TAGS: who={ANN}\r\n")
+    shared = relay.send([ANN, BOB], headers=header)
+    relay.send(BOB, headers=f"{header}Cc: Ann <{ANN}>\r\n")
+    eventually(lambda: len(relay.events("Bounce")) >= 1 and len(relay.events("Delivery")) >= 2)
+    relay.run("suppression", "add", ANN)
+    relay.run("suppression", "add", BOB)
+    rows = f"{ANN},BOUNCE\n{ANN},NONSENSE\n"
+    relay.run("suppression", "import", "-", input_text=rows, check=False)  # one row is refused, and kept
+    queue = relay.data_dir / "queues" / relay.account / "kept.jsonl"
+    queue.parent.mkdir(parents=True, exist_ok=True)
+    queue.write_text(json.dumps({"Message": f"about {ANN}"}) + "\n" + json.dumps({"Message": f"about {BOB}"}) + "\n")
+    for pattern in ("streams/lines/**/*.jsonl", "streams/packed/**/*.gz", "events/archive/*.db", "history/0001/*.db"):
+        eventually(lambda pattern=pattern: any(relay.data_dir.glob(pattern)), what=pattern)
+    return shared
+
+
+def settled(relay):
+    """Wait until all is in history and has reached the files of effects."""
+    eventually(lambda: relay.rows("queue", "list", "--state", "queued") == [])
+
+
+@pytest.mark.req("PRIV-004", "PRIV-005", "PRIV-006", "PRIV-007")
+def test_an_address_is_erased_everywhere_while_the_relay_runs(relay):
+    shared = fill(relay)
+    settled(relay)
+    before = places_with(relay.data_dir, ANN)
+    assert {"catalog.db", "suppression.db", "audit.jsonl", "events.jsonl"} <= {
+        one.removesuffix("-wal") for one in before
+    }
+    exported = relay.rows("privacy", "export", ANN)
+    assert {"events/archive", "history/0001", "event files", "stream files", "audit log", "local queues"} <= {
+        one["place"] for one in exported
+    }
+    done = json.loads(relay.run("privacy", "erase", ANN, "--yes", "--json", check=False).stdout)
+    if done["left"]:  # mail about the address was on its way
+        settled(relay)
+        done = relay.json("privacy", "erase", ANN, "--yes")
+    assert done["left"] == []
+    assert places_with(relay.data_dir, ANN) == []
+    assert relay.rows("privacy", "export", ANN) == []
+    assert relay.json("suppression", "list", "--limit", "10")["emailAddress"] == BOB
+    trace = relay.json("trace", shared)
+    assert [each["recipient"] for each in trace["deliveries"]] == [BOB]
+    assert any(BOB in line for line in (relay.data_dir / "events.jsonl").read_text().splitlines())
+    relay.send(BOB)  # and the relay goes on
+    (record,) = [json.loads(line) for line in (relay.data_dir / "audit.jsonl").read_text().splitlines()[-1:]]
+    assert record["operation"] == "privacy.erase"
+    assert ANN not in json.dumps(record)
+
+
+@pytest.mark.req("PRIV-004", "PRIV-007")
+def test_a_stopped_relay_forgets_an_address_too_and_configuration_when_told(relay):
+    fill(relay)
+    settled(relay)
+    relay.run("identity", "create", ANN)
+    relay.run("account", "contact", relay.account, ANN)
+    relay.stop()
+    told = relay.run("privacy", "erase", ANN, "--yes", "--json", check=False)
+    assert told.returncode == 75
+    left = json.loads(told.stdout)["left"]
+    assert {one["place"] for one in left} >= {"catalog.db identity", "catalog.db account"}
+    assert all("relay" in one["advice"] for one in left if one["place"].startswith("catalog.db"))
+    again = relay.run(
+        "privacy", "erase", ANN, "--yes", "--queued", "delete", "--configuration", "--json", check=False
+    )
+    assert json.loads(again.stdout)["left"] == [], again.stdout
+    assert places_with(relay.data_dir, ANN) == []
+    relay.start()
+    relay.send(BOB)
+
+
+@pytest.mark.req("PRIV-007")
+def test_mail_that_waits_for_the_address_is_never_lost_silently(relay):
+    relay.run("queue", "holds", "add", "--domain", "remote.example", check=False)
+    relay.stop()
+    relay.values["routes"] = [{"domain": "*", "smarthost": "127.0.0.1:1"}]
+    relay.save()
+    relay.start()
+    relay.send(ANN)
+    refused = relay.run("privacy", "erase", ANN, "--yes", check=False)
+    assert refused.returncode == 75
+    assert "--queued delete" in refused.stderr
+    assert len(relay.rows("queue", "list", "--recipient", ANN)) == 1
+
+    def erased():
+        done = relay.run("privacy", "erase", ANN, "--yes", "--queued", "delete", "--json", check=False)
+        return done.returncode == 0 and json.loads(done.stdout)
+
+    done = eventually(erased, what="an attempt's end")
+    assert done["total"] > 0
+    assert relay.rows("queue", "list", "--recipient", ANN) == []
+    assert places_with(relay.data_dir, ANN) == []
+
+
+@pytest.mark.req("PRIV-007")
+def test_a_killed_erasure_is_finished_by_the_next(relay):
+    fill(relay)
+    settled(relay)
+    for seconds in (0.4, 0.8, 1.2, 1.6):
+        command = [*RELAY, "privacy", "erase", ANN, "--yes", "-c", str(relay.config)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait(30)
+    done = eventually(
+        lambda: (
+            (done := relay.run("privacy", "erase", ANN, "--yes", "--json", check=False)).returncode == 0
+            and json.loads(done.stdout)
+        )
+    )
+    assert done["left"] == []
+    assert places_with(relay.data_dir, ANN) == []
+    assert relay.send(BOB)
+
+
+@pytest.mark.req("PRIV-006")
+def test_stored_files_of_a_stream_go_by_age_or_lose_an_address(relay):
+    fill(relay)
+    settled(relay)
+    streams = relay.data_dir / "streams"
+    assert places_with(streams / "packed", ANN)
+    done = relay.json("privacy", "delete-files", "--stream", "packed", "--recipient", ANN, "--yes")
+    assert done["count"] >= 1
+    assert places_with(streams / "packed", ANN) == []
+    files = list((streams / "packed").rglob("*.gz"))
+    assert files
+    assert relay.json("privacy", "delete-files", "--stream", "packed", "--older-than", "1h", "--yes") == {"count": 0}
+    relay.run("event-destination", "delete", "told", "packed")
+    for path in files:
+        os.utime(path, (1, 1))
+    done = relay.json("privacy", "delete-files", "--stream", "packed", "--older-than", "1h", "--yes")
+    assert done["count"] == len(files)
+    sent = relay.send(BOB, headers="X-SES-CONFIGURATION-SET: told\r\n")
+    eventually(lambda: any(sent in path.read_text() for path in (streams / "lines").rglob("*.jsonl")))
+    assert list((streams / "packed").rglob("*.gz")) == []
