@@ -27,6 +27,7 @@ _QUOTA_RULES_SECONDS = 3600.0
 
 def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
     """Return what this release runs in the office."""
+    from relay.runtime.office_accounts import AccountService  # noqa: PLC0415
     from relay.runtime.office_addresses import AddressService  # noqa: PLC0415 (tests of the pages need no storage)
     from relay.runtime.office_alarms import AlarmService  # noqa: PLC0415
     from relay.runtime.office_checks import CheckService  # noqa: PLC0415
@@ -53,6 +54,7 @@ def default_services(gathering: Gathering) -> tuple[ServiceFactory, ...]:
         AlarmService,
         SndsService,
         LinkedDomainService,
+        AccountService,
     )
 
 

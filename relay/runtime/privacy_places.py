@@ -8,9 +8,11 @@ from typing import Final
 from relay.store.scrub import Fate
 
 ERASE_IN_SHARD: Final = "privacy.shard"
+WRITE_ANEW: Final = "privacy.write_anew"
 ERASE_IN_FILES: Final = "privacy.event_files"
 ERASE_IN_QUEUES: Final = "privacy.queues"
 ERASE_IN_ITEMS: Final = "privacy.items"
+REMOVE_ITEMS: Final = "privacy.items_of"
 
 EVENT_FILES: Final = "event files"
 LOCAL_QUEUES: Final = "local queues"

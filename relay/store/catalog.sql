@@ -197,6 +197,9 @@ ALTER TABLE account ADD COLUMN recipient_check INTEGER NOT NULL DEFAULT 0;
 -- What counts for its suppression list, and since when it is paused.
 ALTER TABLE account ADD COLUMN suppressed_reasons TEXT NOT NULL DEFAULT '["BOUNCE","COMPLAINT"]';
 ALTER TABLE account ADD COLUMN paused_ms INTEGER NOT NULL DEFAULT 0;
+-- Since when it is closed; 90 days later it is deleted.
+ALTER TABLE account ADD COLUMN closed_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE account SET closed_ms = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE state = 'closed';
 -- Where mail leaves from: source addresses, pools, who uses which, ranges that accounts bring with them.
 CREATE TABLE pool (
     account TEXT NOT NULL,
@@ -453,10 +456,15 @@ UPDATE account SET daily_quota = coalesce(:daily_quota, daily_quota), send_rate 
 WHERE id = :id;
 
 -- name: set_state
--- Pause, close or enable an account; the time of a pause is that of its beginning.
+-- Pause, close or enable an account; the time of a pause, or of being closed, is that of its beginning.
 UPDATE account SET state = :state,
-    paused_ms = CASE WHEN :state <> 'paused' THEN 0 WHEN state = 'paused' THEN paused_ms ELSE :now_ms END
+    paused_ms = CASE WHEN :state <> 'paused' THEN 0 WHEN state = 'paused' THEN paused_ms ELSE :now_ms END,
+    closed_ms = CASE WHEN :state <> 'closed' THEN 0 WHEN state = 'closed' THEN closed_ms ELSE :now_ms END
 WHERE id = :id;
+
+-- name: closed_before
+-- Accounts that were closed before a time.
+SELECT id FROM account WHERE state = 'closed' AND closed_ms > 0 AND closed_ms <= :until_ms ORDER BY id;
 
 -- name: note_pauses
 -- Begin to count where a pause has no beginning yet.

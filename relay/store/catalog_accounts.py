@@ -112,6 +112,10 @@ class Accounts:
             self._tables.run("note_pauses", {"now_ms": self._tables.now_ms()})
         return [row[0] for row in self._tables.rows("paused_before", {"until_ms": until_ms})]
 
+    def closed_before(self, until_ms: int) -> Sequence[str]:
+        """Return the accounts that were closed before a time (PRIV-008)."""
+        return [row[0] for row in self._tables.rows("closed_before", {"until_ms": until_ms})]
+
     def set_weight(self, account_id: str, weight: int) -> Account:
         """Change what share of the relay an account has beside others; it holds for mail accepted from now on."""
         return self._change(account_id, "set_weight", weight=checked_weight(weight))

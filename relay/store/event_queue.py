@@ -326,6 +326,16 @@ class EventQueue:
             erased += len(mentioned)
         return erased
 
+    def remove_account(self, account: str) -> int:
+        """Drop all items of an account; return how many there were."""
+        removed = 0
+        while found := self._run("items_of_account", (account, DROP_AT_ONCE)):
+            with self._writing(synced=True):
+                for (number,) in found:
+                    self._drop_item(number, Counter())
+            removed += len(found)
+        return removed
+
     # --- the file ------------------------------------------------------------------------------------------------
 
     def _release(self, item: int) -> None:

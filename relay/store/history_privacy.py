@@ -12,7 +12,7 @@ that was changed is never extended.
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -98,6 +98,37 @@ def erase_in_archive(directory: Path, address: str, *, force: bool = False) -> i
     return number
 
 
+def remove_account_history(directory: Path, account: str, search_key: bytes) -> int:
+    """Remove all finished messages of an account from a shard's history; return how many. Raise StorageError."""
+    number = 0
+    for file in days_of(directory):
+        with _erasing(file.path, "history", account, force=False) as connection:
+            for (key,) in connection.execute(_PRIVACY["of_account"], (account,)).fetchall():
+                with whole(connection):
+                    found = _loaded(connection, key)
+                    if found is not None:
+                        message, deliveries, _ = found
+                        forget(connection, message_terms(facts_of(message, deliveries), search_key), key)
+                    _remove_message(connection, key)
+                    number += 1
+    return number
+
+
+def remove_account_archive(directory: Path, account: str) -> int:
+    """Remove all archived events of an account; return how many. Raise StorageError."""
+
+    def gone(event: LoggedEvent) -> LoggedEvent | None:
+        return None if event_facts(event).account == account else event
+
+    number = 0
+    for file in days_of(directory):
+        with _erasing(file.path, "archive", account, force=False) as connection:
+            for block in [row[0] for row in connection.execute(_PRIVACY["blocks"])]:
+                with whole(connection):
+                    number += _change_block(connection, block, gone)
+    return number
+
+
 # --- messages -------------------------------------------------------------------------------------------------------
 
 
@@ -172,9 +203,7 @@ def _erase_message(connection: sqlite3.Connection, key: int, erasure: Erasure, s
         if erasure.is_it(delivery.recipient):
             _remove(connection, delivery.key, delivery.key + 1)
     if not others:
-        connection.execute(_PRIVACY["remove_message"], (key,))
-        connection.execute(_PRIVACY["remove_scan"], (key,))
-        _remove(connection, key << RECIPIENT_INDEX_BITS, key + 1 << RECIPIENT_INDEX_BITS)
+        _remove_message(connection, key)
         return 1
     sender = _without(erasure, message.sender)
     changed = replace(message, sender=sender, mail_json=erasure.erased(message.mail_json))
@@ -197,6 +226,12 @@ def _change(connection: sqlite3.Connection, delivery: Delivery, log: str, erasur
         said = orjson.dumps(unpacked(record))
         if erasure.mentioned(said):
             connection.execute(_PRIVACY["change_dialogue"], (row, zlib.compress(erasure.erased(said), LEVEL)))
+
+
+def _remove_message(connection: sqlite3.Connection, key: int) -> None:
+    connection.execute(_PRIVACY["remove_message"], (key,))
+    connection.execute(_PRIVACY["remove_scan"], (key,))
+    _remove(connection, key << RECIPIENT_INDEX_BITS, key + 1 << RECIPIENT_INDEX_BITS)
 
 
 def _remove(connection: sqlite3.Connection, first: int, below: int) -> None:
@@ -238,23 +273,35 @@ def _of_event(erasure: Erasure, event: LoggedEvent) -> bool:
 
 def _erase_block(connection: sqlite3.Connection, block: int, erasure: Erasure) -> int:
     """Erase an address from the events of one block; return from how many."""
+
+    def without(event: LoggedEvent) -> LoggedEvent | None:
+        if not _of_event(erasure, event):
+            return event
+        if all(map(erasure.is_it, event_facts(event).recipients)):
+            return None
+        given = event.event
+        changed = replace(given, payload=erasure.erased(given.payload), notes=erasure.erased(given.notes))
+        return LoggedEvent(event.shard, event.seq, changed)
+
+    return _change_block(connection, block, without)
+
+
+def _change_block(
+    connection: sqlite3.Connection, block: int, change: Callable[[LoggedEvent], LoggedEvent | None]
+) -> int:
+    """Change or, with None, remove events of one block; return how many."""
     (data,) = connection.execute(_ARCHIVE["block"], (block,)).fetchone()
     events, number = _read(data), 0
     for index, one in enumerate(events):
-        if one is None or not _of_event(erasure, one.event):
+        changed = change(one.event) if one is not None else None
+        if one is None or changed is one.event:
             continue
         number += 1
         key = block << INDEX_BITS | index
-        facts = event_facts(one.event)
-        forget(connection, facts.terms(), key)
-        if all(erasure.is_it(each) for each in facts.recipients):
-            events[index] = None
-            continue
-        given = one.event.event
-        changed = replace(given, payload=erasure.erased(given.payload), notes=erasure.erased(given.notes))
-        events[index] = Archived(one.time_ms, LoggedEvent(one.event.shard, one.event.seq, changed))
-        terms = event_facts(LoggedEvent(one.event.shard, one.event.seq, changed)).terms()
-        file_keys(connection, [(term, key) for term in set(terms)])
+        forget(connection, event_facts(one.event).terms(), key)
+        events[index] = Archived(one.time_ms, changed) if changed is not None else None
+        if changed is not None:
+            file_keys(connection, [(term, key) for term in set(event_facts(changed).terms())])
     if number:
         connection.execute(_ARCHIVE["replace_block"], (block, encoded(events)))
     return number

@@ -49,7 +49,7 @@ async def erase_in_spool(spool: ShardSpool, address: str, *, force: bool = False
         number += len(found)
     under_way = await _finished_moved(path, erasure)
     if number or force or await asyncio.to_thread(traces, path, erasure.address):
-        await _rebuilt(spool)
+        await write_spool_anew(spool)
     return ErasedInSpool(number, under_way)
 
 
@@ -59,6 +59,14 @@ def queued_for(path: Path, address: str) -> list[int]:
         if connection is None:
             return []
         return [row[0] for row in connection.execute(_PRIVACY["queued_for"], (address,))]
+
+
+def open_of(path: Path, account: str) -> list[int]:
+    """Return the keys of an account's deliveries in a shard that are not over. Raise TemporaryError."""
+    with reading(path, "spool") as connection:
+        if connection is None:
+            return []
+        return [row[0] for row in connection.execute(_PRIVACY["open_of_account"], (account,))]
 
 
 def _logged(connection: sqlite3.Connection | None) -> Any:
@@ -124,8 +132,8 @@ async def _finished_moved(path: Path, erasure: Erasure) -> int:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _rebuilt(spool: ShardSpool) -> None:
-    """Build the file of a shard anew, in its writer, between two groups."""
+async def write_spool_anew(spool: ShardSpool) -> None:
+    """Build the file of a shard anew, in its writer, between two groups. Raise StorageError."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import signal
+import smtplib
 import sqlite3
 import subprocess
 import zlib
@@ -216,3 +217,52 @@ def test_stored_files_of_a_stream_go_by_age_or_lose_an_address(relay):
     sent = relay.send(BOB, headers="X-SES-CONFIGURATION-SET: told\r\n")
     eventually(lambda: any(sent in path.read_text() for path in (streams / "lines").rglob("*.jsonl")))
     assert list((streams / "packed").rglob("*.gz")) == []
+
+
+OTHER = "000000000002"
+
+
+@pytest.mark.req("PRIV-008")
+def test_a_closed_account_is_kept_for_ninety_days_and_then_deleted(relay):
+    relay.run("account", "create", OTHER, "--production", "--contact", "owner@other.example")
+    relay.run("identity", "create", "other.example", "--account", OTHER)
+    relay.run("identity", "verify", "other.example", "--force", "--account", OTHER)
+    login = relay.json("credentials", "create", "--account", OTHER)["smtp"]
+    relay.run("suppression", "add", "trap@remote.example", "--account", OTHER)
+    user, password = relay.user, relay.password
+    relay.user, relay.password = login["username"], login["password"]
+    relay.domain = "other.example"
+    relay.send(BOB)
+    eventually(lambda: relay.events("Delivery"))
+    relay.run("account", "close", OTHER, "--yes")
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        relay.send(BOB)
+    relay.run("account", "resume", OTHER)
+    relay.send(BOB)
+    relay.run("account", "close", OTHER, "--yes")
+    eventually(
+        lambda: len(relay.events("Delivery")) >= 2 and len(relay.rows("messages", "search", "--account", OTHER)) == 2
+    )
+    assert relay.json("account", "show", OTHER)["contact"] == "owner@other.example"  # all is kept
+
+    def closed(days):
+        relay.stop()
+        with contextlib.closing(sqlite3.connect(relay.data_dir / "catalog.db")) as catalog, catalog:
+            catalog.execute("UPDATE account SET closed_ms = closed_ms - ? WHERE id = ?", (days * 86_400_000, OTHER))
+        relay.start()
+
+    closed(89)
+    assert len(relay.rows("messages", "search", "--account", OTHER)) == 2
+    closed(2)
+    eventually(lambda: relay.run("account", "show", OTHER, check=False).returncode != 0, 60, "the deletion")
+    assert relay.rows("messages", "search", "--account", OTHER) == []
+    assert relay.rows("events", "search", "--account", OTHER) == []
+    relay.stop()
+    files = [
+        one for one in places_with(relay.data_dir, "other.example") if one not in {"events.jsonl", "audit.jsonl"}
+    ]
+    assert files == []
+    assert [one for one in places_with(relay.data_dir, "trap@remote.example") if one != "audit.jsonl"] == []
+    relay.start()
+    relay.user, relay.password, relay.domain = user, password, "example.com"
+    relay.send(BOB)

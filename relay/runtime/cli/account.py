@@ -285,10 +285,14 @@ def close(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close an account: its credentials no longer authenticate."""
+    """Close an account: its credentials no longer authenticate, and after 90 days all its data is deleted.
+
+    Until then `relay account resume` opens it again.
+    """
     if not yes:
         typer.confirm(f"Close account {account}?", abort=True, err=True)
     _set(config, account, "closed", as_json=as_json)
+    note("In 90 days all its data is deleted for good; `relay account resume` opens it again until then.")
 
 
 def _set(config: Any, account: str, state: str, *, as_json: bool) -> "Account":

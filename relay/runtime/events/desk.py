@@ -23,7 +23,7 @@ from relay.runtime.events.couriers import Couriers, make_couriers
 from relay.runtime.events.publishing import archived_events
 from relay.runtime.events.topics import TopicService
 from relay.runtime.office_jobs import end_tasks
-from relay.runtime.privacy_places import ERASE_IN_ITEMS
+from relay.runtime.privacy_places import ERASE_IN_ITEMS, REMOVE_ITEMS
 from relay.runtime.rpc import number, text
 from relay.store import event_counts, event_queue
 from relay.store.event_counts import EventCounts
@@ -144,6 +144,7 @@ class PostService:
         context.ops.add(POST_AGAIN, self._post_again)
         context.ops.add("events.delete_dead", self._delete_dead)
         context.ops.add(ERASE_IN_ITEMS, self._erase)
+        context.ops.add(REMOVE_ITEMS, self._remove_account)
         self._desk.attend(self._dispatcher)
         self._running = asyncio.create_task(self._dispatcher.run())
 
@@ -225,6 +226,9 @@ class PostService:
 
     async def _erase(self, request: Json) -> Json:
         return {"count": await asyncio.to_thread(self._queue.erase, text(request, "address"))}
+
+    async def _remove_account(self, request: Json) -> Json:
+        return {"count": await asyncio.to_thread(self._queue.remove_account, text(request, "account"))}
 
     async def _ids(self, request: Json) -> list[int]:
         """Return the numbers that a request names, or the first of those of a target ("" for all)."""

@@ -118,3 +118,7 @@ SELECT id, name FROM target WHERE waiting > 0 ORDER BY bytes DESC, id LIMIT 1
 -- name: mentioning
 -- Items above a number whose text mentions something, in any letter case.
 SELECT id, body FROM item WHERE id > ? AND instr(lower(body), lower(?)) ORDER BY id LIMIT ?
+
+-- name: items_of_account
+-- Some items of an account.
+SELECT id FROM item WHERE account = ? LIMIT ?

@@ -75,3 +75,17 @@ SELECT EXISTS (SELECT 1 FROM delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) <
 -- name: queued_for
 -- Deliveries to an address, in any letter case, that are not over.
 SELECT key FROM delivery WHERE state < 3 AND lower(recipient) = lower(?)
+
+-- name: of_account
+-- The messages of an account.
+SELECT key FROM message WHERE account = ?
+
+-- name: blocks
+-- All blocks of archived events.
+SELECT id FROM block ORDER BY id
+
+-- name: open_of_account
+-- Deliveries of an account's messages that are not over.
+SELECT delivery.key FROM message CROSS JOIN delivery
+ON delivery.key >= message.key << 16 AND delivery.key < (message.key + 1) << 16
+WHERE message.account = ? AND delivery.state < 3
