@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from relay.errors import TemporaryError
 from relay.events.file import sync_directory
 from relay.ports.events import DONE, Gathering, Post, Sent, Verdict
+from relay.signing.sealed_file import NONCE_BYTES, SUFFIX, FileSealer
 
 INCOMING: Final = ".incoming"
 COUNT_MAX: Final = 20_000  # events of a batch, however small they are
@@ -74,7 +75,11 @@ class StreamCourier:
 class FileSink:
     """Sink that makes one file of a batch and gives it to a store."""
 
-    def __init__(self, name: str, store: Store, *, prefix: str = "", compressed: bool = False) -> None:
+    def __init__(
+        self, name: str, store: Store, *, prefix: str = "", compressed: bool = False, sealer: FileSealer | None = None
+    ) -> None:
+        """`sealer` encrypts each file before it is given to the store (PRIV-001)."""
+        self._sealer = sealer
         self._name = name
         self._store = store
         self._prefix = prefix
@@ -92,9 +97,10 @@ class FileSink:
         data = lines_of(posts)
         name = file_name(self._name, self._prefix, posts)
         if self._compressed:
-            self._store.keep(f"{name}.gz", gzip.compress(data, _GZIP_LEVEL, mtime=0))
-        else:
-            self._store.keep(name, data)
+            name, data = f"{name}.gz", gzip.compress(data, _GZIP_LEVEL, mtime=0)
+        if self._sealer is not None:
+            name, data = name + SUFFIX, self._sealer.seal(data, os.urandom(NONCE_BYTES))
+        self._store.keep(name, data)
 
 
 class DirectoryStore:

@@ -19,7 +19,7 @@ from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.office_jobs import Job, Schedule
 from relay.runtime.peers import worker_socket
-from relay.runtime.privacy_places import REMOVE_ITEMS, WRITE_ANEW
+from relay.runtime.privacy_places import FORGET_ACCOUNT, REMOVE_ITEMS
 from relay.runtime.queue_work import Order
 from relay.runtime.rpc import ask
 from relay.signing.secrets import derive
@@ -87,7 +87,7 @@ class AccountService:
         socket = self._context.run_dir / "events.sock"
         items = int((await ask(socket, REMOVE_ITEMS, ASK_SECONDS, account=account))["count"])
         for shard in shards_on_disk(self._data_dir):
-            await ask(self._worker(shard), WRITE_ANEW, ASK_SECONDS, shard=shard)
+            await ask(self._worker(shard), FORGET_ACCOUNT, ASK_SECONDS, shard=shard, account=account)
         removed = {"waiting": items, **await asyncio.to_thread(self._delete_files, account)}
         record(self._data_dir, "account.delete", account, removed, caller="office")
         self._context.log.info("closed account deleted", account=account, **removed)

@@ -24,7 +24,9 @@ from relay.runtime import audit
 from relay.runtime.directories import locked, sync_directory
 from relay.runtime.privacy_places import CONFIGURED, EVENT_FILES, FATES, LOCAL_QUEUES, NOTING
 from relay.runtime.queue_work import Order
+from relay.runtime.settings import stream_sealer
 from relay.runtime.standing_file import FILE_NAME as HOLDS
+from relay.signing.sealed_file import SUFFIX, FileSealer
 from relay.store import spool_privacy
 from relay.store.adoption import shard_paths, shards_on_disk
 from relay.store.history_privacy import erase_in_archive, erase_in_history, export_archive, export_history
@@ -44,6 +46,7 @@ PASSES: Final = 3
 UNFINISHED: Final = "erasing"
 SMALL_FILES: Final = ("*.db", "events/*.db", "office/*.db", "permits/*.db")
 DATABASE_ENDS: Final = (".db", ".db-wal", ".db-shm", ".db-journal")
+STREAM_ENDS: Final = frozenset({".jsonl", ".gz", SUFFIX})
 UNSEARCHED: Final = frozenset({"keys", "run"})  # secrets and sockets
 QUEUED_ACTIONS: Final = ("refuse", "delete", "bounce")
 STREAM_FILES: Final = "stream files"
@@ -89,6 +92,7 @@ class Places:
         self.data_dir = site.data_dir
         self.address = checked_address(address)
         self.erasure = Erasure(self.address)
+        self._sealers: dict[Path, FileSealer] = {}  # of files that are encrypted
 
     # --- what there is -------------------------------------------------------------------------------------------
 
@@ -104,7 +108,7 @@ class Places:
         for event in export_archive(self.data_dir / "events" / "archive", self.address):
             yield "events/archive", event
         for place, path in self._line_files():
-            for line in lines_mentioning(path, self.erasure):
+            for line in lines_mentioning(path, self.erasure, self._sealers.get(path)):
                 yield place, line.decode("utf-8", "replace")
         for path in self.others():
             yield self._relative(path), None
@@ -146,8 +150,16 @@ class Places:
         """Yield the files of streams to directories, of all or of those that are named."""
         for stream in self.site.config.streams:
             if stream.type == "directory" and (not names or stream.name in names):
+                sealer = stream_sealer(stream)
                 found = self.site.config.stream_directory(stream).rglob(f"{stream.name}-*.jsonl*")
-                yield from sorted(path for path in found if path.suffix in {".jsonl", ".gz"} and path.is_file())
+                for path in sorted(path for path in found if path.suffix in STREAM_ENDS and path.is_file()):
+                    if sealer is not None:
+                        self._sealers[path] = sealer
+                    yield path
+
+    def erase_stream_file(self, path: Path) -> int:
+        """Erase the address in a file of `stream_files`; return in how many lines. Raise StorageError."""
+        return erase_lines(path, self.erasure, self._sealers.get(path))
 
     def _import_files(self) -> list[Path]:
         found = (self.data_dir / "imports").glob("*/*")
@@ -248,7 +260,7 @@ class Places:
 
     def _erase_lines(self, done: Erased) -> None:
         for path in self.stream_files():
-            done.removed[STREAM_FILES] += erase_lines(path, self.erasure)
+            done.removed[STREAM_FILES] += self.erase_stream_file(path)
         for path in self._import_files():
             done.removed[IMPORT_FILES] += _erase_unlocked(path, self.erasure)
         with locked(self.data_dir):
@@ -266,7 +278,7 @@ class Places:
 
 def erase_stream_files(places: Places, name: str) -> int:
     """Erase the address in the files of one stream; return in how many lines (PRIV-006). Raise StorageError."""
-    return sum(erase_lines(path, places.erasure) for path in places.stream_files(name))
+    return sum(map(places.erase_stream_file, places.stream_files(name)))
 
 
 def audit_now_ms() -> int:

@@ -8,7 +8,7 @@ from typing import Final
 from relay.store.scrub import Fate
 
 ERASE_IN_SHARD: Final = "privacy.shard"
-WRITE_ANEW: Final = "privacy.write_anew"
+FORGET_ACCOUNT: Final = "privacy.forget_account"
 ERASE_IN_FILES: Final = "privacy.event_files"
 ERASE_IN_QUEUES: Final = "privacy.queues"
 ERASE_IN_ITEMS: Final = "privacy.items"

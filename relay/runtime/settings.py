@@ -30,6 +30,7 @@ from relay.runtime.config.incoming import AuthLimits
 from relay.runtime.config.incoming import Listener as ListenerConfig
 from relay.runtime.config.model import Config
 from relay.runtime.config.outgoing import Route as RouteConfig
+from relay.runtime.config.publishing import Stream as StreamConfig
 from relay.runtime.config.scanning import Scanner as ScannerConfig
 from relay.schedule.retry import RetryPolicy
 from relay.schedule.route import Route
@@ -37,6 +38,7 @@ from relay.schedule.route import TlsMode as OutboundTls
 from relay.schedule.throttle import FailureLimits
 from relay.schedule.warmup import OTHER, SHARES, Schedule
 from relay.schedule.warmup import Rules as WarmUpRules
+from relay.signing.sealed_file import FileSealer, key_of
 from relay.signing.secrets import decode_master_key, derive
 from relay.smtp.client_envelope import Downgrade
 from relay.smtp.client_options import Timeouts
@@ -362,6 +364,15 @@ def secret_of(given: SecretStr, file: Path | None, whose: str) -> str:
         return file.read_text(encoding="utf-8").partition("\n")[0].strip()
     except OSError as error:
         raise ConfigurationError(f"The password file {file} of {whose} cannot be read: {error.strerror}.") from error
+
+
+def stream_sealer(stream: StreamConfig) -> FileSealer | None:
+    """Return what encrypts the files of a stream, None where nothing does. Raise ConfigurationError."""
+    file = stream.encryption_key_file
+    if file is None:
+        return None
+    text = secret_of(SecretStr(""), file, f"the stream {stream.name}")
+    return FileSealer(key_of(text, f"The key in {file}, of the stream {stream.name},"))
 
 
 def warmup_rules(config: Config) -> WarmUpRules:

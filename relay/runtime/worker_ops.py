@@ -10,13 +10,13 @@ from relay.pipeline.mail_samples import MailSamples
 from relay.ports import Clock, Json
 from relay.runtime.commits import committed
 from relay.runtime.peers import OPERATION
-from relay.runtime.privacy_places import ERASE_IN_SHARD, WRITE_ANEW
+from relay.runtime.privacy_places import ERASE_IN_SHARD, FORGET_ACCOUNT
 from relay.runtime.queue_work import TRIES, order_of
 from relay.runtime.rpc import Ops, number, text
 from relay.runtime.shard_line import ShardLine
 from relay.runtime.standing_file import read_holds
 from relay.schedule.standing import StandingHolds
-from relay.store.spool_privacy import erase_in_spool, write_spool_anew
+from relay.store.spool_privacy import erase_in_spool, remove_events_of, write_spool_anew
 
 SAMPLES_MAX = 4  # their base64 fits a line between processes
 
@@ -41,7 +41,7 @@ class WorkerOps:
         ops.add("shaping.lanes", self.lanes)
         ops.add("samples.take", self.take_samples)
         ops.add(ERASE_IN_SHARD, self.erase)
-        ops.add(WRITE_ANEW, self.write_anew)
+        ops.add(FORGET_ACCOUNT, self.forget_account)
 
     async def act(self, request: Json) -> Json:
         """Do something to deliveries of one shard, given by key: how many changed, how many are under way."""
@@ -89,9 +89,11 @@ class WorkerOps:
         erased = await erase_in_spool(self._find(request).spool, text(request, "address"), force=force)
         return {"events": erased.events, "open": erased.open_messages}
 
-    async def write_anew(self, request: Json) -> None:
-        """Write the file of a shard anew, without any trace of what was deleted."""
-        await write_spool_anew(self._find(request).spool)
+    async def forget_account(self, request: Json) -> None:
+        """Drop the events of an account from a shard's log, and write its file anew without any trace of it."""
+        spool = self._find(request).spool
+        await remove_events_of(spool, text(request, "account"))
+        await write_spool_anew(spool)
 
     async def take(self, request: Json) -> None:
         """Take feedback for a message of this shard; answered after its commit.

@@ -26,8 +26,8 @@ from relay.store.small_file import whole
 from relay.store.traces import traces
 
 BUSY_SECONDS: Final = 30.0
-LOOKS: Final = 50
-LOOK_SECONDS: Final = 0.1
+READERS_SECONDS: Final = 20.0  # they read in short transactions
+LOOK_SECONDS: Final = 0.05
 
 
 class Fate(StrEnum):
@@ -104,11 +104,18 @@ def write_anew(connection: sqlite3.Connection, path: Path) -> None:
 
 def empty_log(connection: sqlite3.Connection, path: Path) -> None:
     """Carry the whole log into the file and cut it to nothing. Raise StorageError when readers stay in the way."""
-    for _ in range(LOOKS):
-        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
+    deadline = time.monotonic() + READERS_SECONDS
+    (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {int(LOOK_SECONDS * 1000):d}")
+    try:
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_SECONDS)
+        else:
             return
-        time.sleep(LOOK_SECONDS)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience:d}")
     raise StorageError(f"{path} is in use: what was erased may still be in its log. Erase again.")
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,8 @@ MOVED_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.1
 BUILT: Final = "erasing.db"  # in incoming/, which is emptied at adoption
 _PRIVACY: Final = queries("privacy.sql")
+_READ: Final = queries("read.sql")
+_WRITE: Final = queries("write.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,26 @@ def _like(text: str) -> str:
     return f"%{escaped}%"
 
 
+async def remove_events_of(spool: ShardSpool, account: str) -> None:
+    """Drop the events of an account from the log of a shard, read by all or not. Raise StorageError."""
+
+    def run(_group: Group, connection: sqlite3.Connection) -> None:
+        # Noted before the rows go: a number must not be given out again when the log is empty.
+        last = int(connection.execute(_READ["last_event"]).fetchone()[0])
+        connection.execute(_WRITE["set_meta"], ("event_seq", last))
+        connection.execute(_PRIVACY["remove_logged"], (f'"sendingAccountId":"{account}"',))
+
+    await _in_writer(spool, run)
+
+
 async def _committed(spool: ShardSpool, changes: list[tuple[bytes, bytes, int]]) -> None:
     def run(_group: Group, connection: sqlite3.Connection) -> None:
         connection.executemany(_PRIVACY["change_logged"], changes)
 
+    await _in_writer(spool, run)
+
+
+async def _in_writer(spool: ShardSpool, run: Callable[[Group, sqlite3.Connection], None]) -> None:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def answer(_result: Any, error: Exception | None) -> None:

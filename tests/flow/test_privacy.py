@@ -1,5 +1,6 @@
 """An address is erased from everything that a relay keeps, while it runs and while it is stopped; others stay."""
 
+import base64
 import contextlib
 import gzip
 import json
@@ -11,12 +12,14 @@ import subprocess
 import zlib
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.store.event_blocks import decoded
 from tests.product import RELAY, Product, Receiver, eventually
 
 pytestmark = pytest.mark.timeout(180)
 
+KEY = bytes(range(32))
 ANN, BOB = "ann.personal@remote.example", "bob@remote.example"
 
 
@@ -26,12 +29,15 @@ def refuse(verb, line):
 
 
 @pytest.fixture
-def relay():
+def relay(tmp_path):
+    (tmp_path / "key").write_text(base64.b64encode(KEY).decode() + "\n")
+    (tmp_path / "key").chmod(0o600)
     settings = {
         "streams": [
             {"name": "lines", "batch_age": "200ms"},
             {"name": "packed", "gzip": True, "batch_age": "200ms"},
             {"name": "slow", "batch_age": "1h"},
+            {"name": "sealed", "gzip": True, "batch_age": "200ms", "encryption_key_file": str(tmp_path / "key")},
         ],
         "delivery": {"trace": "all"},
         "topics": {"private_networks": ["127.0.0.0/8"]},
@@ -55,6 +61,8 @@ def places_with(directory, address):
 
 
 def _unpacked(path, data):
+    if path.suffix == ".enc":
+        yield gzip.decompress(AESGCM(KEY).decrypt(data[8:20], data[20:], data[:8]))
     if path.suffix == ".gz":
         yield gzip.decompress(data)
     if path.suffix != ".db":
@@ -72,7 +80,7 @@ def _unpacked(path, data):
 def fill(relay):
     """Let the address come into every place that a product can bring it to; return the message shared with Bob."""
     relay.run("configuration-set", "create", "told")
-    for stream in ("lines", "packed", "slow"):
+    for stream in ("lines", "packed", "slow", "sealed"):
         relay.run("event-destination", "create", "told", stream, "--types", "all", "--stream", stream)
     arn = relay.json("topic", "create", "told")["topicArn"]
     relay.run("topic", "subscribe", arn, "email", ANN)
@@ -91,7 +99,13 @@ def fill(relay):
     queue = relay.data_dir / "queues" / relay.account / "kept.jsonl"
     queue.parent.mkdir(parents=True, exist_ok=True)
     queue.write_text(json.dumps({"Message": f"about {ANN}"}) + "\n" + json.dumps({"Message": f"about {BOB}"}) + "\n")
-    for pattern in ("streams/lines/**/*.jsonl", "streams/packed/**/*.gz", "events/archive/*.db", "history/0001/*.db"):
+    for pattern in (
+        "streams/lines/**/*.jsonl",
+        "streams/packed/**/*.gz",
+        "streams/sealed/**/*.enc",
+        "events/archive/*.db",
+        "history/0001/*.db",
+    ):
         eventually(lambda pattern=pattern: any(relay.data_dir.glob(pattern)), what=pattern)
     return shared
 
@@ -195,6 +209,28 @@ def test_a_killed_erasure_is_finished_by_the_next(relay):
     assert done["left"] == []
     assert places_with(relay.data_dir, ANN) == []
     assert relay.send(BOB)
+
+
+@pytest.mark.req("PRIV-001")
+def test_files_of_a_stream_are_encrypted_before_they_are_written(relay, tmp_path):
+    fill(relay)
+    settled(relay)
+    files = eventually(lambda: list((relay.data_dir / "streams" / "sealed").rglob("*.jsonl.gz.enc")))
+    assert all(file.read_bytes().startswith(b"RELAYGCM") for file in files)
+    assert places_with(relay.data_dir / "streams" / "sealed", ANN)  # for who has the key
+    done = relay.run("events", "decrypt", *map(str, files), "--key-file", str(tmp_path / "key"), config="none")
+    assert {json.loads(line)["eventType"] for line in done.stdout.splitlines()} >= {"Send"}
+    (tmp_path / "other").write_text(base64.b64encode(bytes(32)).decode())
+    arguments = ("events", "decrypt", str(files[0]), "--key-file", str(tmp_path / "other"))
+    wrong = relay.run(*arguments, config="none", check=False)
+    assert wrong.returncode == 65
+    assert "another key" in wrong.stderr
+    assert not wrong.stdout
+    relay.json("privacy", "delete-files", "--stream", "sealed", "--recipient", ANN, "--yes")
+    assert places_with(relay.data_dir / "streams" / "sealed", ANN) == []
+    relay.values["streams"][-1]["encryption_key_file"] = str(tmp_path / "absent")
+    relay.save()
+    assert relay.run("check", check=False).returncode != 0
 
 
 @pytest.mark.req("PRIV-006")

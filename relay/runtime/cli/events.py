@@ -307,3 +307,27 @@ def _opened_file(to: str) -> BinaryIO:
     if to == "-":
         return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     return Path(to).open("ab")
+
+
+@app.command()
+def decrypt(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files or objects of an encrypted stream.")],
+    *,
+    key_file: Annotated[
+        Path, typer.Option("--key-file", metavar="FILE", help="The key that they are encrypted with.")
+    ],
+) -> None:
+    """Write the events of encrypted files of streams, one JSON object a line; compressed ones are decompressed."""
+    from relay.errors import CorruptionError  # noqa: PLC0415
+    from relay.signing.sealed_file import FileSealer, key_of  # noqa: PLC0415
+    from relay.store.line_files import reading_lines  # noqa: PLC0415
+
+    sealer = FileSealer(key_of(key_file.read_text(encoding="utf-8").partition("\n")[0], str(key_file)))
+    for file in files:
+        try:
+            with reading_lines(file, sealer) as stream:
+                for line in stream:
+                    sys.stdout.buffer.write(line)
+        except (CorruptionError, EOFError) as error:
+            raise CorruptionError(f"{file}: {error}.") from error
+    sys.stdout.buffer.flush()

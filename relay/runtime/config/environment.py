@@ -129,6 +129,7 @@ def _password_files(loaded: Loaded) -> _Found:
             (("streams", n, "secret_access_key_file"), one.secret_access_key_file)
             for n, one in enumerate(config.streams)
         ),
+        *((("streams", n, "encryption_key_file"), one.encryption_key_file) for n, one in enumerate(config.streams)),
         *((("buses", n, "secret_file"), bus.secret_file) for n, bus in enumerate(config.buses)),
         (("topics", "key"), config.topics.key),
         (("snds", "key_file"), config.snds.key_file),

@@ -87,6 +87,11 @@ class Stream(Section):
     topic: Text = setting("", "The Kafka topic.")
     prefix: Prefix = setting("", "What stands before the date in the names of files and objects.")
     gzip: Flag = setting(False, "Whether files and objects are compressed; their names then end in `.gz`.")
+    encryption_key_file: FilePath | None = setting(
+        None,
+        "A file with a key (32 octets in base64, mode 0600) that files and objects are encrypted with, AES-256-GCM, "
+        "before they are written; their names then end in `.enc`. `relay events decrypt` reads them.",
+    )
     batch_size: Size = setting("5MB", "Bytes of records that fill a file before its time.", ge=1024, le=64 << 20)
     batch_age: Duration = setting(
         "60s", "How long the first record of a file waits for others; a crash then delays it, and loses none.",
@@ -142,7 +147,7 @@ def stream_faults(stream: Stream) -> Iterator[tuple[str, str]]:
     foreign = {
         "directory": ("bucket", "endpoint", "access_key_id", "brokers", "topic"),
         "bucket": ("directory", "brokers", "topic"),
-        "kafka": ("directory", "bucket", "endpoint", "access_key_id", "prefix", "gzip"),
+        "kafka": ("directory", "bucket", "endpoint", "access_key_id", "prefix", "gzip", "encryption_key_file"),
     }[stream.type]
     for key in foreign:
         if getattr(stream, key):

@@ -80,7 +80,8 @@ def _sink(config: Config, stream: StreamConfig) -> Sink:
         )
     else:
         store = DirectoryStore(config.stream_directory(stream), stream.name)
-    return FileSink(stream.name, store, prefix=stream.prefix, compressed=stream.gzip)
+    sealer = settings.stream_sealer(stream)
+    return FileSink(stream.name, store, prefix=stream.prefix, compressed=stream.gzip, sealer=sealer)
 
 
 def _endpoints(bus: BusConfig, resolver: Resolver) -> Endpoints:

@@ -89,3 +89,7 @@ SELECT id FROM block ORDER BY id
 SELECT delivery.key FROM message CROSS JOIN delivery
 ON delivery.key >= message.key << 16 AND delivery.key < (message.key + 1) << 16
 WHERE message.account = ? AND delivery.state < 3
+
+-- name: remove_logged
+-- Drop the events of a shard's log that have a text.
+DELETE FROM event WHERE instr(CAST(payload AS TEXT), ?) > 0
