@@ -14,6 +14,7 @@ from pathlib import Path
 
 from relay.errors import StorageError
 from relay.runtime.directories import locked
+from relay.store.line_files import rewrite, with_rotated
 
 FILE_NAME = "audit.jsonl"
 SIZE_MAX_BYTES = 16 << 20
@@ -53,6 +54,29 @@ def record(
                 os.close(descriptor)
     except OSError as error:
         raise StorageError(f"The change is made, but {path} cannot be written: {error.strerror}.") from error
+
+
+def forget_before(data_dir: Path, moment: datetime) -> int:
+    """Drop the lines that are older than a moment; return how many (PRIV-009). Raise StorageError."""
+    limit = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    number = 0
+    with locked(data_dir):
+        for path in with_rotated(data_dir / FILE_NAME):
+            with path.open("rb") as stream:
+                if not any(_older(line, limit) for line in stream):
+                    continue
+            number += rewrite(path, lambda line: b"" if _older(line, limit) else line)
+            if not path.stat().st_size and path.name != FILE_NAME:
+                path.unlink()
+    return number
+
+
+def _older(line: bytes, limit: str) -> bool:
+    """Say whether a line was written before a time; what is no record stays."""
+    try:
+        return str(json.loads(line)["time"]) < limit
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _rotate(path: Path) -> None:

@@ -1,11 +1,12 @@
-"""Closed accounts, as a service of the office: after 90 days all data of such an account is deleted (PRIV-008).
+"""Closed accounts and old audit records, as a service of the office: both end in time (PRIV-008, PRIV-009).
 
-The steps can be repeated, and the account itself goes last: what a kill interrupts, the next round ends. Mail that is
+90 days after an account was closed all its data is deleted. The steps can be repeated, and the account itself goes last: what a kill interrupts, the next round ends. Mail that is
 held still is deleted first, and becomes history; then the round waits for the next.
 """
 
 import asyncio
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from relay.errors import TemporaryError
 from relay.model.delivery import OPEN_STATES
 from relay.ports import Clock
 from relay.runtime import settings
-from relay.runtime.audit import record
+from relay.runtime.audit import forget_before, record
 from relay.runtime.children import ChildContext, Role
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
@@ -31,7 +32,9 @@ from relay.store.spool_privacy import open_of
 
 KEPT_MS: Final = 90 * 86_400_000
 EVERY_SECONDS: Final = 15.0  # also how soon a round that failed, because others were not up yet, is made again
+AUDIT_SECONDS: Final = 3600.0
 ASK_SECONDS: Final = 600.0
+DAY_SECONDS: Final = 86_400.0
 FILES: Final = ("events/*.db", "office/*.db", "permits/*.db", "suppression.db")
 
 
@@ -42,9 +45,11 @@ class AccountService:
         self._context = context
         self._data_dir = context.config.data_dir
         self._clock = clock or SteadyClock()
-        self._schedule = Schedule(
-            (Job("closed accounts", EVERY_SECONDS, self.look, timeout_seconds=86_400.0),), context.log
+        jobs = (
+            Job("closed accounts", EVERY_SECONDS, self.look, timeout_seconds=DAY_SECONDS),
+            Job("audit retention", AUDIT_SECONDS, self._forget_records),
         )
+        self._schedule = Schedule(jobs, context.log)
 
     async def start(self) -> None:
         """Begin with what came due while the relay was stopped."""
@@ -66,6 +71,10 @@ class AccountService:
             if await self._mail_deleted(account):
                 continue  # it is history in a moment: next round
             await self._delete(account)
+
+    async def _forget_records(self) -> None:
+        moment = datetime.fromtimestamp(self._clock.now_ms() / 1000 - self._context.config.audit.retention, UTC)
+        await asyncio.to_thread(forget_before, self._data_dir, moment)
 
     def _due(self) -> list[str]:
         with self._catalog() as catalog:

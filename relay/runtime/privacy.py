@@ -293,7 +293,7 @@ def _advice(place: str, wish: Wish) -> str:
     if file == "catalog.db" and table in CONFIGURED:
         more = "" if wish.configuration else ", or erase with --configuration"
         return f"configuration: `{CONFIGURED[table]}`{more}"
-    if file.endswith("spool.db"):
+    if file.endswith("spool.db") or "/bodies/" in file or "/incoming/" in file:
         return "mail to others that is on its way: erase again once it is delivered"
     if file == HOLDS:
         return "a standing hold: `relay queue holds remove`"

@@ -9,7 +9,7 @@ import contextlib
 import gzip
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
@@ -35,15 +35,24 @@ def lines_mentioning(path: Path, erasure: Erasure, sealer: FileSealer | None = N
 
 def erase_lines(path: Path, erasure: Erasure, sealer: FileSealer | None = None) -> int:
     """Erase an address in a file; return in how many lines. Raise StorageError, after which the file is as it was."""
+    if next(lines_mentioning(path, erasure, sealer), None) is None:
+        path.with_name(f".{path.name}{SUFFIX}").unlink(missing_ok=True)  # of a run that was killed
+        return 0
+    return rewrite(path, lambda line: erasure.erased(line) if erasure.mentioned(line) else line, sealer)
+
+
+def rewrite(path: Path, change: Callable[[bytes], bytes], sealer: FileSealer | None = None) -> int:
+    """Write a file anew with each line as `change` returns it, b"" drops it; return how many lines are others.
+
+    Raise StorageError, after which the file is as it was.
+    """
     fresh = path.with_name(f".{path.name}{SUFFIX}")
     try:
         fresh.unlink(missing_ok=True)
-        if not path.exists() or next(lines_mentioning(path, erasure, sealer), None) is None:
-            return 0
-        number = _rewritten(path, fresh, erasure, sealer)
+        number = _rewritten(path, fresh, change, sealer)
         fresh.rename(path)
         _sync(path.parent)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, CorruptionError) as error:
         raise StorageError(f"{path} cannot be written anew: {error}") from error
     return number
 
@@ -59,7 +68,7 @@ def with_rotated(path: Path) -> list[Path]:
     return [one for one in (path, *sorted(older)) if one.is_file() and not one.is_symlink()]
 
 
-def _rewritten(path: Path, fresh: Path, erasure: Erasure, sealer: FileSealer | None) -> int:
+def _rewritten(path: Path, fresh: Path, change: Callable[[bytes], bytes], sealer: FileSealer | None) -> int:
     number = 0
     mode = path.stat().st_mode & 0o777
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
@@ -69,9 +78,9 @@ def _rewritten(path: Path, fresh: Path, erasure: Erasure, sealer: FileSealer | N
         compressed = gzip.GzipFile("", "wb", GZIP_LEVEL, plain, mtime=0) if _is_gzip(path) else None
         target: IO[bytes] | gzip.GzipFile = compressed or plain
         for line in source:
-            mentioned = erasure.mentioned(line)
-            number += mentioned
-            target.write(erasure.erased(line) if mentioned else line)
+            changed = change(line)
+            number += changed != line
+            target.write(changed)
         if compressed is not None:
             compressed.close()
         if sealed is not None and sealer is not None:

@@ -302,3 +302,25 @@ def test_a_closed_account_is_kept_for_ninety_days_and_then_deleted(relay):
     relay.start()
     relay.user, relay.password, relay.domain = user, password, "example.com"
     relay.send(BOB)
+
+
+@pytest.mark.req("PRIV-009")
+def test_records_end_by_the_time_set_for_their_kind(relay):
+    relay.stop()
+    audit = relay.data_dir / "audit.jsonl"
+    known = audit.read_text()
+    old = json.dumps({"time": "2020-01-01T00:00:00.000Z", "operation": "old", "account": ""})
+    audit.with_name("audit.jsonl.1").write_text(old + "\n")
+    audit.write_text(old + "\n" + known)
+    days = [relay.data_dir / "history" / "0001" / "2020-01-01.db", relay.data_dir / "events/archive/2020-01-01.db"]
+    for path in days:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    kept = {"retention": "31d", "events_retention": "5d"}
+    relay.values |= {"audit": {"retention": "30d"}, "history": kept, "statistics": {"hourly": "20d", "daily": "40d"}}
+    relay.save()
+    relay.start()
+    relay.send(BOB)
+    eventually(lambda: audit.read_text() == known, 60)
+    assert not audit.with_name("audit.jsonl.1").exists()
+    eventually(lambda: not any(path.exists() for path in days), 90, "the end of old days")

@@ -21,6 +21,7 @@ from relay.runtime.config.section import REQUIRED, Section, setting
 from relay.runtime.config.shaping import Shaping
 from relay.runtime.config.topics import Topics
 from relay.runtime.config.upkeep import (
+    Audit,
     EventDestination,
     Feedback,
     History,
@@ -134,6 +135,7 @@ class Config(Section):
     event_metrics: EventMetrics = setting({}, "Metrics destinations of configuration sets.")
     topics: Topics = setting({}, "Topics: how notifications are signed, and whom they may be delivered to.")
     history: History = setting({}, "Records of finished messages, without their bodies.")
+    audit: Audit = setting({}, "The audit log.")
     quota_rules: QuotaRules = setting({}, "Sending limits that follow how an account sends.")
     statistics: StatisticsSettings = setting({}, "Counts of what was sent and what became of it.")
     reputation: Reputation = setting({}, "When accounts are under review, and when they are paused.")

@@ -99,6 +99,17 @@ class History(Section):
     events_size_max: Size = setting("10GB", "Size of all events at which the oldest days are dropped.", ge=1 << 20)
 
 
+class Audit(Section):
+    """The audit log: what administrators and the relay itself changed."""
+
+    retention: Duration = setting(
+        "730d",
+        "How long a record is kept; the log has 11 files of 16 MiB at most, and drops the oldest before its time.",
+        ge=86400.0,
+        le=36600 * 86400.0,
+    )
+
+
 class QuotaIncrease(Section):
     """When the limits of an account rise by themselves. An account in the sandbox never gets more this way."""
 
