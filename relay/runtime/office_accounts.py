@@ -1,7 +1,8 @@
 """Closed accounts and old audit records, as a service of the office: both end in time (PRIV-008, PRIV-009).
 
-90 days after an account was closed all its data is deleted. The steps can be repeated, and the account itself goes last: what a kill interrupts, the next round ends. Mail that is
-held still is deleted first, and becomes history; then the round waits for the next.
+90 days after an account was closed all its data is deleted. The steps can be repeated, and the account itself goes
+last: what a kill interrupts, the next round ends. Mail that is held still is deleted first, and becomes history; then
+the round waits for the next.
 """
 
 import asyncio

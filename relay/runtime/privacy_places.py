@@ -23,6 +23,7 @@ EVENT_ITEMS: Final = "events/queue.db item"
 CONFIGURED: Final = {
     "account": "relay account contact",
     "account_details": "relay account details",
+    "alarm": "relay alarm delete",
     "credential": "relay credentials revoke",
     "identity": "relay identity delete",
     "identity_check": "relay identity delete",

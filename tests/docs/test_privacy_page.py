@@ -21,6 +21,7 @@ FILES = {
     "statistics": ("events/statistics.db", None),
     "tls": ("office/tls.db", None),
     "own": ("office/own.db", None),
+    "snds": ("office/snds.db", None),
     "outbox": ("office/outbox.db", None),
     "permits": ("permits/permits.db", None),
 }
