@@ -9,6 +9,7 @@ import signal
 import smtplib
 import sqlite3
 import subprocess
+import threading
 import zlib
 
 import pytest
@@ -324,3 +325,58 @@ def test_records_end_by_the_time_set_for_their_kind(relay):
     eventually(lambda: audit.read_text() == known, 60)
     assert not audit.with_name("audit.jsonl.1").exists()
     eventually(lambda: not any(path.exists() for path in days), 90, "the end of old days")
+
+
+@pytest.mark.req("PRIV-007")
+def test_mail_to_others_on_its_way_is_left_whole_and_named():
+    def later(verb, line):
+        return "450 4.2.1 come back later" if verb == "RCPT" and BOB in line else None
+
+    with Receiver(answer=later) as receiver, Product(receiver.port, delivery={"retry": ["1h"]}) as relay:
+        relay.send([ANN, BOB], body=f"Ask {ANN}.\r\n")
+        eventually(lambda: len(relay.rows("queue", "list")) == 1 and relay.events("Delivery"))
+        done = relay.run("privacy", "erase", ANN, "--yes", "--json", check=False)
+        assert done.returncode == 75
+        left = json.loads(done.stdout)["left"]
+        assert {one["place"].partition(" ")[0] for one in left} == {"spool/0001/spool.db"}
+        assert all("delivered" in one["advice"] for one in left)
+        receiver.answer = lambda verb, line: None
+        relay.run("queue", "retry", "--all")
+        receiver.wait(2)
+        assert b"Ask " + ANN.encode() in receiver.messages[-1][2]  # what was signed is what arrived
+        done = eventually(
+            lambda: (
+                (done := relay.run("privacy", "erase", ANN, "--yes", "--json", check=False)).returncode == 0
+                and json.loads(done.stdout)
+            )
+        )
+        assert done["left"] == []
+        assert places_with(relay.data_dir, ANN) == []
+
+
+@pytest.mark.req("PRIV-007", "SEC-003")
+def test_no_mail_is_lost_while_an_address_is_erased(relay):
+    fill(relay)
+    sent = []
+
+    def submit():
+        client = relay.client()
+        for _ in range(150):
+            sent.append(relay.send("carol@remote.example", client=client))
+        client.quit()
+
+    sending = threading.Thread(target=submit)
+    sending.start()
+    for _ in range(3):
+        relay.run("privacy", "erase", ANN, "--yes", check=False)
+    sending.join()
+    assert len(set(sent)) == 150
+
+    def told(kind):
+        return sorted(
+            event["mail"]["messageId"] for event in relay.events(kind) if event["mail"]["messageId"] in sent
+        )
+
+    eventually(lambda: len(set(told("Delivery"))) == 150, 60)
+    assert told("Send") == sorted(sent)  # each once: nothing was published twice, nothing is missing
+    assert places_with(relay.data_dir, ANN) == []
