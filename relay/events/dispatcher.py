@@ -259,7 +259,7 @@ class Dispatcher:
         """Send a few posts at a time; say whether more may be due."""
         posts = await self._due_posts(target, courier)
         if posts:
-            sent = await asyncio.gather(*(courier.send(post) for post in posts))
+            sent = await asyncio.gather(*(self._send(courier, post) for post in posts))
             now = self._clock.now_ms()
             results = [self._result(courier, post, answer, now) for post, answer in zip(posts, sent, strict=True)]
             await self._call(self._queue.settle, results, now)
@@ -267,6 +267,16 @@ class Dispatcher:
             return True
         await self._plan_again(target)
         return False
+
+    async def _send(self, courier: Courier, post: Post) -> Sent:
+        """Try a post. A fault of ours is a try that failed, so that it neither repeats nor holds up the others."""
+        try:
+            return await courier.send(post)
+        except RelayError as error:
+            return Sent(Verdict.AGAIN, str(error))
+        except Exception as error:  # noqa: BLE001 (one post that nobody foresaw must not stop all behind it)
+            self._log.error("a courier failed", target=post.target, key=post.item.key, error=error)
+            return Sent(Verdict.AGAIN, f"a fault of the relay: {type(error).__name__}")
 
     async def _due_posts(self, target: str, courier: Courier) -> Sequence[Post]:
         rest = self._rests.get(target)
