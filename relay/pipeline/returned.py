@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from relay.errors import StorageError, TemporaryError
+from relay.errors import CorruptionError, TemporaryError
 from relay.events import payload
 from relay.events.notes import joined, lane_notes
 from relay.mail import returnpath
@@ -129,8 +129,12 @@ class Returned:
         about = orjson.loads(item)
         try:
             record = self._inbox.find(about["prefix"])
-        except (TemporaryError, StorageError) as error:
+        except TemporaryError as error:
             done(error)
+            return
+        except CorruptionError as error:  # nobody can say what it is about: kept, it would come again for ever
+            self._log.error("feedback about a damaged record", message_id=about["prefix"], error=str(error))
+            self._drop(about, "corrupt", done)
             return
         deliveries = _concerned(record, about) if record else ()
         if record is None or not deliveries:
@@ -171,11 +175,11 @@ class Returned:
     # --- complaints ----------------------------------------------------------------------------------------------
 
     def _complained(self, deliveries: Sequence[Delivery], last: Json, about: Json, done: Taken) -> None:
-        """Tell a complaint, once for each recipient and type (EVT-026, EVT-028)."""
+        """Tell a complaint, once for each recipient, or group of them at a provider, and type (EVT-026, EVT-028)."""
         first = deliveries[0]
         message = first.message
         recipients = tuple(delivery.recipient for delivery in deliveries)
-        dedupe = f"complaint/{message.message_id}/{about['index']}/{about['feedbackType']}/{_digest(recipients)}"
+        dedupe = f"complaint/{message.message_id}/{_whose(deliveries, about)}/{about['feedbackType']}"
         events: tuple[NewEvent, ...] = ()
         if message.mail_json:
             body = payload.complaint(
@@ -265,6 +269,20 @@ def _concerned(record: Record, about: Json) -> Sequence[Delivery]:
     reporter = about["reporter"]
     there = [delivery for delivery in record.deliveries if reporter and _within(delivery.domain, reporter)]
     return exact or there or record.deliveries
+
+
+def _whose(deliveries: Sequence[Delivery], about: Json) -> str:
+    """Return what tells complaints about a message apart: the recipient, or who reports where it may be several.
+
+    A report that names several of them itself is one whichever they are, so that whoever knows their addresses can
+    not complain in the name of every combination.
+    """
+    if len(deliveries) == 1:
+        return str(deliveries[0].index)
+    named = {address.lower() for address, *_ in about["recipients"]}
+    if any(delivery.recipient.lower() in named for delivery in deliveries):
+        return "several"
+    return _digest([delivery.recipient for delivery in deliveries])
 
 
 def _within(domain: str, reporter: str) -> bool:
