@@ -28,7 +28,7 @@ from relay.mail.forwarded import forwarded_head, submitted_head
 from relay.mail.mime import find, read_part
 from relay.mail.replies import NOTHING_SAID, Judgement, judgement_of
 from relay.model.content import Content
-from relay.model.feedback import FeedbackKind
+from relay.model.feedback import NO_COMPLAINTS, FeedbackKind
 from relay.model.ids import accepted_ms_of
 from relay.model.message import Delivery, Message, NewEvent, NewMessage
 from relay.pipeline.internal import InternalMail, protection
@@ -178,6 +178,7 @@ class Returned:
         """Tell a complaint, once for each recipient, or group of them at a provider, and type (EVT-026, EVT-028)."""
         first = deliveries[0]
         message = first.message
+        result = about["feedbackType"] if about["feedbackType"] in NO_COMPLAINTS else "complaint"
         recipients = tuple(delivery.recipient for delivery in deliveries)
         dedupe = f"complaint/{message.message_id}/{_whose(deliveries, about)}/{about['feedbackType']}"
         events: tuple[NewEvent, ...] = ()
@@ -194,7 +195,7 @@ class Returned:
             event_id = f"{message.message_id}/{first.index}/Complaint/{_digest((dedupe,))}"
             events = (NewEvent(event_id, "Complaint", message.message_id, body, _notes(last)),)
         reports = self._complaint_mail(message, recipients, about)
-        self._record(dedupe, events, reports, "complaint", first, last, done)
+        self._record(dedupe, events, reports, result, first, last, done)
 
     def _complaint_mail(self, message: Message, recipients: Sequence[str], about: Json) -> Sequence[NewMessage]:
         """Return the report for the sender, as its provider sent it (NOTIF-008), or ours where that is too large."""

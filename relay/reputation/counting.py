@@ -5,7 +5,8 @@ mail included. Volumes are for rates: a message counts from its acceptance on, i
 bounces or is complained about later is added there; only whether its provider reports complaints is not known before
 it was delivered. Left out of them is what REP-002 and REP-003 leave out: simulator mail, what an account's own list
 stops, bounces because our address is blocked, automatic replies, and, of bounces, mail to the account's own verified
-names. What is known to be left out after it was counted is taken out of its cell again.
+names. A feedback report that takes a complaint back, or is about authentication, is none. What is known to be left
+out after it was counted is taken out of its cell again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 from relay.model.event import LoggedEvent
 from relay.model.facts import facts_of
+from relay.model.feedback import NO_COMPLAINTS
 from relay.policy.simulator import is_simulator_domain
 from relay.reputation.rates import Cell
 
@@ -219,6 +221,8 @@ def _complained(
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
     if event.record["complaint"].get("complaintSubType") == ON_OWN_LIST:
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
+    if event.record["complaint"].get("complaintFeedbackType") in NO_COMPLAINTS:
+        return {}, {}, None
     points = {Count.COMPLAINTS: number}
     cell = None if event.note.get("simulator") else Cell(accepted_ms, complaints=number)
     return points, dict(points), cell

@@ -324,7 +324,8 @@ def test_digest_authentication_after_a_challenge(algorithm):
     "challenge",
     [
         "", "Bearer x", "Digest", "Digest nonce", 'Digest realm="a"', "Negotiate", "Digest é", 'Digest realm="é"',
-        'Digest realm="é", nonce="1"', 'Digest realm="a", nonce="\xff", qop="auth"', 'Digest realm="a", nonce="1", opaque="é"',
+        'Digest realm="é", nonce="1"', 'Digest realm="a", nonce="\xff", qop="auth"',
+        'Digest realm="a", nonce="1", opaque="é"',
     ],
 )  # fmt: skip
 def test_other_challenges_are_a_refusal(challenge):

@@ -25,14 +25,17 @@ class Owner:
     """The worker that owns a message, and what it wrote."""
 
     def __init__(self, *recipients):
-        self.record_of = Record(MESSAGE, [Delivery(MESSAGE, index, each) for index, each in enumerate(recipients)])
+        self.record_of = Record(
+            MESSAGE, [Delivery(MESSAGE, index, each, source="192.0.2.1") for index, each in enumerate(recipients)]
+        )
         self.keys = {}
+        self.came_back = []
         self.fault = None
         self.answers = []
         self.metrics = ProcessMetrics("test")
         self.returned = Returned(
             inbox=self, mail=SimpleNamespace(forwards=lambda _message, _kind: False), accepted=None,
-            came_back=lambda _source, _kind: None, log=MemoryLog(), metrics=self.metrics,
+            came_back=lambda _source, kind: self.came_back.append(kind), log=MemoryLog(), metrics=self.metrics,
         )  # fmt: skip
 
     def find(self, prefix):
@@ -47,7 +50,8 @@ class Owner:
 
     def complained(self, *named, index=ANY_INDEX, kind="abuse", reporter=""):
         item = {
-            "prefix": ID[:25], "index": index, "arrivedMs": 1_700_000_001_000, "kind": "complaint", "reportingMta": "",
+            "prefix": ID[:25], "index": index, "arrivedMs": 1_700_000_001_000, "kind": "complaint",
+            "reportingMta": "",
             "recipients": [[each, "", "", ""] for each in named], "judgements": [], "feedbackType": kind,
             "userAgent": "", "complaintMs": 0, "reporter": reporter,
         }  # fmt: skip
@@ -81,6 +85,15 @@ def test_two_providers_complain_of_one_message():
         at.complained(reporter="one.example")
         at.complained(reporter="two.example")
     assert at.told() == [["a@one.example", "b@one.example"], ["c@two.example", "d@two.example"]]
+
+
+@pytest.mark.req("EVT-026")
+def test_what_is_not_against_the_mail_is_told_and_not_held_against_its_address():
+    at = Owner("a@one.example")
+    at.complained(index=0, kind="not-spam")
+    at.complained(index=0, kind="auth-failure")
+    at.complained(index=0, kind="fraud")
+    assert (at.told(), at.came_back) == ([["a@one.example"]] * 3, ["not-spam", "auth-failure", "complaint"])
 
 
 def test_feedback_about_a_damaged_record_is_over():
