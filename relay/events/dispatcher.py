@@ -181,9 +181,8 @@ class Dispatcher:
             if target in self._serving:
                 continue
             del self._next_ms[target]
-            courier = self._courier(target)
-            if courier is not None:
-                self._serving[target] = task = asyncio.create_task(self._serve(target, courier))
+            if self._courier(target) is not None:
+                self._serving[target] = task = asyncio.create_task(self._serve(target))
                 task.add_done_callback(partial(self._ended, target))
                 begun = True
         return begun
@@ -242,15 +241,15 @@ class Dispatcher:
         times = [due for due in (fresh, state.tried_due_ms) if due is not None]
         return min(times, default=None)
 
-    async def _serve(self, target: str, courier: AnyCourier) -> None:
-        """Send what is due to a target, until nothing is."""
+    async def _serve(self, target: str) -> None:
+        """Send what is due to a target, until nothing is; each time by the courier of now (`replace`)."""
         try:
-            if isinstance(courier, GatheringCourier):
-                while await self._serve_batch(target, courier):
-                    pass
-            else:
-                while await self._serve_posts(target, courier):
-                    pass
+            more = True
+            while more and (courier := self._courier(target)) is not None:
+                if isinstance(courier, GatheringCourier):
+                    more = await self._serve_batch(target, courier)
+                else:
+                    more = await self._serve_posts(target, courier)
         except RelayError as error:
             self._log.warning("events wait", target=target, error=str(error))
             self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)

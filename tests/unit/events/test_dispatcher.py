@@ -320,6 +320,21 @@ async def test_a_post_that_nobody_foresaw_takes_its_own_way_only(bench):
 
 
 @played
+async def test_other_couriers_take_over_with_the_next_post(bench):
+    after = Endpoint()
+
+    def answer(post):
+        at.dispatcher.replace({"bus": after})
+        return DONE
+
+    before = Endpoint(answer, parallel=2)
+    at = bench(before)
+    at.put(*keys(6))
+    await at.later()
+    assert (before.taken, sorted(after.taken)) == (keys(2), keys(4, 2))
+
+
+@played
 async def test_how_far_each_target_is_behind_is_told(bench, monkeypatch):
     monkeypatch.setattr(dispatching, "LOOK_SECONDS", 0.01)
     endpoint = Endpoint(lambda post: AGAIN)
