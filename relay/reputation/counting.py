@@ -145,7 +145,7 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
     elif event.kind == "Complaint":
         # A report names every recipient that it may be from (EVT-028), but one of them complained.
         number = len(recipients) if event.note.get("simulator") else 1
-        points, lane, cell = _complained(event, number, strangers(), accepted_ms)
+        points, lane, cell = _complained(event, number, strangers(), accepted_ms, rules)
     else:
         points = {_BY_MESSAGE[event.kind]: 1}
     if not points and cell is None:
@@ -186,8 +186,12 @@ def _sent(accepted_ms: int, strangers: int, *, taken_back: bool = False) -> Cell
 
 
 def _delivered(event: LoggedEvent, number: int, accepted_ms: int, rules: Rules) -> Cell | None:
-    reports = event.note.get("provider") in rules.reporting and not event.note.get("simulator")
-    return Cell(accepted_ms, reporting=number) if reports else None
+    return Cell(accepted_ms, reporting=number) if _reports(event, rules) else None
+
+
+def _reports(event: LoggedEvent, rules: Rules) -> bool:
+    """Say whether a message went to a provider that reports complaints; others are not in their rate (REP-003)."""
+    return event.note.get("provider") in rules.reporting and not event.note.get("simulator")
 
 
 def _bounced(
@@ -217,14 +221,14 @@ def _is_blocked(bounce: dict[str, Any]) -> bool:
 
 
 def _complained(
-    event: LoggedEvent, number: int, strangers: int, accepted_ms: int
+    event: LoggedEvent, number: int, strangers: int, accepted_ms: int, rules: Rules
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
     if event.record["complaint"].get("complaintSubType") == ON_OWN_LIST:
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
     if event.record["complaint"].get("complaintFeedbackType") in NO_COMPLAINTS:
         return {}, {}, None
     points = {Count.COMPLAINTS: number}
-    cell = None if event.note.get("simulator") else Cell(accepted_ms, complaints=number)
+    cell = Cell(accepted_ms, complaints=number) if _reports(event, rules) else None
     return points, dict(points), cell
 
 

@@ -170,6 +170,12 @@ def test_a_complaint_counts_against_the_time_its_message_was_sent():
     assert found.cell == Cell(ACCEPTED, complaints=1)
 
 
+@pytest.mark.req("REP-003")
+def test_a_complaint_about_mail_that_is_not_in_the_volume_is_not_in_its_rate():
+    found = complaint(notes=lane_notes("elsewhere", ""))
+    assert (found.points, found.cell) == ({Count.COMPLAINTS: 1}, None)
+
+
 @pytest.mark.req("REP-003", "STAT-002")
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
 def test_a_report_that_says_nothing_against_the_mail_is_no_complaint(kind):
