@@ -35,7 +35,8 @@ class Owner:
         self.metrics = ProcessMetrics("test")
         self.returned = Returned(
             inbox=self, mail=SimpleNamespace(forwards=lambda _message, _kind: False), accepted=None,
-            came_back=lambda _source, kind: self.came_back.append(kind), log=MemoryLog(), metrics=self.metrics,
+            came_back=lambda _source, _provider, kind: self.came_back.append(kind), log=MemoryLog(),
+            metrics=self.metrics,
         )  # fmt: skip
 
     def find(self, prefix):
