@@ -91,8 +91,12 @@ class MetricsApplier:
         return self._counts.place(shard)
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
-        """Count events. Raise StorageError."""
+        """Count events; those that were counted before are left out. Raise StorageError."""
         assert self._counts is not None
+        place = self._counts.place(shard)
+        events = [event for event in events if event.seq > place]
+        if not events:
+            return
         if self._destinations.refresh():
             self._counts.keep_only(self._destinations.metrics())
         any_destination = self._destinations.any()

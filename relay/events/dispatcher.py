@@ -181,9 +181,8 @@ class Dispatcher:
             if target in self._serving:
                 continue
             del self._next_ms[target]
-            courier = self._courier(target)
-            if courier is not None:
-                self._serving[target] = task = asyncio.create_task(self._serve(target, courier))
+            if self._courier(target) is not None:
+                self._serving[target] = task = asyncio.create_task(self._serve(target))
                 task.add_done_callback(partial(self._ended, target))
                 begun = True
         return begun
@@ -242,15 +241,15 @@ class Dispatcher:
         times = [due for due in (fresh, state.tried_due_ms) if due is not None]
         return min(times, default=None)
 
-    async def _serve(self, target: str, courier: AnyCourier) -> None:
-        """Send what is due to a target, until nothing is."""
+    async def _serve(self, target: str) -> None:
+        """Send what is due to a target, until nothing is; each time by the courier of now (`replace`)."""
         try:
-            if isinstance(courier, GatheringCourier):
-                while await self._serve_batch(target, courier):
-                    pass
-            else:
-                while await self._serve_posts(target, courier):
-                    pass
+            more = True
+            while more and (courier := self._courier(target)) is not None:
+                if isinstance(courier, GatheringCourier):
+                    more = await self._serve_batch(target, courier)
+                else:
+                    more = await self._serve_posts(target, courier)
         except RelayError as error:
             self._log.warning("events wait", target=target, error=str(error))
             self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)
@@ -259,7 +258,7 @@ class Dispatcher:
         """Send a few posts at a time; say whether more may be due."""
         posts = await self._due_posts(target, courier)
         if posts:
-            sent = await asyncio.gather(*(courier.send(post) for post in posts))
+            sent = await asyncio.gather(*(self._send(courier, post) for post in posts))
             now = self._clock.now_ms()
             results = [self._result(courier, post, answer, now) for post, answer in zip(posts, sent, strict=True)]
             await self._call(self._queue.settle, results, now)
@@ -267,6 +266,16 @@ class Dispatcher:
             return True
         await self._plan_again(target)
         return False
+
+    async def _send(self, courier: Courier, post: Post) -> Sent:
+        """Try a post. A fault of ours is a try that failed, so that it neither repeats nor holds up the others."""
+        try:
+            return await courier.send(post)
+        except RelayError as error:
+            return Sent(Verdict.AGAIN, str(error))
+        except Exception as error:  # noqa: BLE001 (one post that nobody foresaw must not stop all behind it)
+            self._log.error("a courier failed", target=post.target, key=post.item.key, error=error)
+            return Sent(Verdict.AGAIN, f"a fault of the relay: {type(error).__name__}")
 
     async def _due_posts(self, target: str, courier: Courier) -> Sequence[Post]:
         rest = self._rests.get(target)

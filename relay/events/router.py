@@ -113,8 +113,12 @@ class Router:
         return self._queue.place(shard)
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
-        """Route events, all or nothing. Raise StorageError."""
+        """Route events, all or nothing; those that were routed before are left out. Raise StorageError."""
         assert self._queue is not None
+        place = self._queue.place(shard)
+        events = [event for event in events if event.seq > place]
+        if not events:
+            return
         self._destinations.refresh()
         items = [item for event in events for item in self._items(event)] if self._destinations.any() else []
         if self._topics is not None and self._destinations.any_notified():

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
+
+NO_COMPLAINTS: Final = frozenset(("not-spam", "auth-failure"))
+"""Types of feedback reports (RFC 5965, RFC 6591) that say nothing against the mail: told, and counted nowhere."""
 
 
 class FeedbackKind(StrEnum):

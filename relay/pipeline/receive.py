@@ -87,6 +87,9 @@ class Receive:
         self._clock = clock
         self._log = log
         self._metrics = metrics
+        self._under_way: set[str] = set()
+        self._waits = False  # for the next round
+        self._more = False  # may wait than a round took
 
     def start(self) -> None:
         """Take up what an earlier life of this worker did not hand over."""
@@ -193,6 +196,9 @@ class Receive:
     # --- on the way to the owner ---------------------------------------------------------------------------------
 
     def _hand_over(self, item_id: str, shard: int, item: bytes) -> None:
+        if item_id in self._under_way:
+            return
+        self._under_way.add(item_id)
         taken = partial(self._taken, item_id)
         if shard == self._spool.shard:
             self._returned.take(item, taken)
@@ -201,16 +207,37 @@ class Receive:
 
     def _taken(self, item_id: str, error: Exception | None) -> None:
         if error is not None:
+            self._under_way.discard(item_id)
             self._log.warning("feedback not handed over, trying again", item=item_id, error=str(error))
-            self._call_later(AGAIN_SECONDS, self._hand_over_waiting)
+            self._wait()
             return
-        self._inbox.forget(item_id, lambda _error: None)
+        self._inbox.forget(item_id, partial(self._forgotten, item_id))
+
+    def _forgotten(self, item_id: str, error: Exception | None) -> None:
+        self._under_way.discard(item_id)
+        if error is not None:  # it is taken again then, which changes nothing
+            self._wait()
+        elif self._more and not self._under_way:
+            self._hand_over_waiting()
+
+    def _wait(self) -> None:
+        """Begin another round a while later: one for all that failed meanwhile."""
+        if not self._waits:
+            self._waits = True
+            self._call_later(AGAIN_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        self._waits = False
+        self._hand_over_waiting()
 
     def _hand_over_waiting(self) -> None:
         try:
             waiting = self._inbox.waiting(WAITING_BATCH)
-        except TemporaryError:
-            waiting = ()
+        except TemporaryError as error:
+            self._log.warning("received mail cannot be read, trying again", error=str(error))
+            self._wait()
+            return
+        self._more = len(waiting) == WAITING_BATCH
         for item_id, shard, item in waiting:
             self._hand_over(item_id, shard, item)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from relay.errors import StorageError, TemporaryError
+from relay.errors import CorruptionError, TemporaryError
 from relay.events import payload
 from relay.events.notes import joined, lane_notes
 from relay.mail import returnpath
@@ -28,7 +28,7 @@ from relay.mail.forwarded import forwarded_head, submitted_head
 from relay.mail.mime import find, read_part
 from relay.mail.replies import NOTHING_SAID, Judgement, judgement_of
 from relay.model.content import Content
-from relay.model.feedback import FeedbackKind
+from relay.model.feedback import NO_COMPLAINTS, FeedbackKind
 from relay.model.ids import accepted_ms_of
 from relay.model.message import Delivery, Message, NewEvent, NewMessage
 from relay.pipeline.internal import InternalMail, protection
@@ -129,8 +129,12 @@ class Returned:
         about = orjson.loads(item)
         try:
             record = self._inbox.find(about["prefix"])
-        except (TemporaryError, StorageError) as error:
+        except TemporaryError as error:
             done(error)
+            return
+        except CorruptionError as error:  # nobody can say what it is about: kept, it would come again for ever
+            self._log.error("feedback about a damaged record", message_id=about["prefix"], error=str(error))
+            self._drop(about, "corrupt", done)
             return
         deliveries = _concerned(record, about) if record else ()
         if record is None or not deliveries:
@@ -171,11 +175,12 @@ class Returned:
     # --- complaints ----------------------------------------------------------------------------------------------
 
     def _complained(self, deliveries: Sequence[Delivery], last: Json, about: Json, done: Taken) -> None:
-        """Tell a complaint, once for each recipient and type (EVT-026, EVT-028)."""
+        """Tell a complaint, once for each recipient, or group of them at a provider, and type (EVT-026, EVT-028)."""
         first = deliveries[0]
         message = first.message
+        result = about["feedbackType"] if about["feedbackType"] in NO_COMPLAINTS else "complaint"
         recipients = tuple(delivery.recipient for delivery in deliveries)
-        dedupe = f"complaint/{message.message_id}/{about['index']}/{about['feedbackType']}/{_digest(recipients)}"
+        dedupe = f"complaint/{message.message_id}/{_whose(deliveries, about)}/{about['feedbackType']}"
         events: tuple[NewEvent, ...] = ()
         if message.mail_json:
             body = payload.complaint(
@@ -190,7 +195,7 @@ class Returned:
             event_id = f"{message.message_id}/{first.index}/Complaint/{_digest((dedupe,))}"
             events = (NewEvent(event_id, "Complaint", message.message_id, body, _notes(last)),)
         reports = self._complaint_mail(message, recipients, about)
-        self._record(dedupe, events, reports, "complaint", first, last, done)
+        self._record(dedupe, events, reports, result, first, last, done)
 
     def _complaint_mail(self, message: Message, recipients: Sequence[str], about: Json) -> Sequence[NewMessage]:
         """Return the report for the sender, as its provider sent it (NOTIF-008), or ours where that is too large."""
@@ -265,6 +270,20 @@ def _concerned(record: Record, about: Json) -> Sequence[Delivery]:
     reporter = about["reporter"]
     there = [delivery for delivery in record.deliveries if reporter and _within(delivery.domain, reporter)]
     return exact or there or record.deliveries
+
+
+def _whose(deliveries: Sequence[Delivery], about: Json) -> str:
+    """Return what tells complaints about a message apart: the recipient, or who reports where it may be several.
+
+    A report that names several of them itself is one whichever they are, so that whoever knows their addresses can
+    not complain in the name of every combination.
+    """
+    if len(deliveries) == 1:
+        return str(deliveries[0].index)
+    named = {address.lower() for address, *_ in about["recipients"]}
+    if any(delivery.recipient.lower() in named for delivery in deliveries):
+        return "several"
+    return _digest([delivery.recipient for delivery in deliveries])
 
 
 def _within(domain: str, reporter: str) -> bool:

@@ -6,6 +6,7 @@ Infinity, texts with control characters or halves of surrogate pairs. A number k
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 DEPTH_MAX = 12
@@ -71,8 +72,7 @@ def _depth(text: str) -> int:
 def _once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise _RefusedError(f'The name "{shown(twice)}" occurs twice in one object.')
     return found
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from relay.model.account import SuppressionReason
 from relay.model.facts import configuration_set_of, milliseconds
+from relay.model.feedback import NO_COMPLAINTS
 from relay.policy.simulator import is_simulator_address
 
 KINDS = frozenset(("Bounce", "Complaint"))
-_NO_COMPLAINTS = frozenset(("not-spam", "auth-failure"))  # reports that say nothing against the mail itself
 _OWN_SUBTYPES = frozenset(("OnAccountSuppressionList", "Suppressed"))
 
 
@@ -75,7 +75,7 @@ def _bounced(body: Mapping[str, Any], note: Mapping[str, Any]) -> list[str]:
 
 def _complained(body: Mapping[str, Any]) -> list[str]:
     """Return who complained, nobody when that is not certain (SUPP-017)."""
-    if body.get("complaintSubType") in _OWN_SUBTYPES or body.get("complaintFeedbackType") in _NO_COMPLAINTS:
+    if body.get("complaintSubType") in _OWN_SUBTYPES or body.get("complaintFeedbackType") in NO_COMPLAINTS:
         return []
     found = {one["emailAddress"].lower(): one["emailAddress"] for one in body["complainedRecipients"]}
     return list(found.values()) if len(found) == 1 else []

@@ -62,7 +62,10 @@ class Applier(Protocol):
         ...
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
-        """Let events of a shard take effect, and move the place to the last of them; never empty, in order."""
+        """Let events of a shard take effect, and move the place to the last of them; never empty, in order.
+
+        Events at or below the place are left out: they are given again when whoever called did not hear the end.
+        """
         ...
 
     def skip(self, shard: int, seq: int) -> None:

@@ -5,7 +5,8 @@ mail included. Volumes are for rates: a message counts from its acceptance on, i
 bounces or is complained about later is added there; only whether its provider reports complaints is not known before
 it was delivered. Left out of them is what REP-002 and REP-003 leave out: simulator mail, what an account's own list
 stops, bounces because our address is blocked, automatic replies, and, of bounces, mail to the account's own verified
-names. What is known to be left out after it was counted is taken out of its cell again.
+names. A feedback report that takes a complaint back, or is about authentication, is none. What is known to be left
+out after it was counted is taken out of its cell again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 from relay.model.event import LoggedEvent
 from relay.model.facts import facts_of
+from relay.model.feedback import NO_COMPLAINTS
 from relay.policy.simulator import is_simulator_domain
 from relay.reputation.rates import Cell
 
@@ -143,7 +145,7 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
     elif event.kind == "Complaint":
         # A report names every recipient that it may be from (EVT-028), but one of them complained.
         number = len(recipients) if event.note.get("simulator") else 1
-        points, lane, cell = _complained(event, number, strangers(), accepted_ms)
+        points, lane, cell = _complained(event, number, strangers(), accepted_ms, rules)
     else:
         points = {_BY_MESSAGE[event.kind]: 1}
     if not points and cell is None:
@@ -184,8 +186,12 @@ def _sent(accepted_ms: int, strangers: int, *, taken_back: bool = False) -> Cell
 
 
 def _delivered(event: LoggedEvent, number: int, accepted_ms: int, rules: Rules) -> Cell | None:
-    reports = event.note.get("provider") in rules.reporting and not event.note.get("simulator")
-    return Cell(accepted_ms, reporting=number) if reports else None
+    return Cell(accepted_ms, reporting=number) if _reports(event, rules) else None
+
+
+def _reports(event: LoggedEvent, rules: Rules) -> bool:
+    """Say whether a message went to a provider that reports complaints; others are not in their rate (REP-003)."""
+    return event.note.get("provider") in rules.reporting and not event.note.get("simulator")
 
 
 def _bounced(
@@ -215,12 +221,14 @@ def _is_blocked(bounce: dict[str, Any]) -> bool:
 
 
 def _complained(
-    event: LoggedEvent, number: int, strangers: int, accepted_ms: int
+    event: LoggedEvent, number: int, strangers: int, accepted_ms: int, rules: Rules
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
     if event.record["complaint"].get("complaintSubType") == ON_OWN_LIST:
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
+    if event.record["complaint"].get("complaintFeedbackType") in NO_COMPLAINTS:
+        return {}, {}, None
     points = {Count.COMPLAINTS: number}
-    cell = None if event.note.get("simulator") else Cell(accepted_ms, complaints=number)
+    cell = Cell(accepted_ms, complaints=number) if _reports(event, rules) else None
     return points, dict(points), cell
 
 

@@ -5,6 +5,7 @@ setting or write. Memory, threads and time are limited; what does not fit memory
 """
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ TABLES: Final = (
 )
 SHOWN: Final = tuple(name for name in TABLES if name != "of_kind")
 ROWS_AT_ONCE: Final = 1000
-_READS: Final = frozenset({"SELECT", "EXPLAIN"})
+_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?", re.IGNORECASE)
 _SPILL_BYTES: Final = "20GB"
 _VIEWS: Final = queries("analysis.sql")
 
@@ -93,13 +94,21 @@ class Analysis:
         """
         with self._guarded():
             statements = self._connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type.name not in _READS:
+            if len(statements) != 1 or not self._reads(statements[0]):
                 raise UsageError(
                     "A query is one statement that reads: SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN."
                 )
             cursor = self._connection.execute(statements[0])
             names = [str(column[0]) for column in cursor.description or ()]
         return names, self._rows(cursor)
+
+    def _reads(self, statement: Any) -> bool:
+        """Say whether a statement reads only. EXPLAIN ANALYZE runs what it explains, whatever that is."""
+        if statement.type.name != "EXPLAIN":
+            return bool(statement.type.name == "SELECT")
+        begin = _EXPLAIN.match(statement.query)
+        explained = self._connection.extract_statements(statement.query[begin.end() :]) if begin else ()
+        return [one.type.name for one in explained] == ["SELECT"]
 
     def _rows(self, cursor: Any) -> Iterator[Sequence[Any]]:
         while True:

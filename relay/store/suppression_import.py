@@ -197,7 +197,10 @@ def _text(line: bytes) -> str:
 
 def _parse_csv(text: str) -> tuple[str, str]:
     """Return address and reason, the reason "" when there is none. Raise ValueError."""
-    cells = next(csv.reader([text]), []) if '"' in text else text.split(",")
+    try:
+        cells = next(csv.reader([text]), []) if '"' in text else text.split(",")
+    except csv.Error as error:
+        raise ValueError(f"The row cannot be read: {str(error).partition(' - ')[0]}.") from None
     if len(cells) > 2:  # noqa: PLR2004 an address and a reason
         raise ValueError("A row has an address and a reason, no more.")
     return cells[0].strip(), cells[1] if len(cells) > 1 else ""

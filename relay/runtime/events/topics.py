@@ -112,7 +112,11 @@ class RecordPublisher:
             return None
         try:
             return self.record(arn, event, facts)
-        except RequestRefusedError:
+        except RequestRefusedError as error:
+            if error.code not in _TOPIC_LOST:  # such as a record that is larger than a topic takes
+                self._log.warning(
+                    "event not published", message_id=event.message_id, topic=topic_arn, reason=str(error)
+                )
             return None
 
     def record(self, arn: TopicArn, event: LoggedEvent, facts: Facts) -> NewItem | None:

@@ -215,7 +215,7 @@ FAMILIES: tuple[Family, ...] = (
     _counter("relay_managed_pool_changes_total", "Managed pools that grew or shrank by themselves.", "change"),
     _counter(
         "relay_source_feedback_total",
-        "What came back later for mail of a source address, by kind: `bounce`, `complaint`, `auto-reply`, `none`.",
+        "What came back later for mail of a source address, by kind: `bounce`, `complaint`, `auto-reply`, ...",
         "source",
         "kind",
     ),

@@ -302,6 +302,39 @@ async def test_a_fault_of_ours_holds_up_only_its_target(bench):
 
 
 @played
+async def test_a_post_that_nobody_foresaw_takes_its_own_way_only(bench):
+    def fault(post):
+        if post.item.key == "k1":
+            raise ValueError("nobody foresaw")
+        return DONE
+
+    endpoint = Endpoint(fault, waits=lambda post: 10.0 if post.attempts == 0 else None)
+    at = bench(endpoint)
+    at.put(*keys(4))
+    await at.later()
+    assert sorted(endpoint.taken) == ["k0", "k2", "k3"]
+    await at.later(10)
+    assert at.waiting() == 0
+    assert sorted(endpoint.taken) == ["k0", "k2", "k3"]
+    assert [each.post.item.key for each in at.queue.dead_letters("", 0, 9)] == ["k1"]
+
+
+@played
+async def test_other_couriers_take_over_with_the_next_post(bench):
+    after = Endpoint()
+
+    def answer(post):
+        at.dispatcher.replace({"bus": after})
+        return DONE
+
+    before = Endpoint(answer, parallel=2)
+    at = bench(before)
+    at.put(*keys(6))
+    await at.later()
+    assert (before.taken, sorted(after.taken)) == (keys(2), keys(4, 2))
+
+
+@played
 async def test_how_far_each_target_is_behind_is_told(bench, monkeypatch):
     monkeypatch.setattr(dispatching, "LOOK_SECONDS", 0.01)
     endpoint = Endpoint(lambda post: AGAIN)

@@ -122,6 +122,17 @@ def test_without_destinations_only_the_place_moves():
     assert (items, woken) == ([], [])
 
 
+def test_events_that_are_given_again_are_not_routed_again():
+    queue, woken = Queue(), []
+    router = Router(lambda: queue, Destinations(STREAM), ManualClock(), woken.append)
+    router.open()
+    router.apply(1, [event(1), event(2)])
+    router.apply(1, [event(1), event(2), event(3)])
+    router.apply(1, [event(2)])
+    assert [item.key for item in queue.items] == ["id/1", "id/2", "id/3"]
+    assert (router.place(1), len(woken)) == (3, 2)
+
+
 def test_topics_make_items_of_their_own():
     class Topics:
         def item(self, arn, one, facts):
@@ -267,6 +278,17 @@ def test_counts_are_metrics_with_labels_that_prometheus_takes():
     labels = {"account": ACCOUNT, "configuration_set": "all", "destination": "a"}
     assert found["relay_ses_series_dropped_total"] == [(labels, 7)]
     assert len(found) == 3
+
+
+def test_events_that_are_given_again_are_not_counted_again(counts, tmp_path):
+    applier = MetricsApplier(lambda: counts(10), Destinations())
+    applier.open()
+    applier.apply(1, [event(1), event(2)])
+    applier.apply(1, [event(1), event(2), event(3)])
+    applier.apply(1, [event(2)])
+    assert applier.place(1) == 3
+    applier.close()
+    assert read_counts(tmp_path)[0] == {CountedSeries((ACCOUNT, "", ""), "Send"): 3}
 
 
 def test_counts_that_are_not_there_are_none(tmp_path):

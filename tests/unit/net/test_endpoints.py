@@ -320,7 +320,14 @@ def test_digest_authentication_after_a_challenge(algorithm):
         assert post(hook, login="user:wrong", path="/x?y=1")[0].status == 401
 
 
-@pytest.mark.parametrize("challenge", ["", "Bearer x", "Digest", "Digest nonce", 'Digest realm="a"', "Negotiate"])
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        "", "Bearer x", "Digest", "Digest nonce", 'Digest realm="a"', "Negotiate", "Digest é", 'Digest realm="é"',
+        'Digest realm="é", nonce="1"', 'Digest realm="a", nonce="\xff", qop="auth"',
+        'Digest realm="a", nonce="1", opaque="é"',
+    ],
+)  # fmt: skip
 def test_other_challenges_are_a_refusal(challenge):
     with Webhook(always(status=401, headers={"WWW-Authenticate": challenge})) as hook:
         assert post(hook, login="user:s3cret")[0].status == 401

@@ -67,9 +67,14 @@ def bounce(
     return count("Bounce", body, notes, event_id)
 
 
-def complaint(sub=None, notes=b""):
+def complaint(sub=None, notes=b"", kind="abuse"):
     body = payload.complaint(
-        mail(), timestamp_ms=LATER, recipients=("user@remote.example",), feedback_id="f", complaint_sub_type=sub
+        mail(),
+        timestamp_ms=LATER,
+        recipients=("user@remote.example",),
+        feedback_id="f",
+        complaint_sub_type=sub,
+        feedback_type=kind,
     )
     return count("Complaint", body, notes)
 
@@ -163,6 +168,18 @@ def test_a_complaint_counts_against_the_time_its_message_was_sent():
     found = complaint(notes=lane_notes("yahoo", ""))
     assert (found.moment_ms, found.points) == (LATER, {Count.COMPLAINTS: 1})
     assert found.cell == Cell(ACCEPTED, complaints=1)
+
+
+@pytest.mark.req("REP-003")
+def test_a_complaint_about_mail_that_is_not_in_the_volume_is_not_in_its_rate():
+    found = complaint(notes=lane_notes("elsewhere", ""))
+    assert (found.points, found.cell) == ({Count.COMPLAINTS: 1}, None)
+
+
+@pytest.mark.req("REP-003", "STAT-002")
+@pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
+def test_a_report_that_says_nothing_against_the_mail_is_no_complaint(kind):
+    assert complaint(kind=kind) is None
 
 
 @pytest.mark.req("REP-002", "REP-003", "STAT-003")

@@ -79,6 +79,25 @@ def test_what_does_not_read_is_refused(tmp_path, files, sql):
         analysis.query(sql)
 
 
+def test_what_is_explained_reads_too(tmp_path, files):
+    before = files[0].read_bytes()
+    copy = f"COPY (SELECT 1) TO '{files[0].resolve()}' (FORMAT csv, USE_TMP_FILE false)"
+    with opened(tmp_path, files) as analysis:
+        for words in (
+            "EXPLAIN ANALYZE",
+            "explain analyze",
+            "EXPLAIN",
+            "EXPLAIN (ANALYZE)",
+            "EXPLAIN ANALYZE/**/",
+            "/**/EXPLAIN/**/ANALYZE",
+        ):
+            with pytest.raises(UsageError):
+                analysis.query(f"{words} {copy}")
+        for words in ("EXPLAIN", "EXPLAIN ANALYZE", "\nexplain\tanalyze\n"):
+            assert rows(analysis, f"{words} SELECT * FROM ses")
+    assert files[0].read_bytes() == before
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "https://example.org/x.csv", "s3://bucket/x.csv"])
 def test_nothing_else_is_read(tmp_path, files, path):
     other = tmp_path / "other.jsonl"

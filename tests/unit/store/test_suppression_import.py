@@ -87,6 +87,7 @@ BAD = [
     "x" * 9000,
     b"\xfc@x.example,BOUNCE",
     "bounce@simulator.relay.example,BOUNCE",
+    '"f@x.example"\rg,BOUNCE',
 ]
 
 
