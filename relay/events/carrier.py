@@ -64,6 +64,14 @@ class SharedReader:
                 del self._batches[next(iter(self._batches))]
         return batch
 
+    def goes_on(self, batch: Sequence[LoggedEvent]) -> bool:
+        """Say whether more is behind a batch: another applier has read it, or it is about as large as may be."""
+        return (
+            batch[-1].seq in self._batches
+            or len(batch) == BATCH_EVENTS
+            or sum(len(event.payload) for event in batch) > BATCH_BYTES_MAX // 2
+        )
+
     def forget(self, lowest: int) -> None:
         """Drop batches that every applier has."""
         for after in [key for key, batch in self._batches.items() if batch[-1].seq <= lowest]:
@@ -148,27 +156,28 @@ class Carrier:
         wait = BACKOFF_FIRST_SECONDS
         while True:
             try:
-                more = await self._carry(lane, reader)
+                batch = await self._carry(lane, reader)
                 wait = BACKOFF_FIRST_SECONDS
-                await asyncio.sleep(0 if more else POLL_SECONDS)
+                # At the end of the log events are let gather: each batch costs every applier a synced transaction.
+                await asyncio.sleep(0 if batch and reader.goes_on(batch) else POLL_SECONDS)
             except RelayError as error:
                 self._count("relay_events_applier_failures_total", lane)
                 self._log.warning("effects wait", applier=lane.applier.name, shard=reader.shard, error=str(error))
                 await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
                 wait = min(wait * 2, BACKOFF_MAX_SECONDS)
 
-    async def _carry(self, lane: _Lane, reader: SharedReader) -> bool:
-        """Carry one batch; say whether there may be more. Raise RelayError."""
+    async def _carry(self, lane: _Lane, reader: SharedReader) -> Sequence[LoggedEvent]:
+        """Carry one batch and return it, empty at the end of the log. Raise RelayError."""
         log = reader.log()
         if not log:
-            return False
+            return ()
         if lane.logs.get(reader.shard) != log:
             await lane.follow(reader.shard, log, reader.last())
         batch = reader.read(lane.places[reader.shard])
         if not batch:
-            return False
+            return ()
         if reader.log() != log:
-            return True  # the file was replaced between the two: nothing was applied yet
+            return batch  # the file was replaced between the two: nothing was applied yet
         try:
             await lane.apply(reader.shard, batch)
         except RelayError:
@@ -178,7 +187,7 @@ class Carrier:
             await self._one_by_one(lane, batch)
         self._count("relay_events_applied_total", lane, len(batch))
         reader.forget(self.lowest(reader.shard) or 0)
-        return True
+        return batch
 
     async def _one_by_one(self, lane: _Lane, batch: Sequence[LoggedEvent]) -> None:
         for event in batch:

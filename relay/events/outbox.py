@@ -96,7 +96,7 @@ class Outbox:
         self._logs: dict[int, int] = {}
         self._pruned: dict[int, int] = {}
         self._tails: dict[int, int] = {}
-        self._running: dict[tuple[int, str], asyncio.Task[bool]] = {}
+        self._running: dict[tuple[int, str], asyncio.Task[Sequence[tuple[int, NewEvent]]]] = {}
         cursors.forget_others(frozenset(subscription.destination.name for subscription in subscriptions))
 
     async def run(self) -> None:
@@ -107,8 +107,8 @@ class Outbox:
                     group.create_task(self._follow(subscription, source))
             group.create_task(self._prune_forever())
 
-    async def publish_once(self, subscription: Subscription, source: EventSource) -> bool:
-        """Publish one batch and move the cursor; say whether there may be more. Raise TemporaryError.
+    async def publish_once(self, subscription: Subscription, source: EventSource) -> Sequence[tuple[int, NewEvent]]:
+        """Publish one batch, move the cursor and return the batch, empty at the end of the log. Raise TemporaryError.
 
         A batch that has begun goes on when its caller is cancelled: an orderly end publishes nothing twice.
         """
@@ -124,26 +124,26 @@ class Outbox:
         if self._running:
             await asyncio.wait(list(self._running.values()))
 
-    def _ended(self, key: tuple[int, str], task: "asyncio.Task[bool]") -> None:
+    def _ended(self, key: tuple[int, str], task: "asyncio.Task[Sequence[tuple[int, NewEvent]]]") -> None:
         if self._running.get(key) is task:
             del self._running[key]
         if not task.cancelled():
             task.exception()  # whoever waited for it was told; if nobody did, the next batch meets it again
 
-    async def _publish_batch(self, subscription: Subscription, source: EventSource) -> bool:
+    async def _publish_batch(self, subscription: Subscription, source: EventSource) -> Sequence[tuple[int, NewEvent]]:
         name = subscription.destination.name
         after = self.place(source, name)
         log = self._logs.get(source.shard)
         events = _bounded(source.read(after, BATCH_EVENTS)) if log else ()
         if not events:
-            return False
+            return events
         if source.log() != log:
-            return True  # the file was replaced meanwhile: nothing was published yet
+            return events  # the file was replaced meanwhile: nothing was published yet
         wanted = [event for _, event in events if subscription.wants(event)]
         if wanted:
             await subscription.destination.publish(wanted)
         self._cursors.move(source.shard, name, events[-1][0])
-        return True
+        return events
 
     def place(self, source: EventSource, destination: str) -> int:
         """Return up to where a destination has a shard's events, in the log that the shard has now."""
@@ -180,9 +180,9 @@ class Outbox:
         wait = BACKOFF_FIRST_SECONDS
         while True:
             try:
-                more = await self.publish_once(subscription, source)
+                batch = await self.publish_once(subscription, source)
                 wait = BACKOFF_FIRST_SECONDS
-                await asyncio.sleep(0 if more else POLL_SECONDS)
+                await asyncio.sleep(0 if _is_large(batch) else POLL_SECONDS)  # at the end events gather
             except TemporaryError as error:
                 self._log.warning(
                     "events wait",
@@ -222,3 +222,8 @@ def _bounded(events: Sequence[tuple[int, NewEvent]]) -> Sequence[tuple[int, NewE
         if total > BATCH_BYTES_MAX and index:
             return events[:index]
     return events
+
+
+def _is_large(events: Sequence[tuple[int, NewEvent]]) -> bool:
+    """Say whether a batch is about as large as may be, so that more is behind it."""
+    return len(events) == BATCH_EVENTS or sum(len(event.payload) for _, event in events) > BATCH_BYTES_MAX // 2

@@ -240,3 +240,45 @@ def test_appliers_in_step_take_all(count):
         running.cancel()
 
     asyncio.run(play())
+
+
+def test_events_gather_at_the_end_of_a_log_instead_of_costing_a_transaction_each(monkeypatch):
+    monkeypatch.setattr(carrying, "POLL_SECONDS", 3600)
+
+    async def play():
+        log, ledger, told = Log(1, 3), Ledger(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        ledger.fails = lambda event: loop.call_soon_threadsafe(told.set)
+        carrier, _ = _carry([log], [ledger])
+        await carrier.open()
+        running = asyncio.create_task(carrier.run())
+        await asyncio.wait_for(told.wait(), 30)
+        while ledger.places.get(1) != 3:  # noqa: ASYNC110 - the applier's thread sets it, just after it told
+            await asyncio.sleep(0.01)
+        log.rows += Log(1, 4).rows[3:]
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert log.reads == 1, "what comes later waits for the next look"
+        running.cancel()
+        await asyncio.wait([running])
+        await carrier.close()
+
+    asyncio.run(play())
+
+
+def test_a_batch_that_was_as_large_as_may_be_is_followed_at_once(monkeypatch):
+    monkeypatch.setattr(carrying, "POLL_SECONDS", 3600)
+
+    async def play():
+        ledger = Ledger()
+        carrier, _ = _carry([Log(1, carrying.BATCH_EVENTS * 2 + 1)], [ledger])
+        await carrier.open()
+        running = asyncio.create_task(carrier.run())
+        async with asyncio.timeout(30):
+            while ledger.places.get(1) != carrying.BATCH_EVENTS * 2 + 1:  # noqa: ASYNC110 - set on another thread
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait([running])
+        await carrier.close()
+
+    asyncio.run(play())
