@@ -41,6 +41,7 @@ from relay.store.outbox import OutboxCursors
 from relay.testing.log import MemoryLog
 
 BATCH = 500
+LOG = 7
 ACCOUNT = "000000000001"
 EVENTS_A_MESSAGE = 2
 CPU_MAX_US = 100.0
@@ -85,6 +86,14 @@ class Log:
 
     def __init__(self, rows: Sequence[NewEvent]) -> None:
         self._rows = rows
+
+    def log(self) -> int:
+        """Return which log it is."""
+        return LOG
+
+    def last(self) -> int:
+        """Return the highest number in it."""
+        return len(self._rows)
 
     def read(self, after: int, limit: int) -> Sequence[tuple[int, NewEvent]]:
         """Return events above a number."""
@@ -144,6 +153,7 @@ def now() -> tuple[float, float]:
 def apply_all(applier: Router | MetricsApplier, rows: Sequence[NewEvent]) -> None:
     """Give all events to an applier as the carrier does."""
     applier.open()
+    applier.follow(1, LOG, len(rows))
     for start in range(0, len(rows), BATCH):
         applier.apply(1, [LoggedEvent(1, start + n + 1, one) for n, one in enumerate(rows[start : start + BATCH])])
 
