@@ -143,6 +143,7 @@ def test_the_search_would_find_them(used):
     assert {"relay.log", "metrics", "doctor", "topic show news", "data/events.jsonl"} <= names
 
 
+@pytest.mark.req("PRIV-002")
 def test_the_catalog_holds_no_secret_in_clear(used):
     content = b"".join(path.read_bytes() for path in used.product.data_dir.glob("catalog.db*"))
     clear = [
@@ -151,6 +152,7 @@ def test_the_catalog_holds_no_secret_in_clear(used):
     assert clear == []
 
 
+@pytest.mark.req("PRIV-002")
 def test_private_keys_of_dkim_are_nowhere_in_clear(used):
     marks = (b"PRIVATE KEY", b"MIIEv", b"MIIEo")
     content = b"".join(path.read_bytes() for path in used.product.data_dir.glob("catalog.db*"))
