@@ -96,10 +96,10 @@ def test_ten_at_once_keep_memory_flat_and_neighbours_quick():
 def test_messages_over_10_mb_share_a_bandwidth():
     body = b"From: app@example.com\r\n\r\n" + large_body(30 * 1000 * 1000)
     with Receiver(keep_bytes=False) as receiver, Product(receiver.port, workers=1) as product:
-        acknowledged = []
         with smtplib.SMTP("127.0.0.1", product.trusted_port, timeout=60) as client:
+            begun = time.monotonic()  # the turn of the first begins later, and the third waits for two turns
             for _ in range(3):
                 submit(client, body)
-                acknowledged.append(time.monotonic())
-        assert acknowledged[2] - acknowledged[0] > 2 * 30 / 42 - 0.1
+            took = time.monotonic() - begun
+        assert took > 2 * 30 / 42
         receiver.wait(3, 60)
