@@ -9,20 +9,16 @@ events behind it matter more.
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from relay.errors import RelayError
+from relay.events.batches import Backoff, is_large, read_batch
 from relay.model.event import LoggedEvent
 from relay.ports import Applier, EventSource, Log, Metrics
 
-BATCH_EVENTS: Final = 500
-BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 POLL_SECONDS: Final = 0.25
-BACKOFF_FIRST_SECONDS: Final = 1.0
-BACKOFF_MAX_SECONDS: Final = 60.0
 ALONE_MAX: Final = 3  # attempts at an event that fails by itself
 _BATCHES_SHARED: Final = 4
 
@@ -57,7 +53,7 @@ class SharedReader:
         found = self._batches.get(after)
         if found:
             return found
-        batch = _bounded([LoggedEvent(self.shard, *row) for row in self._source.read(after, BATCH_EVENTS)])
+        batch = [LoggedEvent(self.shard, *row) for row in read_batch(self._source, after)]
         if batch:
             self._batches[after] = batch
             while len(self._batches) > _BATCHES_SHARED:
@@ -66,11 +62,7 @@ class SharedReader:
 
     def goes_on(self, batch: Sequence[LoggedEvent]) -> bool:
         """Say whether more is behind a batch: another applier has read it, or it is about as large as may be."""
-        return (
-            batch[-1].seq in self._batches
-            or len(batch) == BATCH_EVENTS
-            or sum(len(event.payload) for event in batch) > BATCH_BYTES_MAX // 2
-        )
+        return batch[-1].seq in self._batches or is_large([event.event for event in batch])
 
     def forget(self, lowest: int) -> None:
         """Drop batches that every applier has."""
@@ -153,18 +145,17 @@ class Carrier:
         return min((lane.places.get(shard, 0) for lane in self._lanes), default=None)
 
     async def _follow(self, lane: _Lane, reader: SharedReader) -> None:
-        wait = BACKOFF_FIRST_SECONDS
+        backoff = Backoff()
         while True:
             try:
                 batch = await self._carry(lane, reader)
-                wait = BACKOFF_FIRST_SECONDS
+                backoff.reset()
                 # At the end of the log events are let gather: each batch costs every applier a synced transaction.
                 await asyncio.sleep(0 if batch and reader.goes_on(batch) else POLL_SECONDS)
             except RelayError as error:
                 self._count("relay_events_applier_failures_total", lane)
                 self._log.warning("effects wait", applier=lane.applier.name, shard=reader.shard, error=str(error))
-                await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
-                wait = min(wait * 2, BACKOFF_MAX_SECONDS)
+                await backoff.wait()
 
     async def _carry(self, lane: _Lane, reader: SharedReader) -> Sequence[LoggedEvent]:
         """Carry one batch and return it, empty at the end of the log. Raise RelayError."""
@@ -215,13 +206,3 @@ class Carrier:
 
     def _count(self, metric: str, lane: _Lane, amount: int = 1) -> None:
         self._metrics.count(metric, lane.applier.name, amount=amount)
-
-
-def _bounded(events: Sequence[LoggedEvent]) -> Sequence[LoggedEvent]:
-    """Return the first events that fit a batch, at least one."""
-    total = 0
-    for index, event in enumerate(events):
-        total += len(event.payload) + 1
-        if total > BATCH_BYTES_MAX and index:
-            return events[:index]
-    return events

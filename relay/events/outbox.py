@@ -6,21 +6,17 @@ The lowest cursor of a shard tells its owner what may be pruned.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
 from relay.errors import TemporaryError
+from relay.events.batches import BATCH_EVENTS, Backoff, is_large, read_batch
 from relay.model.message import NewEvent
 from relay.ports import EventDestination, EventSource, Log
 
-BATCH_EVENTS: Final = 500
-BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 POLL_SECONDS: Final = 0.5
-BACKOFF_FIRST_SECONDS: Final = 1.0
-BACKOFF_MAX_SECONDS: Final = 60.0
 PRUNE_SECONDS: Final = 10.0
 ALL: Final = "all"
 
@@ -134,7 +130,7 @@ class Outbox:
         name = subscription.destination.name
         after = self.place(source, name)
         log = self._logs.get(source.shard)
-        events = _bounded(source.read(after, BATCH_EVENTS)) if log else ()
+        events = read_batch(source, after) if log else ()
         if not events:
             return events
         if source.log() != log:
@@ -177,22 +173,23 @@ class Outbox:
             self._pruned[shard] = seq
 
     async def _follow(self, subscription: Subscription, source: EventSource) -> None:
-        wait = BACKOFF_FIRST_SECONDS
+        backoff = Backoff()
         while True:
             try:
                 batch = await self.publish_once(subscription, source)
-                wait = BACKOFF_FIRST_SECONDS
-                await asyncio.sleep(0 if _is_large(batch) else POLL_SECONDS)  # at the end events gather
+                backoff.reset()
+                await asyncio.sleep(
+                    0 if is_large([event for _, event in batch]) else POLL_SECONDS
+                )  # at the end events gather
             except TemporaryError as error:
                 self._log.warning(
                     "events wait",
                     destination=subscription.destination.name,
                     shard=source.shard,
                     error=str(error),
-                    seconds=wait,
+                    seconds=backoff.seconds,
                 )
-                await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
-                wait = min(wait * 2, BACKOFF_MAX_SECONDS)
+                await backoff.wait()
 
     async def _prune_forever(self) -> None:
         while True:
@@ -212,18 +209,3 @@ class Outbox:
         while batch := source.read(self._tails.get(source.shard, 0), BATCH_EVENTS):
             self._tails[source.shard] = batch[-1][0]
         return self._tails.get(source.shard, 0)
-
-
-def _bounded(events: Sequence[tuple[int, NewEvent]]) -> Sequence[tuple[int, NewEvent]]:
-    """Return the first events that fit a batch, at least one."""
-    total = 0
-    for index, (_, event) in enumerate(events):
-        total += len(event.payload) + 1
-        if total > BATCH_BYTES_MAX and index:
-            return events[:index]
-    return events
-
-
-def _is_large(events: Sequence[tuple[int, NewEvent]]) -> bool:
-    """Say whether a batch is about as large as may be, so that more is behind it."""
-    return len(events) == BATCH_EVENTS or sum(len(event.payload) for _, event in events) > BATCH_BYTES_MAX // 2

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from relay.errors import StorageError
+from relay.events import batches
 from relay.events import carrier as carrying
 from relay.events.carrier import Carrier
 from relay.model.message import NewEvent
@@ -143,7 +144,7 @@ def test_a_log_that_is_replaced_while_it_is_read_is_carried_from_its_beginning()
 
 
 def test_batches_are_bounded_in_octets(monkeypatch):
-    monkeypatch.setattr(carrying, "BATCH_BYTES_MAX", 20)
+    monkeypatch.setattr(batches, "BATCH_BYTES_MAX", 20)
 
     async def play():
         ledger = Ledger()
@@ -161,7 +162,7 @@ def test_batches_are_bounded_in_octets(monkeypatch):
 
 
 def test_one_that_fails_is_called_again_and_holds_up_nobody(monkeypatch):
-    monkeypatch.setattr(carrying, "BACKOFF_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(batches, "BACKOFF_FIRST_SECONDS", 0.01)
 
     async def play():
         down = {"left": 3}
@@ -271,11 +272,11 @@ def test_a_batch_that_was_as_large_as_may_be_is_followed_at_once(monkeypatch):
 
     async def play():
         ledger = Ledger()
-        carrier, _ = _carry([Log(1, carrying.BATCH_EVENTS * 2 + 1)], [ledger])
+        carrier, _ = _carry([Log(1, batches.BATCH_EVENTS * 2 + 1)], [ledger])
         await carrier.open()
         running = asyncio.create_task(carrier.run())
         async with asyncio.timeout(30):
-            while ledger.places.get(1) != carrying.BATCH_EVENTS * 2 + 1:  # noqa: ASYNC110 - set on another thread
+            while ledger.places.get(1) != batches.BATCH_EVENTS * 2 + 1:  # noqa: ASYNC110 - set on another thread
                 await asyncio.sleep(0.01)
         running.cancel()
         await asyncio.wait([running])

@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from relay.errors import TemporaryError
+from relay.events import batches
 from relay.events import outbox as outbox_module
+from relay.events.batches import BATCH_EVENTS
 from relay.events.file import FileDestination
-from relay.events.outbox import BATCH_EVENTS, Outbox, Subscription, kinds_of
+from relay.events.outbox import Outbox, Subscription, kinds_of
 from relay.model.message import NewEvent
 from relay.store.outbox import OutboxCursors
 from relay.testing.log import MemoryLog
@@ -98,7 +100,7 @@ def test_kinds_choose_and_the_cursor_passes_the_others(cursors):
 
 
 def test_batches_are_bounded_in_bytes_too(cursors, monkeypatch):
-    monkeypatch.setattr(outbox_module, "BATCH_BYTES_MAX", 250)
+    monkeypatch.setattr(batches, "BATCH_BYTES_MAX", 250)
     sizes = []
 
     class Counting(Destination):
@@ -170,7 +172,7 @@ def test_damaged_cursors_are_set_aside_and_all_is_published_again(tmp_path):
 def test_run_follows_the_log_until_it_is_cancelled(cursors, tmp_path, monkeypatch):
     monkeypatch.setattr(outbox_module, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(outbox_module, "PRUNE_SECONDS", 0.01)
-    monkeypatch.setattr(outbox_module, "BACKOFF_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(batches, "BACKOFF_FIRST_SECONDS", 0.01)
     source, pruned, flaky = log_of(2), [], Destination("flaky", failures=3)
     file = FileDestination("file", tmp_path / "events.jsonl")
 
