@@ -25,7 +25,7 @@ from relay.runtime.alarm_figures import AlarmFigures
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Rounds
 from relay.runtime.rpc import RemoteError, ask
 from relay.store.catalog import CATALOG_FILE, Catalog, open_existing_catalog
 from relay.store.catalog_alarms import Changed, Write
@@ -51,7 +51,7 @@ class AlarmService:
         self._reader = StatisticsReader(context.config.data_dir)
         self._figures = AlarmFigures(self._reader)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="alarms")
-        self._schedule: Schedule | None = None
+        self._rounds = Rounds(self._jobs, context.log)
         self._events = context.run_dir / "events.sock"
         self._seen: object = None
         self._seen_at = float("-inf")
@@ -59,32 +59,27 @@ class AlarmService:
 
     async def start(self) -> None:
         """Begin to look."""
-        self._begin(self._context.config)
+        self._rounds.begin(self._context.config)
 
     async def reload(self, config: Config) -> None:
         """Go by new settings."""
-        if self._schedule is not None:
-            await self._schedule.close()
-        self._begin(config)
+        await self._rounds.begin_anew(config)
 
     async def close(self) -> None:
         """End after what is being written."""
-        if self._schedule is not None:
-            await self._schedule.close()
+        await self._rounds.close()
         await self._run(self._reader.close)
         await asyncio.to_thread(self._thread.shutdown)
 
     def check(self) -> None:
         """Do nothing: a round that fails is logged and tried again."""
 
-    def _begin(self, config: Config) -> None:
+    def _jobs(self, config: Config) -> Sequence[Job]:
         every = config.alarms.every
-        jobs = (
+        return (
             Job("alarms", every, partial(self._look, config)),
             Job("messages of alarms", min(every, TELL_SECONDS), partial(self._tell, config)),
         )
-        self._schedule = Schedule(jobs, self._context.log)
-        self._schedule.start()
 
     async def _run(self, call: Callable[..., Result], *values: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from relay.errors import RelayError
 from relay.ports import Log
+from relay.runtime.config.model import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,30 @@ class Schedule:
             except Exception as error:  # noqa: BLE001 (a broken job must not end the office)
                 self._log.error("job failed and is tried again", job=job.name, error=error)
             await asyncio.sleep(job.every_seconds)
+
+
+class Rounds:
+    """Jobs that follow the settings: made anew, and begun at once, whenever those change."""
+
+    def __init__(self, jobs: Callable[[Config], Sequence[Job]], log: Log) -> None:
+        self._jobs = jobs
+        self._log = log
+        self._schedule: Schedule | None = None
+
+    def begin(self, config: Config) -> None:
+        """Run what the settings want."""
+        self._schedule = Schedule(self._jobs(config), self._log)
+        self._schedule.start()
+
+    async def begin_anew(self, config: Config) -> None:
+        """End what runs, and run what other settings want."""
+        await self.close()
+        self.begin(config)
+
+    async def close(self) -> None:
+        """End; what runs is cut off."""
+        if self._schedule is not None:
+            await self._schedule.close()
 
 
 async def end_tasks(tasks: Sequence[asyncio.Task[None]]) -> None:

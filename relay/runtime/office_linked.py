@@ -23,7 +23,7 @@ from relay.runtime.children import ChildContext, Role
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.domain_look import listings
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Rounds
 from relay.runtime.reputation import review_rules, tell
 from relay.runtime.rpc import ask
 from relay.store.catalog import Catalog
@@ -43,35 +43,28 @@ class LinkedDomainService:
         self._context = context
         self._clock = SteadyClock()
         self._catalog = CatalogThread(context.config.data_dir)
-        self._schedule: Schedule | None = None
+        self._rounds = Rounds(self._jobs, context.log)
 
     async def start(self) -> None:
         """Begin to look."""
-        self._begin(self._context.config)
+        self._rounds.begin(self._context.config)
 
     async def reload(self, config: Config) -> None:
         """Go by new settings."""
-        await self._end()
-        self._begin(config)
+        await self._rounds.begin_anew(config)
 
     async def close(self) -> None:
         """End; a round under way is given up."""
-        await self._end()
+        await self._rounds.close()
         await self._catalog.close()
 
     def check(self) -> None:
         """Do nothing: a round that fails is logged and tried again."""
 
-    def _begin(self, config: Config) -> None:
-        if settings.sampled_per_hour(config):
-            job = Job("linked domains", config.reputation.every, partial(self._round, config))
-            self._schedule = Schedule((job,), self._context.log)
-            self._schedule.start()
-
-    async def _end(self) -> None:
-        if self._schedule is not None:
-            await self._schedule.close()
-            self._schedule = None
+    def _jobs(self, config: Config) -> Sequence[Job]:
+        if not settings.sampled_per_hour(config):
+            return ()
+        return (Job("linked domains", config.reputation.every, partial(self._round, config)),)
 
     async def _round(self, config: Config) -> None:
         samples = await self._samples()

@@ -19,7 +19,7 @@ from relay.runtime.audit import record
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Rounds
 from relay.runtime.own_look import LookedAt, block_lists, configured_addresses, look, policy_fetcher
 from relay.store.catalog import open_existing_catalog
 from relay.store.own_checks import OwnChecks
@@ -37,32 +37,27 @@ class OwnService:
         self._context = context
         self._clock = SteadyClock()
         self._thread = ThreadPoolExecutor(1, "own-checks")
-        self._schedule: Schedule | None = None
+        self._rounds = Rounds(self._jobs, context.log)
 
     async def start(self) -> None:
         """Begin to look."""
-        self._begin(self._context.config)
+        self._rounds.begin(self._context.config)
 
     async def reload(self, config: Config) -> None:
         """Look at once by new settings."""
-        if self._schedule is not None:
-            await self._schedule.close()
-        self._begin(config)
+        await self._rounds.begin_anew(config)
 
     async def close(self) -> None:
         """End; a look under way is forgotten."""
-        if self._schedule is not None:
-            await self._schedule.close()
+        await self._rounds.close()
         await asyncio.to_thread(self._thread.shutdown)
 
     def check(self) -> None:
         """Do nothing: a round that fails is logged and tried again."""
 
-    def _begin(self, config: Config) -> None:
+    def _jobs(self, config: Config) -> Sequence[Job]:
         own = config.own_checks
-        jobs = (Job("own checks", own.every, lambda: self._round(config)),) if own.enabled else ()
-        self._schedule = Schedule(jobs, self._context.log)
-        self._schedule.start()
+        return (Job("own checks", own.every, lambda: self._round(config)),) if own.enabled else ()
 
     async def _round(self, config: Config) -> None:
         await asyncio.sleep(FIRST_SECONDS)

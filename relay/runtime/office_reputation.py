@@ -24,7 +24,7 @@ from relay.runtime import audit, settings
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Rounds
 from relay.runtime.own_look import listed_addresses
 from relay.runtime.reputation import rates_of, review_rules, tell
 from relay.store.catalog import Catalog, open_existing_catalog
@@ -63,33 +63,29 @@ class ReputationService:
         self._rates: dict[Subject, Rates] = {}
         self._seen_ms = 0
         self._all_ms = 0
-        self._schedule: Schedule | None = None
+        self._rounds = Rounds(self._jobs, context.log)
 
     async def start(self) -> None:
         """Begin to look."""
-        self._begin(self._context.config)
+        self._rounds.begin(self._context.config)
 
     async def reload(self, config: Config) -> None:
         """Go by new settings; everybody is looked at again."""
-        if self._schedule is not None:
-            await self._schedule.close()
+        await self._rounds.close()
         self._all_ms = 0
-        self._begin(config)
+        self._rounds.begin(config)
 
     async def close(self) -> None:
         """End after what is being written."""
-        if self._schedule is not None:
-            await self._schedule.close()
+        await self._rounds.close()
         await self._run(self._reader.close)
         await asyncio.to_thread(self._thread.shutdown)
 
     def check(self) -> None:
         """Do nothing: a round that fails is logged and tried again."""
 
-    def _begin(self, config: Config) -> None:
-        every = config.reputation.every
-        self._schedule = Schedule((Job("reputation", every, partial(self._round, config)),), self._context.log)
-        self._schedule.start()
+    def _jobs(self, config: Config) -> Sequence[Job]:
+        return (Job("reputation", config.reputation.every, partial(self._round, config)),)
 
     async def _round(self, config: Config) -> None:
         """Look, then tell the rates as metrics, on the thread that owns those."""

@@ -25,7 +25,7 @@ from relay.runtime.audit import record
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Rounds
 from relay.runtime.office_own import CALLER, OWNER
 from relay.store.catalog import open_existing_catalog
 from relay.store.snds import SndsFile
@@ -54,35 +54,30 @@ class SndsService:
         self._context = context
         self._clock = SteadyClock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snds")
-        self._schedule: Schedule | None = None
+        self._rounds = Rounds(self._jobs, context.log)
 
     async def start(self) -> None:
         """Begin to read, where a feed is configured."""
-        self._begin(self._context.config)
+        self._rounds.begin(self._context.config)
 
     async def reload(self, config: Config) -> None:
         """Go by new settings."""
-        if self._schedule is not None:
-            await self._schedule.close()
-        self._begin(config)
+        await self._rounds.begin_anew(config)
 
     async def close(self) -> None:
         """End; what is being read is forgotten."""
-        if self._schedule is not None:
-            await self._schedule.close()
+        await self._rounds.close()
         await asyncio.to_thread(self._thread.shutdown)
 
     def check(self) -> None:
         """Do nothing: a round that fails is logged and tried again."""
 
-    def _begin(self, config: Config) -> None:
+    def _jobs(self, config: Config) -> Sequence[Job]:
         own = config.snds
-        every = min(LOOK_SECONDS, own.every, own.again)
-        jobs = (Job("snds", every, partial(self._round, config)),) if own.url else ()
-        self._schedule = Schedule(jobs, self._context.log)
-        self._schedule.start()
-        if not jobs:
-            self._measure([], 0)
+        if not own.url:
+            self._measure([], 0)  # figures of a feed that is configured no more are not told on
+            return ()
+        return (Job("snds", min(LOOK_SECONDS, own.every, own.again), partial(self._round, config)),)
 
     async def _run(self, call: Callable[..., Result], *values: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *values)
