@@ -11,9 +11,10 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from relay.errors import ConfigurationError, CorruptionError, NewerVersionError, StorageError, TemporaryError
 
@@ -27,6 +28,30 @@ _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 Queries = dict[str, str]
+Row = tuple[Any, ...]
+
+
+class Statements:
+    """The named statements of an open file; whoever writes with it has these three."""
+
+    __slots__ = ()
+    connection: sqlite3.Connection
+    path: Path
+    queries: Queries
+
+    def run(self, query: str, values: Mapping[str, object]) -> int:
+        """Run a named statement inside a transaction; return the number of rows it changed."""
+        return self.connection.execute(self.queries[query], values).rowcount
+
+    def rows(self, query: str, values: Mapping[str, object]) -> list[Row]:
+        """Return all rows of a named query."""
+        with translated(self.path):
+            return self.connection.execute(self.queries[query], values).fetchall()
+
+    def row(self, query: str, values: Mapping[str, object]) -> Row | None:
+        """Return the first row of a named query, None when there is none."""
+        found = self.rows(query, values)
+        return found[0] if found else None
 
 
 def load_queries(file_name: str) -> Queries:

@@ -115,9 +115,8 @@ class CatalogDirectory:
         self._signing: Cache[tuple[str, str], tuple[_View, tuple[SigningKey, ...]]] = Cache(SIGNING_DOMAINS_MAX)
         self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
         self._digester = Digester(master_key)
-        self._stays: Cache[str, int] = Cache(
-            LISTED_MAX
-        )  # folded address: end of its stay on the relay's list, 0: none
+        # By folded address: the end of its stay on the relay's list, 0 for none.
+        self._stays: Cache[str, int] = Cache(LISTED_MAX)
         self._any_stay: bool | None = None
         self._sets: Cache[tuple[str, str], tuple[_View, ConfigurationSet | None]] = Cache(CONFIGURATION_SETS_MAX)
         self._user_policies: Cache[tuple[str, str], tuple[_View, PolicyTexts]] = Cache(USERS_MAX)

@@ -8,27 +8,26 @@ pause longer than that between two transactions.
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from relay.store.catalog_files import (
     BUSY_TIMEOUT_SECONDS,
     CHANGES_KEPT,
-    Queries,
+    Row,
+    Statements,
     load_queries,
     open_for_writing,
     transaction,
-    translated,
 )
 
 LOOK_SECONDS = 0.001
 RELAY_LIST = "*"  # under this name changes of the relay's list stand in the change log, where others have an account
 
-Row = tuple[Any, ...]
+__all__ = ["LOOK_SECONDS", "RELAY_LIST", "Row", "SuppressionFile"]
 
 
-class SuppressionFile:
+class SuppressionFile(Statements):
     """One connection to `suppression.db`, used by one thread."""
 
     __slots__ = ("connection", "now_ms", "path", "queries")
@@ -37,7 +36,7 @@ class SuppressionFile:
         """Open the file, made when it is not there. Raise as `open_for_writing` does."""
         self.path = path
         self.now_ms = now_ms
-        self.queries: Queries = load_queries("suppression.sql")
+        self.queries = load_queries("suppression.sql")
         self.connection = open_for_writing(path, self.queries)
 
     def close(self) -> None:
@@ -60,20 +59,6 @@ class SuppressionFile:
             self.run("note_change", {"account": name})
         if changed:
             self.run("prune_changes", {"keep": CHANGES_KEPT})
-
-    def run(self, query: str, values: Mapping[str, object]) -> int:
-        """Run a named statement inside a transaction; return the number of rows it changed."""
-        return self.connection.execute(self.queries[query], values).rowcount
-
-    def rows(self, query: str, values: Mapping[str, object]) -> list[Row]:
-        """Return all rows of a named query."""
-        with translated(self.path):
-            return self.connection.execute(self.queries[query], values).fetchall()
-
-    def row(self, query: str, values: Mapping[str, object]) -> Row | None:
-        """Return the first row of a named query, None when there is none."""
-        found = self.rows(query, values)
-        return found[0] if found else None
 
 
 def _begin(connection: sqlite3.Connection) -> None:
