@@ -3,9 +3,11 @@
 What a damaged file held is lost with it, but for a copy named `*.damaged`; what is still in the logs is applied anew.
 """
 
+import contextlib
 import re
 import shutil
 import smtplib
+import sqlite3
 
 import pytest
 
@@ -51,13 +53,21 @@ def damaged(idle, request):
     """Damage a file of the stopped relay, and put it back; return its path."""
     name, damage = request.param
     path = next((idle.data_dir / "events" / "archive").glob("*.db")) if name == "archive" else idle.data_dir / name
+    _joined(path)
     kept = path.read_bytes()
+    assert damage(kept) != kept
     path.write_bytes(damage(kept))
     _without_companions(path)
     yield path
     idle.stop()
     path.write_bytes(kept)
     _without_companions(path)
+
+
+def _joined(path):
+    """Take what is still in the log of a file into it: a process that only reads, and closes last, leaves it there."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _without_companions(path):
