@@ -696,10 +696,8 @@ class Session:
                 self._answered(Refusal(Reason.TEMPORARY))
 
     def _answered(self, result: Accepted | Refusal) -> None:
-        if isinstance(result, Refusal):
-            self._drop_message()
+        self._drop_message()  # also of a message that was taken: the spool has moved its body, a report needs none
         self.waiting = self._given = False
-        self._gathering = self._data = self._chunks = None
         if self.closing:
             return
         self._reset()

@@ -85,6 +85,8 @@ def test_hostile_reports_are_read_and_the_next_one_too(product, receiver, shape)
     assert code in {250, 550, 552, 554}
     assert deliver(product, path, REPORT) == [250]
     assert len(bounce_of(product, message_id)) == 1
+    incoming = product.data_dir / "spool" / "0001" / "incoming"
+    eventually(lambda: not list(incoming.iterdir()), what="the end of what was read")
 
 
 @pytest.mark.req("FLOW-012")

@@ -71,7 +71,7 @@ def test_a_dripping_command_is_cut_at_its_deadline(small):
             continue
         break
     assert data == b"451 Timeout waiting for data from client\r\n"
-    assert 1.5 < time.monotonic() - begin < 6
+    assert 0.9 < time.monotonic() - begin < 6  # 2 s by a clock that ticks once a second
 
 
 @pytest.mark.req("SMTP-026")

@@ -65,7 +65,7 @@ def damaged(idle, request):
 
 
 def _joined(path):
-    """Take what is still in the log of a file into it: a process that only reads, and closes last, leaves it there."""
+    """Take what is still in the log of a file into it: a process that only reads and closes last leaves it there."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
