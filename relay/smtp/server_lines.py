@@ -33,7 +33,9 @@ class LineReader:
             if not self.skipping:
                 line = bytes(buffer[:end])
                 del buffer[: end + 2]
-                return reply.BAD_LINE if b"\r" in line or b"\n" in line or b"\0" in line else line
+                if b"\r" in line or b"\n" in line or b"\0" in line:
+                    return reply.BAD_LINE
+                return line if end <= ANY_LINE_MAX_BYTES else reply.LINE_TOO_LONG  # however it was cut on its way
             del buffer[: end + 2]
             # A client for which LF ends a line counts this remainder as another line, hence the reply of its own.
             told = end > 0 or self._skipped_bytes > 0

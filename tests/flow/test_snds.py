@@ -262,8 +262,8 @@ def test_a_restart_reads_nothing_twice_and_a_private_host_is_refused(receiver, f
     feed.answer = csv(line(1))
 
     with new_product(receiver, feed, "another", every="1d") as product:
-        product.run("address", "add", OWN)
         eventually(lambda: product.metric("relay_snds_read_seconds") > 0, what="the first reading")
+        product.run("address", "add", OWN)
         assert feed.questions(product) == 1
         assert "below 100 messages" in said(product)  # the address came after it
         product.stop()
