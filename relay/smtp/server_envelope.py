@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from relay.model.message import Protocol as Transmission
 from relay.model.message import Submission
 from relay.model.notification import Wishes
 from relay.smtp.command import MailFrom, RcptTo
+from relay.smtp.server_client import Client
 from relay.smtp.server_content import Received
 
 
@@ -37,40 +37,19 @@ class Envelope:
     def _wishes(self) -> Wishes:
         return replace(self._mail.wishes, recipients=self._asked) if self._asked else self._mail.wishes
 
-    def submission(
-        self, received: Received, *, account: str, principal: str, protocol: Transmission, source: str, helo: str
-    ) -> Submission:
+    def submission(self, received: Received, client: Client) -> Submission:
         """Return the message with this envelope."""
         content, facts = received
         return Submission(
-            account=account,
-            principal=principal,
+            account=client.account,
+            principal=client.principal,
             sender=self._mail.sender,
             recipients=tuple(self.recipients),
             content=content,
             facts=facts,
-            protocol=protocol,
-            smtputf8=self._mail.smtputf8,
-            source_address=source,
-            helo=helo,
+            protocol=client.transmission(utf8=self.utf8),
+            smtputf8=self.utf8,
+            source_address=client.source,
+            helo=client.name,
             wishes=self._wishes(),
         )
-
-
-def transmission(*, utf8: bool, esmtp: bool, secure: bool, authenticated: bool) -> Transmission:
-    """Return how a message came in, as Received says it (RFC 3848, RFC 6531 section 4.3)."""
-    return _TRANSMISSIONS[utf8, esmtp or utf8, secure, authenticated]
-
-
-def _transmissions() -> dict[tuple[bool, bool, bool, bool], Transmission]:
-    table: dict[tuple[bool, bool, bool, bool], Transmission] = {}
-    for secure in (False, True):
-        for authenticated in (False, True):
-            suffix = ("S" if secure else "") + ("A" if authenticated else "")
-            table[False, False, secure, authenticated] = Transmission.SMTP
-            table[False, True, secure, authenticated] = Transmission(f"ESMTP{suffix}")
-            table[True, True, secure, authenticated] = Transmission(f"UTF8SMTP{suffix}")
-    return table
-
-
-_TRANSMISSIONS = _transmissions()

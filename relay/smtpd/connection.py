@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, cast
 from relay.model.refusal import Reason, Refusal
 from relay.smtp import reply
 from relay.smtp.proxy_protocol import BadHeader, read_header
-from relay.smtp.server import HARD_ERROR, Session
+from relay.smtp.server import Session
 from relay.smtp.server_dialect import Dialect
+from relay.smtp.server_dialogue import HARD_ERROR
 from relay.smtp.server_door import AuthAnswer, Blocked
 from relay.smtp.server_policy import TlsMode
 from relay.smtpd.tls import TlsChannel
