@@ -1,248 +1,157 @@
-"""One TCP connection: carries bytes between the wire, TLS and the SMTP session, and keeps its deadlines.
+"""One TCP connection: carries octets between the wire and the SMTP session, from its first phase to its last.
 
-States: behind a trusted balancer, waiting for the PROXY header, and counted nowhere before it is there; refused or
-admitted by the gate; `HANDSHAKE` while TLS is set up; open; `lingering` after our last line was written (input is
-read and dropped for two seconds, so that the client can read it before a reset). All deadlines are looked at by one
-timer for all connections of the worker, which calls `check`. Limits, trust and logs are by the client's own address.
+`_TAKES` says what takes the octets that arrive in each phase (`deadlines.Phase`), and this is how phases follow:
+
+    made        -> HEADER (from a balancer's network), or as after HEADER
+    HEADER      -> HANDSHAKE (implicit TLS), CLEAR; a header that is none cuts the connection
+    CLEAR       -> HANDSHAKE (STARTTLS), LINGERING
+    HANDSHAKE   -> SECURE, LINGERING (it failed)
+    SECURE      -> LINGERING
+
+Before HEADER has ended the client is counted nowhere; then it is admitted or refused (`admission`). A phase that
+lasts too long ends with the connection: one timer for all connections of the worker calls `check`.
+
+What the session asks of its connection is in `answers` (users: `login`), when it is read in `reading`, what it is
+carried by in `wire`. This module is longer than most because its phases share one connection's end.
 """
 
 import asyncio
 import ssl
-import traceback
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
 
-from relay.model.refusal import Reason, Refusal
 from relay.smtp import reply
 from relay.smtp.proxy_protocol import BadHeader, read_header
 from relay.smtp.server import Session
-from relay.smtp.server_dialect import Dialect
-from relay.smtp.server_dialogue import HARD_ERROR
-from relay.smtp.server_door import AuthAnswer, Blocked
 from relay.smtp.server_policy import TlsMode
-from relay.smtpd.tls import TlsChannel
+from relay.smtpd.admission import Admission
+from relay.smtpd.answers import Answers
+from relay.smtpd.deadlines import PHASE_LIMITS, Phase, Progress
+from relay.smtpd.reading import Reading
+from relay.smtpd.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from relay.smtpd.door import SmtpDoor
-    from relay.smtpd.incoming import IncomingBody
     from relay.smtpd.listener import SmtpListener
 
-LINGER_SECONDS = 2.0
-# The loop reads a busy socket again and again before it looks at others: make way after this much.
-BURST_BYTES = 128 * 1024
 _WRITE_BUFFER_MAX_BYTES = 64 * 1024
 
 
 class SmtpConnection(asyncio.Protocol):
-    """A client of one listener; also the `SessionDoor` of its session."""
+    """A client of one listener."""
 
     __slots__ = (
-        "_account",
-        "_admitted",
-        "_burst",
-        "_choked",
-        "_command_since",
-        "_data_since",
+        "_admission",
+        "_answers",
         "_door",
         "_eof",
-        "_handshake_since",
-        "_last",
-        "_linger",
+        "_header",
         "_listener",
-        "_paused",
-        "_peer",
-        "_proxy",
+        "_phase",
+        "_phase_since",
+        "_progress",
+        "_reading",
         "_refused",
-        "_resting",
         "_services",
         "_session",
-        "_since",
-        "_sink",
-        "_tls",
+        "_take",
         "_transport",
-        "_trusted",
+        "_wire",
     )
 
     def __init__(self, door: "SmtpDoor", listener: "SmtpListener") -> None:
         self._door = door
         self._listener = listener
         self._services = door.services
-        self._account = ""
-        self._peer = ""
-        self._burst = 0
-        self._resting = self._choked = self._paused = self._eof = self._linger = False
-        self._admitted = self._trusted = False
-        self._proxy: bytearray | None = None  # what has arrived of a PROXY header
+        self._eof = False
+        self._header = bytearray()  # what has arrived of a PROXY header
         self._refused: reply.Reply | None = None
-        self._since = self._last = door.now
-        self._command_since = self._data_since = self._handshake_since = 0.0
-        self._sink: IncomingBody | None = None
-        self._tls: TlsChannel | None = None
+        self._progress = Progress(door.now)
 
-    # --- asyncio.Protocol ---------------------------------------------------------------------------------------
+    # --- asyncio.Protocol --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit or refuse the client and greet it."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(_WRITE_BUFFER_MAX_BYTES)
-        peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else ""
+        self._wire = Wire(self._transport)
+        self._reading = Reading(self._transport)
+        address = transport.get_extra_info("peername")
+        peer = str(address[0]) if address else ""
+        self._admission = Admission(self._door, self._listener, peer)
+        self._answers = Answers(self._door, self, self._admission)
         self._door.connections.add(self)
         self._listener.opened()
-        if self._listener.proxied(self._peer):
-            self._proxy = bytearray()
+        if self._listener.proxied(peer):
             self._session = self._new_session()
+            self._enter(Phase.HEADER)
         else:
-            self._begin(trusted=self._listener.trusts(self._peer))
-
-    def _new_session(self) -> Session:
-        return Session(self._listener.dialect, self, self._services.intake, self._peer, trusted=self._trusted)
-
-    def _begin(self, *, trusted: bool) -> None:
-        """Admit or refuse the client, whose address is known now, and greet it."""
-        self._trusted = trusted
-        self._session = self._new_session()
-        self._session.may_name = self._listener.may_name(self._peer)
-        self._refused = self._admission(trusted=trusted)
-        self._admitted = self._refused is None
-        dialect = self._listener.dialect
-        if dialect.policy.tls is not TlsMode.IMPLICIT:
-            self._welcome(dialect)
-        elif self._refused is reply.CLIENT_DENIED:
-            self._transport.close()  # no handshake for those who get nothing behind it
-        else:
-            self._start_tls()
+            self._begin(trusted=self._listener.trusts(peer))
 
     def data_received(self, data: bytes) -> None:
         """Work through everything that arrived."""
-        if self._linger:
+        if self._phase is Phase.LINGERING:
             return
-        self._last = self._door.now
-        self._burst += len(data)
-        if self._burst > BURST_BYTES:
-            self._rest()
+        self._progress.heard = self._door.now
+        if self._reading.tired(len(data)):
+            self.control_reading()
+            self._door.rest(self)
         try:
-            if self._proxy is not None:
-                data = self._behind_header(self._proxy, data)
-            if self._tls is not None and data:
-                data = self._decrypt(self._tls, data)
-            if data and not self._linger:
-                self._session.receive(data)
-                self._flush()
-            if self._tls is not None and self._tls.finished:
-                self._ended()
+            self._take(self, data)
         except Exception as error:  # noqa: BLE001 - one session's fault must not reach others
             self._broken(error)
-
-    def _behind_header(self, header: bytearray, data: bytes) -> bytes:
-        """Take the PROXY header; return what came behind it, nothing while it is incomplete or when it is none."""
-        header += data
-        found = read_header(bytes(header))
-        if found is None:
-            return b""
-        if isinstance(found, BadHeader):
-            self._services.metrics.count("relay_sessions_refused_total", "proxy_header")
-            self._services.log.info("bad PROXY header", peer=self._peer, problem=found.text)
-            self._transport.abort()
-            return b""
-        self._proxy = None
-        # A balancer that does not say for whom it connects is served, but its own address earns nobody trust.
-        self._peer = found.address or self._peer
-        self._begin(trusted=bool(found.address) and self._listener.trusts(self._peer))
-        return bytes(header[found.size_bytes :])
 
     def eof_received(self) -> bool:
         """Keep the connection for the answer that is still due (a client that half-closes after the dot)."""
         self._eof = True
-        return self._session.waiting and not self._linger
+        return self._session.waiting and self._phase is not Phase.LINGERING
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the client; a message that was not complete is dropped."""
         self._session.lost()
         self._door.connections.discard(self)
-        if self._admitted:
-            self._services.gate.leave(self._peer)
-        if self._account:
-            self._services.gate.leave_account(self._account)
-            self._account = ""
+        self._admission.leave()
         self._listener.closed()
-        if self._admitted:
+        if self._admission.admitted:
             self._services.metrics.count("relay_sessions_ended_total", self._session.cause)
         self._door.left()
 
     def pause_writing(self) -> None:
         """Read no more while the client does not take our replies."""
-        self._choked = True
-        self._control_reading()
+        self._reading.choked = True
+        self.control_reading()
 
     def resume_writing(self) -> None:
         """Read again: the client took our replies."""
-        self._choked = False
-        self._control_reading()
+        self._reading.choked = False
+        self.control_reading()
 
-    def _admission(self, *, trusted: bool) -> reply.Reply | None:
-        """Count the client in; return what it is told instead when it comes too fast or is one too many."""
-        services, peer = self._services, self._peer
-        if not self._listener.serves(peer):
-            services.metrics.count("relay_sessions_refused_total", "denied")
-            services.log.debug("client denied", peer=peer, listener=self._listener.name)
-            return reply.CLIENT_DENIED
-        known = trusted or services.permits.recognises(peer)
-        if not (known or services.gate.arrive(peer) or self._door.trusts(peer)):
-            services.metrics.count("relay_sessions_refused_total", "rate")
-            self._door.hurried(peer)
-            return reply.TOO_MANY_NEW_CONNECTIONS
-        if peer and services.gate.enter(peer):
-            return None
-        services.metrics.count("relay_sessions_refused_total", "connections")
-        return reply.TOO_MANY_CONNECTIONS
+    # --- phases ------------------------------------------------------------------------------------------------
 
-    # --- TLS ----------------------------------------------------------------------------------------------------
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._phase_since = self._door.now
+        self._take = _TAKES[phase]
 
-    def _start_tls(self) -> None:
-        context = self._services.tls.context
-        if context is None:
-            self._services.log.error("smtp listener has no certificate", listener=self._listener.name)
-            self._transport.abort()
-            return
-        self._tls = TlsChannel(context)
-        self._handshake_since = self._door.now
+    def _new_session(self) -> Session:
+        admission = self._admission
+        dialect, intake = self._listener.dialect, self._services.intake
+        return Session(dialect, self._answers, intake, admission.peer, trusted=admission.trusted)
 
-    def _decrypt(self, tls: TlsChannel, data: bytes) -> bytes:
-        try:
-            if tls.established:
-                tls.feed(data)
-                text = tls.read()
-                if tls.has_output:  # an alert to a renegotiation, the answer to a key update
-                    self._transport.write(tls.take())
-                return text
-            tls.feed(data)
-            if not tls.established:
-                self._transport.write(tls.take())
-                return b""
-            self._secured(tls)
-            return tls.read()
-        except ssl.SSLError as error:
-            self._services.metrics.count("relay_tls_failures_total")
-            self._services.log.debug("tls failed", peer=self._peer, error=str(error))
-            self._transport.write(tls.take())  # the alert
-            self._close()
-            return b""
-
-    def _secured(self, tls: TlsChannel) -> None:
-        self._handshake_since = 0.0
-        self._services.metrics.count("relay_tls_sessions_total", tls.version)
-        if self._session.encrypted:
-            self._transport.write(tls.take())
-            self._welcome(self._listener.dialect)
+    def _begin(self, *, trusted: bool) -> None:
+        """Admit or refuse the client, whose address is known now, and greet it."""
+        self._refused = self._admission.enter(trusted=trusted)
+        self._session = self._new_session()
+        self._session.may_name = self._listener.may_name(self._admission.peer)
+        self._enter(Phase.CLEAR)
+        if self._session.policy.tls is not TlsMode.IMPLICIT:
+            self._welcome()
+        elif self._refused is reply.CLIENT_DENIED:
+            self._transport.close()  # no handshake for those who get nothing behind it
         else:
-            self._session.tls_started()
-            self._transport.write(tls.take())
+            self._start_tls()
 
-    # --- output -------------------------------------------------------------------------------------------------
-
-    def _welcome(self, dialect: Dialect) -> None:
+    def _welcome(self) -> None:
         if self._refused is not None:
             self._session.close_with(self._refused)
         elif self._door.draining:
@@ -250,229 +159,174 @@ class SmtpConnection(asyncio.Protocol):
         else:
             self._session.greet(self._door.new_session_id())
             self._session.stress(stressed=self._door.stressed)
-            self._services.metrics.count("relay_sessions_total", dialect.policy.kind.value)
+            self._services.metrics.count("relay_sessions_total", self._session.policy.kind.value)
         self._flush()
+
+    def _take_header(self, data: bytes) -> None:
+        """Take the PROXY header, and what came behind it."""
+        header = self._header
+        header += data
+        found = read_header(bytes(header))
+        if found is None:
+            return
+        if isinstance(found, BadHeader):
+            self._services.metrics.count("relay_sessions_refused_total", "proxy_header")
+            self._services.log.info("bad PROXY header", peer=self._admission.peer, problem=found.text)
+            self._transport.abort()
+            return
+        # A balancer that does not say for whom it connects is served, but its own address earns nobody trust.
+        self._admission.peer = found.address or self._admission.peer
+        self._begin(trusted=bool(found.address) and self._listener.trusts(self._admission.peer))
+        behind = bytes(header[found.size_bytes :])
+        header.clear()
+        if behind:
+            self._take(self, behind)
+
+    def _start_tls(self) -> None:
+        context = self._services.tls.context
+        if context is None:
+            self._services.log.error("smtp listener has no certificate", listener=self._listener.name)
+            self._transport.abort()
+            return
+        self._wire.begin_tls(context)
+        self._enter(Phase.HANDSHAKE)
+
+    def _take_handshake(self, data: bytes) -> None:
+        tls = self._wire.tls
+        assert tls is not None
+        try:
+            if not self._wire.shakes_hands(tls, data):
+                return
+            self._enter(Phase.SECURE)
+            self._services.metrics.count("relay_tls_sessions_total", tls.version)
+            if self._session.encrypted:
+                self._welcome()
+            else:
+                self._session.tls_started()
+            text = tls.read()
+        except ssl.SSLError as error:
+            self._tls_failed(error)
+            return
+        self._take_text(text)
+        if tls.finished:
+            self._client_ended()
+
+    def _take_ciphertext(self, data: bytes) -> None:
+        tls = self._wire.tls
+        assert tls is not None
+        try:
+            text = self._wire.decrypted(tls, data)
+        except ssl.SSLError as error:
+            self._tls_failed(error)
+            return
+        self._take_text(text)
+        if tls.finished:
+            self._client_ended()
+
+    def _tls_failed(self, error: ssl.SSLError) -> None:
+        self._services.metrics.count("relay_tls_failures_total")
+        self._services.log.debug("tls failed", peer=self._admission.peer, error=str(error))
+        self._wire.send_pending()
+        self._close()
+
+    def _take_text(self, text: bytes) -> None:
+        if text and self._phase is not Phase.LINGERING:
+            self._session.receive(text)
+            self._flush()
+
+    def _take_nothing(self, data: bytes) -> None:
+        """Drop what arrives after the end."""
+
+    # --- output ------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
         session = self._session
         out = session.take_output()
         if out:
-            self._write(out)
+            self._wire.write(out)
         if session.closing:
             self._close()
             return
-        if session.starting_tls and self._tls is None:
+        if session.starting_tls and self._phase is Phase.CLEAR:
             self._start_tls()
-        self._note_progress(session)
-        self._control_reading()
+        self._progress.note(session, self._door.now)
+        self.control_reading()
         if self._eof and not session.waiting:
             self._close()
-
-    def _write(self, out: bytes) -> None:
-        if self._transport.is_closing():
-            return
-        if self._tls is None:
-            self._transport.write(out)
-            return
-        self._tls.write(out)
-        self._transport.write(self._tls.take())
 
     def _close(self) -> None:
         """Say good-bye on all layers, then linger, so that the last reply survives unread input."""
         self._session.lost()
-        if self._linger or self._transport.is_closing():
+        if self._phase is Phase.LINGERING or self._transport.is_closing():
             return
-        if self._tls is not None and self._tls.established:
-            self._tls.close()
-            self._transport.write(self._tls.take())
-        self._linger = True
-        self._last = self._door.now
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        if self._eof or self._session.said_bye:
-            self._transport.close()
-        else:
-            self._transport.write_eof()
+        self._enter(Phase.LINGERING)
+        self._reading.to_the_end()
+        self._wire.end(at_once=self._eof or self._session.said_bye)
 
-    def _ended(self) -> None:
+    def _client_ended(self) -> None:
         """Close after the peer's close_notify, but not before an answer that is still due."""
         self._eof = True
         if not self._session.waiting:
             self._close()
 
     def _broken(self, error: Exception) -> None:
-        self.failed(error)
+        self._answers.failed(error)
         self._session.close_with(reply.TEMPORARY)
         try:
             self._flush()
         except Exception as again:  # noqa: BLE001 - nothing more can be said on this connection
-            self.failed(again)
+            self._answers.failed(again)
             self._transport.abort()
 
-    def _note_progress(self, session: Session) -> None:
-        """Note when an unfinished command or a message began to arrive."""
-        if session.in_data:
-            self._data_since = self._data_since or self._door.now
-        else:
-            self._data_since = 0.0
-        if session.partial:
-            self._command_since = self._command_since or self._door.now
-        else:
-            self._command_since = 0.0
-
-    def _rest(self) -> None:
-        """Let other connections have the loop: those that bring much take turns."""
-        self._burst = 0
-        self._resting = True
-        self._control_reading()
-        self._door.rest(self)
-
     def rested(self) -> None:
-        """Read again."""
-        self._resting = False
-        self._control_reading()
+        """Read again: others have had their turn."""
+        self._reading.resting = False
+        self.control_reading()
 
-    def _control_reading(self) -> None:
-        sink = self._sink
-        blocked = self._resting or self._choked or self._session.overfull or (sink is not None and sink.overfull)
-        if blocked == self._paused or self._linger or self._transport.is_closing():
-            return
-        self._paused = blocked
-        if blocked:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
+    def control_reading(self) -> None:
+        """Read, or do not, as things stand."""
+        if self._phase is not Phase.LINGERING:
+            sink = self._answers.sink
+            self._reading.control(full=self._session.overfull or (sink is not None and sink.overfull))
 
-    # --- SessionDoor --------------------------------------------------------------------------------------------
+    # --- from outside: late answers, the door's timer, the end ---------------------------------------------------
 
-    def authenticate(self, username: str, password: str, done: "Callable[[AuthAnswer], None]") -> None:
-        """Check a user. The answer waits as long as the failure limits ask, right or wrong (no oracle in time)."""
-        services = self._services
-        try:
-            gate = services.permits.auth_gate(self._peer, username)
-            if gate.refused:
-                services.metrics.count("relay_auth_total", "refused")
-                done(Blocked.BLOCKED)
-                return
-            result = services.authenticator.check(username, password)
-            delay_seconds = gate.delay_seconds
-        except Exception as error:  # noqa: BLE001 - whatever is wrong is ours, never the client's (SMTP-012)
-            self.failed(error)
-            result, delay_seconds = Refusal(Reason.AUTH_TEMPORARY), 0.0
-        self._report_auth(username, result)
-        if delay_seconds > 0:
-            self._door.loop.call_later(delay_seconds, self._admit, result, done)
-        else:
-            self._admit(result, done)
-
-    def _report_auth(self, username: str, result: str | Refusal) -> None:
-        services = self._services
-        wrong = isinstance(result, Refusal) and result.reason.code >= HARD_ERROR
-        label = "succeeded" if isinstance(result, str) else "failed" if wrong else "temporary"
-        services.metrics.count("relay_auth_total", label)
-        wrong = isinstance(result, Refusal) and result.reason is Reason.CREDENTIALS_INVALID
-        if wrong:
-            services.log.info("authentication failed", peer=self._peer, username=username)
-        if wrong or isinstance(result, str):
-            services.permits.auth_result(self._peer, username, succeeded=not wrong)
-
-    def _admit(self, result: str | Refusal, done: "Callable[[AuthAnswer], None]") -> None:
-        """Count the session for its account and give the answer to the session."""
-        if isinstance(result, str) and not self._transport.is_closing() and not self._account:
-            if not self._services.gate.enter_account(result):
-                self._services.metrics.count("relay_sessions_refused_total", "connections")
-                self._session.close_with(reply.TOO_MANY_CONNECTIONS)
-                self._door.loop.call_soon(self._flush)
-                return
-            self._account = result
-        done(result)
-
-    def now_ms(self) -> int:
-        """Return the time in milliseconds since 1970."""
-        return self._services.clock.now_ms()
-
-    def client_named(self, address: str | None) -> bool | reply.Reply:
-        """Count the client at another address (XCLIENT) and judge it anew."""
-        if address == "":  # whoever it is: counted where it was, and trusted no more
-            self._trusted = False
-        elif address is not None:
-            trusted = self._listener.trusts(address)
-            if self._admitted:
-                self._services.gate.leave(self._peer)
-            self._peer = address
-            refused = self._admission(trusted=trusted)
-            self._admitted, self._trusted = refused is None, trusted
-            if refused is not None:
-                return refused
-        return self._trusted
-
-    def open_sink(self) -> "IncomingBody":
-        """Open a file for a large body."""
-        self._sink = self._door.incoming.open(self._control_reading)
-        return self._sink
-
-    def refused(self, label: str) -> None:
-        """Count a refusal."""
-        self._services.metrics.count("relay_messages_refused_total", label)
-
-    def failed(self, error: Exception) -> None:
-        """Log a fault of ours."""
-        trace = "".join(traceback.format_exception(error))
-        self._services.log.error("smtp session fault", peer=self._peer, error=repr(error), trace=trace)
+    @property
+    def gone(self) -> bool:
+        """True when the client is not there any more."""
+        return self._transport.is_closing()
 
     def resumed(self) -> None:
         """Write what a late answer brought and go on reading."""
-        self._last = self._door.now
+        self._progress.heard = self._door.now
         try:
             self._flush()
         except Exception as error:  # noqa: BLE001 - one session's fault must not reach others
             self._broken(error)
 
-    # --- deadlines and the end ----------------------------------------------------------------------------------
+    def end(self, answer: reply.Reply) -> None:
+        """End the session with a last line, soon."""
+        self._session.close_with(answer)
+        self._door.loop.call_soon(self._flush_from_outside)
 
     def check(self, now: float, *, stressed: bool) -> None:
         """Look at the deadlines; called once a tick."""
-        if self._linger:
-            if now - self._last > LINGER_SECONDS:
-                self._transport.abort()
-            return
-        policy, session = self._session.policy, self._session
-        if self._proxy is not None:
-            if now - self._since > policy.proxy_header_seconds:
-                self._services.metrics.count("relay_sessions_refused_total", "proxy_header")
-                self._transport.abort()
-            return
-        if self._handshake_since:
-            if now - self._handshake_since > policy.tls_handshake_seconds:
-                self._services.metrics.count("relay_tls_failures_total")
+        session = self._session
+        limit = PHASE_LIMITS.get(self._phase)
+        if limit is not None:
+            if now - self._phase_since > limit.seconds(session.policy):
+                if limit.counted:
+                    self._services.metrics.count(*limit.counted)
                 self._transport.abort()
             return
         if session.waiting:
             return
-        overdue = self._overdue(now, stressed=stressed)
+        overdue = self._progress.overdue(session, now, stressed=stressed)
         if overdue:
-            self._session.close_with(reply.TIMED_OUT, overdue)
+            session.close_with(reply.TIMED_OUT, overdue)
             self._flush_from_outside()
-        elif policy.session_seconds_max and now - self._since > policy.session_seconds_max:
+        elif self._progress.too_long(session.policy, now):
             self.drain()
-
-    def _overdue(self, now: float, *, stressed: bool) -> str:
-        """Return the deadline that has passed, "" when none has (SMTP-026)."""
-        policy, session = self._session.policy, self._session
-        silent_seconds = now - self._last
-        if session.in_data:
-            elapsed = now - self._data_since
-            slow = elapsed > policy.data_grace_seconds and session.data_bytes < elapsed * policy.data_rate_min
-            if slow:
-                return "rate"
-            return "deadline" if silent_seconds > policy.data_block_timeout_seconds else ""
-        idle = policy.stress_idle_timeout_seconds if stressed else policy.idle_timeout_seconds
-        if silent_seconds > min(idle, policy.idle_timeout_seconds):
-            return "idle"
-        if session.partial and self._command_since and now - self._command_since > policy.command_deadline_seconds:
-            return "deadline"
-        return ""
 
     def stress(self, *, stressed: bool) -> None:
         """Pass on that the worker is nearly full, or no more."""
@@ -480,14 +334,14 @@ class SmtpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """End the session between messages; one that has no TLS yet has none to wait for."""
-        if self._handshake_since or self._proxy is not None:
+        if self._phase in (Phase.HEADER, Phase.HANDSHAKE):
             self._transport.abort()
             return
         self._session.drain()
         self._flush_from_outside()
 
     def _flush_from_outside(self) -> None:
-        if self._handshake_since or self._linger or self._proxy is not None:
+        if self._phase not in (Phase.CLEAR, Phase.SECURE):
             return
         try:
             self._flush()
@@ -497,3 +351,13 @@ class SmtpConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection."""
         self._transport.abort()
+
+
+# What takes the octets that arrive in a phase; the row of CLEAR is the session's own.
+_TAKES: Final[dict[Phase, Callable[[SmtpConnection, bytes], None]]] = {
+    Phase.HEADER: SmtpConnection._take_header,  # noqa: SLF001 - the table belongs to the class
+    Phase.HANDSHAKE: SmtpConnection._take_handshake,  # noqa: SLF001
+    Phase.CLEAR: SmtpConnection._take_text,  # noqa: SLF001
+    Phase.SECURE: SmtpConnection._take_ciphertext,  # noqa: SLF001
+    Phase.LINGERING: SmtpConnection._take_nothing,  # noqa: SLF001
+}
