@@ -29,7 +29,7 @@ from relay.smtp.server_door import SessionDoor
 from relay.smtp.server_lines import LineReader
 from relay.smtp.server_login import on_response
 from relay.smtp.server_table import JUNK, TABLE
-from relay.smtp.server_text import on_end_of_stage
+from relay.smtp.server_text import on_end_of_stage, on_more_text
 from relay.smtp.server_unknown import on_unknown
 
 HELD_INPUT_MAX_BYTES = 64 * 1024  # read no more while an answer is awaited and this much waits
@@ -59,6 +59,8 @@ class Session(Dialogue):
         self._buffer += data
         if not self.waiting:
             self._run()
+        if self._draining:  # EHLO or a refused chunk may have ended the transaction
+            self.end_if_draining()
 
     def take_output(self) -> bytes:
         """Return everything to be written now, as one piece, and forget it."""
@@ -130,6 +132,7 @@ class Session(Dialogue):
                 stage = transaction.stage
                 if stage is not None:
                     if not stage.feed(self._buffer):
+                        on_more_text(self, stage)
                         return
                     on_end_of_stage(self, stage)
                 elif not self._next_line():

@@ -72,10 +72,15 @@ class Client:
         self._judge()
 
     def secures(self) -> None:
-        """Begin anew inside TLS: what it said of itself before does not count (RFC 3207 section 4.2)."""
+        """Begin anew inside TLS: what was said before does not count, by XCLIENT either (RFC 3207 section 4.2).
+
+        But for the address that XCLIENT gave: under that the client is counted and limited.
+        """
         self.encrypted = True
         self.helo = ""
-        self._judge()
+        self.esmtp = False
+        self._named = None
+        self.loses_login()
 
     def logs_in(self, principal: str, account: str) -> None:
         """Take a user whose password was right."""

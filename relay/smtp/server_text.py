@@ -18,6 +18,8 @@ from relay.smtp.server_state import State
 from relay.smtp.server_transaction import Stage
 
 CHUNK_EXCESS_MAX_BYTES = 64 << 20  # how far over the limit of a message a chunk may be to be consumed and refused
+# A text is read to its end to refuse it there (SMTP-018): one that has a gigabyte too much has no end.
+TEXT_EXCESS_MAX_BYTES = 1 << 30
 
 _WITHOUT_TRANSACTION: Final = {State.CLEAR: reply.TLS_REQUIRED, State.GREETED: reply.AUTH_REQUIRED}
 
@@ -66,6 +68,13 @@ def _out_of_place(dialogue: Dialogue) -> Reply:
     if dialogue.state is State.MAIL:
         return _no_recipients(dialogue)
     return _WITHOUT_TRANSACTION.get(dialogue.state, reply.BAD_SEQUENCE)
+
+
+def on_more_text(dialogue: Dialogue, stage: Stage) -> None:
+    """End the session when what arrives has no end; BDAT says beforehand how long a chunk is."""
+    if stage.taken_bytes > dialogue.policy.message_size_max + TEXT_EXCESS_MAX_BYTES:
+        dialogue.door.refused(Reason.MESSAGE_TOO_LONG.label)
+        dialogue.close_with(reply.TOO_LARGE)
 
 
 # --- the end of the text ------------------------------------------------------------------------------------------
@@ -119,10 +128,10 @@ def _received(dialogue: Dialogue, received: Received | Refusal) -> None:
         return
     envelope = dialogue.transaction.envelope
     assert envelope is not None
-    submission = envelope.submission(received, dialogue.client)
-    dialogue.transaction.given = True
     take = dialogue.intake.receive if envelope.receiving_only else dialogue.intake.submit
     try:
+        submission = envelope.submission(received, dialogue.client)
+        dialogue.transaction.given = True
         take(submission, partial(_answered, dialogue))
     except Exception as error:  # noqa: BLE001 - any fault of ours is a temporary one to the client (SMTP-028)
         dialogue.door.failed(error)

@@ -292,3 +292,22 @@ def test_a_reload_changes_the_networks_of_new_sessions(door):
     assert client.say("EHLO x") == "250 Ok"  # sessions that are open go on
     door.call(lambda: listener.use(policy))
     assert Client(door.port(policy)).line().startswith(b"220 ")
+
+
+@pytest.mark.req("SMTP-006")
+def test_what_was_said_before_tls_does_not_count_by_xclient_either(door, connect):
+    """Whoever sits in between could have said it (RFC 3207 section 4.2); but for the address, which only limits."""
+    policy = SessionPolicy(HOST, kind=ListenerKind.MX, xclient_networks=LOOPBACK, xclient_login=True)
+    client = connect(policy)
+    assert client.say(f"XCLIENT ADDR=192.0.2.9 HELO=c.example PROTO=SMTP LOGIN={USER}").startswith("220 ")
+    client.say("EHLO x")
+    client.starttls()
+    assert client.say("EHLO front.example") == "250 Ok"
+    assert take(client, "b@example.net") == "530 Authentication required"
+    client.say("RSET")
+    assert take(client).startswith("250 Ok")
+    submission = door.product.received[-1]
+    assert (submission.account, submission.principal, submission.helo) == ("", "", "front.example")
+    assert submission.protocol.value == "ESMTPS"
+    assert submission.source_address == "192.0.2.9"
+    assert door.gate._addresses == {"192.0.2.9": 1}

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from relay.model.content import BodyFile, Content
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Reason, Refusal
-from relay.smtp import reply
+from relay.smtp import reply, server_text
 from relay.smtp.server import Session
 from relay.smtp.server_dialect import Dialect
 from relay.smtp.server_door import AuthAnswer, Blocked
+from relay.smtp.server_envelope import Envelope
 from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
 
 TRUSTED = SessionPolicy("h.example", tls=TlsMode.NONE, trusted_networks=("x",), trusted_account="1")
@@ -268,3 +270,66 @@ def test_every_reply_has_its_enhanced_code() -> None:
         assert line.startswith(str(one.code))
         assert one.code == 354 or line[4:6] == f"{one.code // 100}."
         assert len(line) <= 512
+
+
+ENVELOPE = b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\n"
+
+
+def test_a_text_without_end_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large is read to its end and refused there, but not for ever."""
+    monkeypatch.setattr(server_text, "TEXT_EXCESS_MAX_BYTES", 4 << 20)
+    product = Product()
+    session = _session(product, replace(TRUSTED, message_size_max=1 << 20))
+    session.receive(b"EHLO x\r\n" + ENVELOPE + b"DATA\r\nx: y\r\n\r\n")
+    session.take_output()
+    block = (b"z" * 998 + b"\r\n") * 1000
+    for _ in range(5):
+        session.receive(block)
+    assert not session.closing
+    session.receive(block)
+    assert session.take_output() == b"552 Message is too long.\r\n"
+    assert session.closing
+    assert product.aborted == 1
+
+
+@pytest.mark.req("SMTP-029")
+@pytest.mark.parametrize(
+    ("begun", "ending"),
+    [
+        (b"", b"EHLO x\r\n"),
+        (b"", b"HELO x\r\n"),
+        (b"", b"RSET\r\n"),
+        (b"BDAT 2\r\nx\n", b""),
+        (b"BDAT 6\r\nx: y\r\n", b"BDAT x\r\n"),
+    ],
+    ids=["ehlo", "helo", "rset", "refused-chunk", "malformed-chunk"],
+)
+def test_drain_ends_a_session_however_its_transaction_ends(begun: bytes, ending: bytes) -> None:
+    session = _session(Product())
+    session.receive(b"EHLO x\r\n" + ENVELOPE)
+    if ending:
+        session.receive(begun)
+    session.drain()
+    assert not session.closing
+    session.receive(ending or begun)
+    assert session.take_output().endswith(reply.CLOSING.plain)
+    assert session.closing
+
+
+@pytest.mark.req("SMTP-028")
+def test_a_fault_before_the_intake_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is answered, and nothing is left of the body."""
+
+    def broken(*_arguments: object) -> Submission:
+        raise ValueError
+
+    faults: list[Exception] = []
+    product = Product()
+    monkeypatch.setattr(product, "failed", faults.append)
+    monkeypatch.setattr(Envelope, "submission", broken)
+    session = _session(product)
+    session.receive(b"EHLO x\r\n" + ENVELOPE + b"DATA\r\nx: y\r\n\r\n" + b"z\r\n" * 200_000 + b".\r\n")
+    assert session.take_output().endswith(b"451 Temporary service failure\r\n")
+    assert len(faults) == 1
+    assert product.aborted == 1
+    assert not session.waiting
