@@ -63,12 +63,15 @@ class Admission:
         return self.trusted
 
     def enter_account(self, account: str) -> bool:
-        """Count the session for an account; False when that has one too many."""
-        if self._account:
+        """Count the session for an account, and no more for the one before; False when that has one too many."""
+        if self._account == account:
             return True
-        if not self._door.services.gate.enter_account(account):
+        gate = self._door.services.gate
+        if not gate.enter_account(account):
             self._door.services.metrics.count("relay_sessions_refused_total", "connections")
             return False
+        if self._account:
+            gate.leave_account(self._account)
         self._account = account
         return True
 

@@ -112,7 +112,7 @@ class SmtpConnection(asyncio.Protocol):
         self._door.connections.discard(self)
         self._admission.leave()
         self._listener.closed()
-        if self._admission.admitted:
+        if self._session.session_id:  # it was greeted, hence counted as one that began
             self._services.metrics.count("relay_sessions_ended_total", self._session.cause)
         self._door.left()
 
@@ -319,13 +319,13 @@ class SmtpConnection(asyncio.Protocol):
                     self._services.metrics.count(*limit.counted)
                 self._transport.abort()
             return
-        if session.waiting:
-            return
         overdue = self._progress.overdue(session, now, stressed=stressed)
         if overdue:
-            session.close_with(reply.TIMED_OUT, overdue)
+            if session.waiting:
+                self._answers.failed(TimeoutError("the client waited in vain for an answer"))
+            session.close_with(reply.TEMPORARY if session.waiting else reply.TIMED_OUT, overdue)
             self._flush_from_outside()
-        elif self._progress.too_long(session.policy, now):
+        elif not session.waiting and self._progress.too_long(session.policy, now):
             self.drain()
 
     def stress(self, *, stressed: bool) -> None:

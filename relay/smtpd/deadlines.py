@@ -12,6 +12,9 @@ from relay.smtp.server import Session
 from relay.smtp.server_policy import SessionPolicy
 
 LINGER_SECONDS: Final = 2.0
+# How long a client waits for our answer at the end of data (RFC 5321 section 4.5.3.2.6). Permits answer in seconds
+# and the disk in less; what has not answered by then never will, and the connection would stay for good.
+ANSWER_SECONDS_MAX: Final = 600.0
 
 
 class Phase(IntEnum):
@@ -68,9 +71,11 @@ class Progress:
             self._command_since = 0.0
 
     def overdue(self, session: Session, now: float, *, stressed: bool) -> str:
-        """Return the deadline that has passed, "" when none has. Not asked while the client waits for us."""
+        """Return the deadline that has passed, "" when none has."""
         policy = session.policy
         silent_seconds = now - self.heard
+        if session.waiting:
+            return "deadline" if silent_seconds > ANSWER_SECONDS_MAX else ""
         if session.in_data:
             elapsed = now - self._data_since
             slow = elapsed > policy.data_grace_seconds and session.data_bytes < elapsed * policy.data_rate_min

@@ -60,7 +60,7 @@ class IncomingBody:
         self._descriptor = -1
         self._busy = False
         self._aborted = self._removed = False  # removed: its removal was begun
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._done: Callable[[BodyFile | Refusal], None] | None = None
 
     @property
@@ -124,9 +124,7 @@ class IncomingBody:
     def _stepped(self, future: "Future[bool]") -> None:
         self._busy = False
         error = future.exception()
-        if error is not None:
-            if not isinstance(error, OSError):
-                raise error
+        if error is not None:  # whatever it is (no memory, too), the client is told, and the file removed
             self._error = self._error or error
             self._chunks.clear()
         ended = error is None and future.result()
@@ -137,6 +135,8 @@ class IncomingBody:
         elif self._waiting_bytes >= BLOCK_BYTES:
             self._hand_over()
         self._on_room()
+        if error is not None and not isinstance(error, OSError):
+            raise error  # to the log
 
     def _answer(self) -> None:
         done, self._done = self._done, None
@@ -145,7 +145,7 @@ class IncomingBody:
         if self._error is None:
             done(BodyFile(self._path, 0, self._size))
         else:
-            full = self._error.errno in _DISK_FULL
+            full = isinstance(self._error, OSError) and self._error.errno in _DISK_FULL
             done(Refusal(Reason.DISK_FULL if full else Reason.RECEIVE_FAILED))
 
     # --- on the writer's thread; each step returns True when it was the last one ---------------------------------

@@ -44,7 +44,7 @@ class Recorder:
         self.accounts: dict[str, str] = {USER: ACCOUNT}
         self.answer: Refusal | None = None
         self.start_answer: Refusal | None = None
-        self.auth_answer: Refusal | None = None
+        self.auth_answer: str | Refusal | None = None
         self.gate = AuthGate(refused=False, delay_seconds=0.0)
         self.hold_seconds = 0.0
         self.raises = False

@@ -559,3 +559,53 @@ def test_nothing_is_disclosed_before_the_end_of_data(door: Door, connect: Callab
     client.send(HEAD + b".\r\n")
     assert client.reply()[-1].startswith(b"554 Message rejected: Email address is not verified.")
     assert len(door.product.submissions) == 1
+
+
+def test_an_answer_that_never_comes(door: Door, connect: Callable[..., Client]) -> None:
+    """Nobody waits for ever, not even for us; a client that is gone meanwhile does not keep its connection."""
+    door.product.hold_seconds = 3600.0
+    waiting, gone = connect("trusted"), connect("trusted")
+    for client in (waiting, gone):
+        _data(client)
+        client.send(HEAD + b"x\r\n.\r\n")
+    gone.socket.shutdown(socket.SHUT_WR)
+    door.wait(lambda: len(door.product.submissions) == 2)
+    door.clock.ahead_seconds += 590
+    time.sleep(0.2)
+    assert door.door.sessions == 2
+    door.clock.ahead_seconds += 20
+    assert waiting.rest_until_closed() == b"451 Temporary service failure\r\n"
+    assert gone.rest_until_closed() == b"451 Temporary service failure\r\n"
+    waiting.close()
+    door.wait(lambda: door.door.sessions == 0)
+    assert len(door.product.faults) == 2
+    assert all("waited in vain" in fault for fault in door.product.faults)
+    door.product.faults.clear()
+
+
+def test_who_logs_in_anew_is_counted_for_the_new_account(door: Door, connect: Callable[..., Client]) -> None:
+    client = connect("implicit", "login")
+    assert door.gate._accounts == {ACCOUNT: 1}
+    door.product.accounts.clear()
+    assert client.say("MAIL FROM:<a@example.com>") == "530 Authentication required"
+    door.product.auth_answer = "000000000002"
+    client.login()
+    assert door.gate._accounts == {"000000000002": 1}
+    client.close()
+    door.wait(lambda: not door.gate._accounts)
+
+
+def test_sessions_that_end_are_those_that_began(door: Door, connect: Callable[..., Client]) -> None:
+    """A handshake that fails is counted as that, a refusal as that, and neither as the end of a session."""
+    connect("implicit").say("QUIT")
+    with socket.create_connection(("127.0.0.1", door.port("implicit")), 20) as raw:
+        raw.sendall(b"EHLO x\r\n")
+        while raw.recv(4096):
+            pass
+    door.wait(lambda: door.door.sessions == 0)
+    counts = door.product.counts
+    assert counts["relay_tls_failures_total",] == 1
+    assert {key: value for key, value in counts.items() if key[0] == "relay_sessions_ended_total"} == {
+        ("relay_sessions_ended_total", "quit"): 1
+    }
+    assert counts["relay_sessions_total", "submission"] == 1

@@ -97,3 +97,15 @@ def test_abort_while_writing(tmp_path: Path) -> None:
         _gone(tmp_path)
 
     asyncio.run(main())
+
+
+@pytest.mark.req("SMTP-028")
+@pytest.mark.filterwarnings("ignore")
+def test_a_writer_that_has_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any fault is answered, and nothing is left; what is no fault of the disk is told to the loop's handler too."""
+
+    def failing(_descriptor: int, _data: bytes) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr("relay.smtpd.incoming.os.write", failing)
+    assert _run(tmp_path, _fill) == Refusal(Reason.RECEIVE_FAILED)
