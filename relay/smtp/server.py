@@ -160,7 +160,8 @@ class Session(Dialogue):
     def _command(self, line: bytes) -> None:
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
-        if len(line) > LINE_MAX_BYTES.get(verb, COMMAND_LINE_MAX_BYTES):
+        size = len(line)
+        if size > COMMAND_LINE_MAX_BYTES and size > LINE_MAX_BYTES.get(verb, COMMAND_LINE_MAX_BYTES):
             self.say(reply.LINE_TOO_LONG)
             return
         if verb in JUNK:

@@ -46,8 +46,7 @@ class Client:
         self.principal = ""
         self.account = policy.trusted_account if trusted else ""
         self.offered = NOTHING_OFFERED
-        self.state = State.HELLO
-        self._judge()
+        self.state = State.CLEAR if self.needs_tls else State.HELLO
 
     def _judge(self) -> None:
         """Work out what follows from who the client is; asked for with every message, hence kept."""
@@ -78,7 +77,6 @@ class Client:
         """
         self.encrypted = True
         self.helo = ""
-        self.esmtp = False
         self._named = None
         self.loses_login()
 

@@ -40,6 +40,7 @@ class Envelope:
     def submission(self, received: Received, client: Client) -> Submission:
         """Return the message with this envelope."""
         content, facts = received
+        utf8 = self._mail.smtputf8
         return Submission(
             account=client.account,
             principal=client.principal,
@@ -47,8 +48,8 @@ class Envelope:
             recipients=tuple(self.recipients),
             content=content,
             facts=facts,
-            protocol=client.transmission(utf8=self.utf8),
-            smtputf8=self.utf8,
+            protocol=client.transmission(utf8=utf8),
+            smtputf8=utf8,
             source_address=client.source,
             helo=client.name,
             wishes=self._wishes(),

@@ -87,7 +87,8 @@ def on_rcpt(dialogue: Dialogue, argument: bytes) -> None:
     if isinstance(command, Reply):
         dialogue.say(command)
         return
-    full = len(envelope.recipients) >= min(policy.recipients_max, RECIPIENTS_HARD_MAX)
+    count = len(envelope.recipients)
+    full = count >= policy.recipients_max or count >= RECIPIENTS_HARD_MAX
     if full and command.recipient not in envelope.recipients:
         if policy.recipient_limit_reply == Reason.TOO_MANY_RECIPIENTS.code:
             envelope.overflow = True  # SMTP-019: told at the end of data

@@ -24,7 +24,7 @@ class Answers:
     def __init__(self, door: "SmtpDoor", connection: "SmtpConnection", admission: "Admission") -> None:
         self._door = door
         self._services = door.services
-        self._connection = connection
+        self._connection: SmtpConnection | None = connection
         self._admission = admission
         self.sink: IncomingBody | None = None
 
@@ -48,7 +48,8 @@ class Answers:
     def _checked(self, result: str | Refusal, done: Callable[[AuthAnswer], None]) -> None:
         """Count the session for its account and give the answer to the session."""
         connection = self._connection
-        if isinstance(result, str) and not connection.gone and not self._admission.enter_account(result):
+        here = connection is not None and not connection.gone
+        if connection is not None and here and isinstance(result, str) and not self._admission.enter_account(result):
             connection.end(TOO_MANY_CONNECTIONS)
         else:
             done(result)
@@ -59,8 +60,12 @@ class Answers:
 
     def open_sink(self) -> "IncomingBody":
         """Open a file for a large body."""
-        self.sink = self._door.incoming.open(self._connection.control_reading)
+        self.sink = self._door.incoming.open(self._has_room)
         return self.sink
+
+    def _has_room(self) -> None:
+        if self._connection is not None:
+            self._connection.control_reading()
 
     def now_ms(self) -> int:
         """Return the time in milliseconds since 1970."""
@@ -77,4 +82,13 @@ class Answers:
 
     def resumed(self) -> None:
         """Write what a late answer brought and go on reading."""
-        self._connection.resumed()
+        if self._connection is not None:
+            self._connection.resumed()
+
+    def left(self) -> None:
+        """Forget the connection, which has ended.
+
+        Otherwise connection and session hold each other, and every session waits for the garbage collector: with
+        those of some thousand sessions it costs more than anything else that is done for them.
+        """
+        self._connection = self.sink = None

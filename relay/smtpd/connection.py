@@ -114,6 +114,7 @@ class SmtpConnection(asyncio.Protocol):
         self._listener.closed()
         if self._session.session_id:  # it was greeted, hence counted as one that began
             self._services.metrics.count("relay_sessions_ended_total", self._session.cause)
+        self._answers.left()
         self._door.left()
 
     def pause_writing(self) -> None:

@@ -1,5 +1,6 @@
 """Sizes, deadlines, connection limits, overload, drain: everything has a bound and the bound has a reply."""
 
+import gc
 import os
 import resource
 import socket
@@ -17,6 +18,8 @@ import pytest
 from relay.model.content import MEMORY_BODY_MAX_BYTES, BodyFile
 from relay.model.refusal import Reason, Refusal
 from relay.ports import AuthGate
+from relay.smtp.server import Session
+from relay.smtpd.connection import SmtpConnection
 from tests.wire.door import ACCOUNT, POLICIES, USER, Client, Door
 
 HEAD = b"From: a@example.com\r\n\r\n"
@@ -609,3 +612,26 @@ def test_sessions_that_end_are_those_that_began(door: Door, connect: Callable[..
         ("relay_sessions_ended_total", "quit"): 1
     }
     assert counts["relay_sessions_total", "submission"] == 1
+
+
+def _alive() -> int:
+    return sum(isinstance(one, (SmtpConnection, Session)) for one in gc.get_objects())
+
+
+def test_a_session_leaves_nothing_to_the_garbage_collector(door: Door, connect: Callable[..., Client]) -> None:
+    """Else thousands of short sessions cost more for being collected than for what they do."""
+    for kind in ("trusted", "implicit"):
+        door.port(kind)
+    gc.collect()
+    gc.disable()
+    try:
+        before = _alive()
+        client = connect("trusted")
+        assert _message(client, HEAD + (b"z" * 998 + b"\r\n") * 500) == "250 Ok id-1"
+        assert connect("implicit").say("QUIT") == "221 Bye"
+        assert _alive() > before
+        client.close()
+        door.wait(lambda: door.door.sessions == 0)
+        door.wait(lambda: _alive() == before)
+    finally:
+        gc.enable()
