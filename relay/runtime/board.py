@@ -5,8 +5,8 @@ zeroes it after the process died and before the next one starts. Readers add up 
 field is an aligned machine word, so that a reader sees an old or a new value and never half of one.
 
 A row holds a few 8-byte fields and, for connection limits, two tables of 16-bit counters indexed by two keyed
-hashes of the client address (a count-min sketch: the smaller of both sums is at least the truth, and above it
-only where two other addresses collide in both tables). One pair of tables counts open sessions; new connections
+hashes of the client address or of the account (a count-min sketch: the smaller of both sums is at least the truth,
+and above it only where two others collide in both tables). One pair of tables counts open sessions; new connections
 have a pair for each quarter of a minute, used in turn.
 """
 
@@ -29,6 +29,9 @@ _SPAN_SECONDS = 15.0
 _SPANS = 5  # a minute, and the part of a span that is just leaving it
 _IPV6_CLIENT_PREFIX = 64  # one customer has a /64, so limits per address count it as one
 _HASH_CACHE_MAX = 8192
+_ACCOUNT = "account "  # no address begins so
+_NO_LIMIT = 1 << 32
+_STRESS_SHARE = 0.8
 _ZEROS = memoryview(bytes(_PAIR * _COUNT_BYTES)).cast("H")
 
 
@@ -175,7 +178,7 @@ class Board:
         self._cache: dict[str, tuple[int, int]] = {}
 
     def buckets(self, address: str) -> tuple[int, int]:
-        """Return where an address is counted: one place in each of both tables."""
+        """Return where an address, or another name, is counted: one place in each of both tables."""
         known = self._cache.get(address)
         if known is not None:
             return known
@@ -192,7 +195,7 @@ class Board:
         return sum(row.sessions for row in self.rows.values())
 
     def sessions_of(self, buckets: tuple[int, int]) -> int:
-        """Return the open sessions of one address, from `buckets`, in all processes."""
+        """Return the open sessions of one address or account, from its `buckets`, in all processes."""
         first, second = buckets
         tables = [row.counts for row in self.rows.values()]
         return min(sum(counts[first] for counts in tables), sum(counts[second] for counts in tables))
@@ -220,10 +223,11 @@ class Board:
 
 
 class ConnectionGate:
-    """Connection limits that hold over all workers, in all and for each client address (a /64 for IPv6).
+    """Connection limits that hold over all workers: in all, for each client address (a /64 for IPv6) and account.
 
     Two workers that let a client in at the same instant may both be right by what they saw: a limit may be passed
-    by one session a worker, and is never stricter than configured. `per_minute_max` is 0 for no limit.
+    by one session a worker, and is never stricter than configured. `per_account_max` and `per_minute_max` are 0 for
+    no limit.
     """
 
     def __init__(
@@ -233,6 +237,7 @@ class ConnectionGate:
         *,
         connections_max: int,
         per_address_max: int,
+        per_account_max: int = 0,
         per_minute_max: int = 0,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -241,6 +246,7 @@ class ConnectionGate:
         self._seconds = seconds
         self.connections_max = connections_max
         self.per_address_max = per_address_max
+        self.per_account_max = per_account_max
         self.per_minute_max = per_minute_max
 
     def arrive(self, address: str) -> bool:
@@ -256,34 +262,46 @@ class ConnectionGate:
 
     def enter(self, address: str) -> bool:
         """Count a session in, unless a limit is reached; each True is paired with one `leave`."""
-        board = self._board
-        row = self._row
-        if board.sessions() >= self.connections_max:
+        if self._board.sessions() >= self.connections_max:
             return False
-        buckets = board.buckets(address)
-        if board.sessions_of(buckets) >= self.per_address_max:
+        if not self._count(self._board.buckets(address), self.per_address_max):
             return False
-        first, second = buckets
-        counts = row.counts
-        if counts[first] == _COUNT_MAX or counts[second] == _COUNT_MAX:
-            return False
-        counts[first] += 1
-        counts[second] += 1
-        row.sessions += 1
+        self._row.sessions += 1
         return True
 
     def leave(self, address: str) -> None:
         """Count a session out."""
-        row = self._row
-        for bucket in self._board.buckets(address):
-            if row.counts[bucket]:
-                row.counts[bucket] -= 1
-        if row.sessions:
-            row.sessions -= 1
+        self._uncount(self._board.buckets(address))
+        if self._row.sessions:
+            self._row.sessions -= 1
 
-    def load(self) -> float:
-        """Return the share of `connections_max` in use, by all workers together."""
-        return self._board.sessions() / self.connections_max if self.connections_max else 1.0
+    def enter_account(self, account: str) -> bool:
+        """Count a session that logged in for an account, as `enter` does, and also while there is no limit."""
+        return self._count(self._board.buckets(_ACCOUNT + account), self.per_account_max or _NO_LIMIT)
+
+    def leave_account(self, account: str) -> None:
+        """Count a session of an account out."""
+        self._uncount(self._board.buckets(_ACCOUNT + account))
+
+    def _count(self, buckets: tuple[int, int], limit: int) -> bool:
+        if self._board.sessions_of(buckets) >= limit:
+            return False
+        first, second = buckets
+        counts = self._row.counts
+        if counts[first] == _COUNT_MAX or counts[second] == _COUNT_MAX:
+            return False
+        counts[first] += 1
+        counts[second] += 1
+        return True
+
+    def _uncount(self, buckets: tuple[int, int]) -> None:
+        for bucket in buckets:
+            if self._row.counts[bucket]:
+                self._row.counts[bucket] -= 1
+
+    def stressed(self) -> bool:
+        """Say whether more than 80 % of all sessions are in use, by all workers together (decision 2)."""
+        return self._board.sessions() > self.connections_max * _STRESS_SHARE
 
 
 def _span_of(seconds: float) -> tuple[int, float]:

@@ -32,6 +32,7 @@ from relay.pipeline.recipient_domains import RecipientDomains
 from relay.pipeline.shaping import RuleShapes
 from relay.ports import Job
 from relay.runtime import settings, shaping
+from relay.runtime.board import ConnectionGate
 from relay.runtime.children import ChildContext, Listener, Role
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.incoming import SMTP_KINDS
@@ -44,7 +45,6 @@ from relay.runtime.permits.gate import LaneGate
 from relay.runtime.permits.volumes import WarmUpVolumes
 from relay.runtime.reencode import Reencoder
 from relay.runtime.shard_line import LineRules, LineTools, ShardLine
-from relay.runtime.worker_gate import WorkerGate
 from relay.runtime.worker_http import WorkerHttp
 from relay.runtime.worker_intake import WorkerIntake
 from relay.runtime.worker_notices import SHARD, WorkerNotices
@@ -213,11 +213,12 @@ class WorkerBody:
             domains=RecipientDomains(lambda: self._resolver, lambda: line.outbound.routes, config.hostname),
         )
         self._tls = ContextHolder(_tls_context(config))
-        self._gate = WorkerGate(
+        self._gate = ConnectionGate(
             context.board,
             context.row,
             connections_max=config.limits.connections_max,
             per_address_max=config.limits.connections_per_address_max,
+            per_account_max=config.limits.connections_per_account_max,
             per_minute_max=config.limits.connections_per_minute_max,
         )
         regions = (config.region, *config.smtp.accepted_regions)
@@ -328,6 +329,7 @@ class WorkerBody:
             self._notices.rules = settings.notice_rules(config)
         self._gate.connections_max = config.limits.connections_max
         self._gate.per_address_max = config.limits.connections_per_address_max
+        self._gate.per_account_max = config.limits.connections_per_account_max
         self._gate.per_minute_max = config.limits.connections_per_minute_max
         self._accept.rules = self._downgrader.rules = accept
         self._volumes.rules = settings.warmup_rules(config)

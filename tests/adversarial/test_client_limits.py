@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversarial.wire import Wire, message, open_listener, settled, with_mark
+from tests.adversarial.wire import Wire, message, open_listener, settled, trusting, with_mark
 from tests.product import Product, Receiver, eventually
 
 CONNECTIONS_MAX = 24
@@ -31,6 +31,7 @@ def small(arrivals):
         "message_size_max": 2_000_000,
         "connections_max": CONNECTIONS_MAX,
         "connections_per_address_max": 8,
+        "connections_per_account_max": 3,
         "idle_timeout": "30s",
         "command_timeout": "2s",
         "data_timeout": "2s",
@@ -193,6 +194,23 @@ def test_the_caps_are_told_and_stress_is_seen(small):
     fresh = open_listener(small, "trusted", source="127.0.5.1")
     assert fresh.say("XYZZY")[:3] == "500"
     assert fresh.say("NOOP") == "250 Ok"
+
+
+@pytest.mark.req("SMTP-027")
+def test_an_account_has_a_cap_of_its_own_from_wherever_it_comes(small):
+    kept = [open_listener(small, "submission", source=f"127.0.6.{number}") for number in range(1, 4)]
+    over = Wire(small.implicit_port, context=trusting(small), implicit=True, source="127.0.6.9")
+    assert over.say("EHLO x") == "250 Ok"
+    assert over.login(small.user, small.password) == "421 Too many concurrent SMTP connections"
+    assert open_listener(small, "trusted", source="127.0.5.1").say("NOOP") == "250 Ok"
+    kept[0].socket.close()
+
+    def let_in():
+        with Wire(small.implicit_port, context=trusting(small), implicit=True, source="127.0.6.9") as again:
+            again.say("EHLO x")
+            return again.login(small.user, small.password)[:3] == "235"
+
+    eventually(let_in, what="room for one more")
 
 
 def test_no_descriptors_left_is_survived_without_spinning(small, arrivals):

@@ -208,6 +208,13 @@ class Limits(Section):
     connections_per_address_max: Number = setting(
         200, "Open client connections of one address, over all workers.", ge=1, le=1_000_000
     )
+    connections_per_account_max: Number = setting(
+        2500,
+        "Open client connections that logged in to one account, over all workers: half of all, so that one sender "
+        "leaves room for others; 0 is no limit.",
+        ge=0,
+        le=1_000_000,
+    )
     connections_per_minute_max: Number = setting(
         300,
         "New client connections of one address in a minute (an IPv6 address counts as its /64), over all workers; 0 "

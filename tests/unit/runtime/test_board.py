@@ -10,18 +10,14 @@ from relay.runtime.board import Board, ConnectionGate, Phase
 NAMES = ["permits", "office", "worker-0001", "worker-0002"]
 
 
-def _gates(board, *, connections_max=100, per_address_max=10, per_minute_max=0, seconds=lambda: 0.0):
-    return [
-        ConnectionGate(
-            board,
-            board.rows[name],
-            connections_max=connections_max,
-            per_address_max=per_address_max,
-            per_minute_max=per_minute_max,
-            seconds=seconds,
-        )
-        for name in NAMES[2:]
-    ]
+def _gates(board, *, connections_max=100, per_address_max=10, **others):
+    limits = {
+        "connections_max": connections_max,
+        "per_address_max": per_address_max,
+        "seconds": lambda: 0.0,
+        **others,
+    }
+    return [ConnectionGate(board, board.rows[name], **limits) for name in NAMES[2:]]
 
 
 class _Time:
@@ -38,8 +34,9 @@ def test_the_limit_in_all_counts_every_worker():
     first, second = _gates(Board(NAMES), connections_max=4)
     assert [gate.enter(f"192.0.2.{n}") for n, gate in enumerate((first, second, first, second))] == [True] * 4
     assert not first.enter("192.0.2.9")
-    assert second.load() == 1.0
+    assert second.stressed()
     second.leave("192.0.2.1")
+    assert not second.stressed()
     assert first.enter("192.0.2.9")
 
 
@@ -50,6 +47,19 @@ def test_the_limit_of_an_address_counts_every_worker():
     assert not first.enter("192.0.2.1")
     assert first.enter("192.0.2.2")
     second.leave("192.0.2.1")
+    assert first.enter("192.0.2.1")
+
+
+@pytest.mark.req("SMTP-027")
+def test_the_limit_of_an_account_counts_every_worker_and_begins_with_those_there():
+    first, second = _gates(Board(NAMES))
+    assert first.enter_account("1")
+    assert second.enter_account("1")
+    first.per_account_max = second.per_account_max = 2
+    assert not first.enter_account("1")
+    assert first.enter_account("2")
+    second.leave_account("1")
+    assert first.enter_account("1")
     assert first.enter("192.0.2.1")
 
 
