@@ -72,7 +72,7 @@ class Listening:
     """Every open listening socket, by place: one for each worker, or one for the office."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.workers = workers
         self._sockets: dict[Place, list[socket.socket]] = {}
 
     def open(self, wanted: Iterable[Place]) -> list[Place]:
@@ -86,7 +86,7 @@ class Listening:
             if place in self._sockets:
                 continue
             try:
-                self._sockets[place] = _bind(place, 1 if place.office else self._workers)
+                self._sockets[place] = _bind(place, 1 if place.office else self.workers)
             except OSError as error:
                 faults.append(explain(place, error))
                 continue
