@@ -431,7 +431,7 @@ def suspend(account: LinkArgument, *, reason: ReasonOption = "", config: ConfigO
 
     with _opened(config) as here:
         letterhead, now_ms = settings.letterhead(here.site.config), SteadyClock().now_ms()
-        here.catalog.findings.suspend(
+        here.catalog.enforcement.suspend(
             account, lambda recipient: suspension_letter(letterhead, account, reason, recipient, now_ms)
         )
     here.site.audit("account.suspend", account, {"reason": reason or None})
@@ -441,7 +441,7 @@ def suspend(account: LinkArgument, *, reason: ReasonOption = "", config: ConfigO
 def reinstate(account: LinkArgument, *, config: ConfigOption = None) -> None:
     """End a suspension; a pause by a case stays."""
     with _opened(config) as here:
-        left = here.catalog.findings.reinstate(account)
+        left = here.catalog.enforcement.reinstate(account)
     here.site.audit("account.reinstate", account, {"enforcement": left})
     typer.echo(f"Account {account} is no longer suspended{'; a case still pauses it' if left != 'none' else ''}.")
 
@@ -451,7 +451,7 @@ def events(account: LinkArgument, *, config: ConfigOption = None, as_json: JsonO
     from relay.runtime.cli.output import iso, when  # noqa: PLC0415
 
     with _opened(config) as here:
-        found = here.catalog.findings.events(account)
+        found = here.catalog.enforcement.events(account)
     if as_json:
         write_json_lines(
             {"event": one.event_id, "time": iso(one.created_ms), "name": one.name, "notice": one.text}
