@@ -9,6 +9,7 @@ ends it where that is not to be had. That is a crash like any other, and loses n
 """
 
 import asyncio
+import contextlib
 import importlib
 import os
 import signal
@@ -36,6 +37,7 @@ from relay.runtime.sockets import Place, place_of, places_of
 
 EX_SOFTWARE = 70
 _BEAT_SECONDS = 1.0
+_RELOAD_WAIT_SECONDS = 5.0
 
 
 class Role(StrEnum):
@@ -280,6 +282,9 @@ class _Life:
         self._spawn(self._drain_body(timeout_seconds))
 
     async def _drain_body(self, timeout_seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):  # a reload under way would open doors again; none begins after it
+            async with asyncio.timeout(min(timeout_seconds, _RELOAD_WAIT_SECONDS)):
+                await self._reloading.acquire()
         if self._body is not None and self._started:
             await self._body.drain(timeout_seconds)
         if self._server is not None:

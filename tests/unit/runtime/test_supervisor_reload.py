@@ -195,6 +195,30 @@ def test_a_reload_under_way_ends_nobody_in_a_drain(relay):
     assert "process did not reload in time and is started again" not in [line.get("event") for line in relay.lines]
 
 
+def test_a_process_drains_after_the_reload_it_is_at(relay):
+    """The other way round the reload would open doors, or fail at those that the drain has closed."""
+    relay.write_config(workers=1, drain="30s")
+    relay.start().ready()
+    session, _pid, _name = relay.connect()
+    added = _free_port()
+    relay.flag("wait-55", "worker-0001")
+    relay.write_config(workers=1, ports=(0, added), connections_max=55, drain="30s")
+    relay.signal(signal.SIGHUP)
+    relay.until("reloading", process="worker-0001")
+    relay.signal(signal.SIGTERM)
+    relay.until("draining")
+    relay.flag("wait-55", "worker-0001", on=False)
+    relay.until("took it", process="worker-0001")
+    wait_until(lambda: not _accepts(added), "open in a drain")
+    session.close()
+    assert relay.wait() == 0
+
+
+def _accepts(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_reload_asked_for_during_the_start_follows_it(relay):
     """Until the relay is ready, too, a HUP is no reason to end."""
     run = relay.data / "run"
