@@ -174,11 +174,8 @@ def _pool(site: "Site", name: str, accounts: "Collection[str]") -> str:
 
 def _note_action(site: "Site", order: "Order", chosen: Chosen, keys: "Keys", done: "Done | None") -> None:
     """Write what was asked for into the audit log: who, what, which, how many; no `changed` if it broke off."""
-    from relay.runtime.audit import record  # noqa: PLC0415
-
     accounts = chosen.selection.accounts
-    record(
-        site.data_dir,
+    site.audit(
         f"queue.{order.action}",
         accounts[0] if len(accounts) == 1 else "",
         {

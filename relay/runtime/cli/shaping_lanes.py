@@ -57,7 +57,6 @@ def lift(
     was put off meanwhile keeps its time; `relay queue retry` attempts it now.
     """
     from relay.model.lane import Source  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.shaping_explain import lifted, resolve  # noqa: PLC0415
 
@@ -65,8 +64,7 @@ def lift(
     site = open_site(config)
     destination = resolve(site.config, domain, Source(address)).destination
     ended = lifted(site.data_dir / "run", destination, address)
-    record(
-        site.data_dir,
+    site.audit(
         "shaping.lift",
         "",
         {"destination": destination, "source": address or None, "ended": len(ended)},
