@@ -16,6 +16,7 @@ from typing import Final
 
 from relay.errors import CorruptionError
 from relay.model.content import BodyFile
+from relay.store.synced import sync_path
 
 _NAME: Final = re.compile(r"[0-9a-f]{12}\Z")
 _INCOMING_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
@@ -54,14 +55,14 @@ class Bodies:
         source = Path(body.path)
         if source.parent == self._incoming and body.offset_bytes == 0 and source.stat().st_size == body.size_bytes:
             checksum = _checksum(source, body.size_bytes, zlib.crc32(head))
-            _sync(source)
+            sync_path(source)
             source.rename(target)
-            _sync(self._incoming)
+            sync_path(self._incoming)
         else:
             _copy(body, target)
             checksum = _checksum(target, body.size_bytes, zlib.crc32(head))
-            _sync(target)
-        _sync(self._directory)
+            sync_path(target)
+        sync_path(self._directory)
         return checksum
 
     def open(self, name: str, size_bytes: int, head: bytes, checksum: int) -> BodyFile:
@@ -131,11 +132,3 @@ def _copy(body: BodyFile, target: Path) -> None:
         if copy.tell() < body.size_bytes:  # it would be filled up with zeros
             raise CorruptionError(f"body file {body.path} ends {body.size_bytes - copy.tell()} octets early")
         copy.truncate(body.size_bytes)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
