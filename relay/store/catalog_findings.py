@@ -3,6 +3,8 @@
 A step, the pause or its end, the notice to the contacts and the line of the account's event log are one transaction
 (REVIEW-004, REVIEW-005). What an account answers, and what the relay proposes, waits in the administrator's queue of
 requests (`catalog_reviews`) under the number of the finding.
+
+It is long because all parts of such a transaction stand together.
 """
 
 import json

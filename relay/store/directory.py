@@ -4,6 +4,8 @@ A cached value belongs to a *view* of its account. When the change log names an 
 with it, without a search, everything that was cached under it. What costs memory is bounded by the constants
 below, whatever the catalog holds. Open it after the fork that makes the worker. Every call may raise StorageError
 when the files cannot be read; the caller then answers TEMPORARY.
+
+It is long because all that a message asks of the catalog is answered by one view of the account.
 """
 
 import json

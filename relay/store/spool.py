@@ -2,6 +2,8 @@
 
 Threads: the event loop's thread calls everything here and reads; the writer commits; the housekeeper moves
 finished messages to history; the body thread syncs large bodies before their rows are written.
+
+It is long because the port is wide: each call is a few lines, and what is done stands in the modules it calls.
 """
 
 import asyncio
