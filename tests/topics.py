@@ -23,8 +23,9 @@ from relay.net.endpoints import Endpoints
 from relay.policy.arn import TopicArn
 from relay.policy.topic_access import Publisher
 from relay.runtime.config.load import parse
+from relay.runtime.subscription_requests import subscribe
 from relay.runtime.topic_keys import KeptSigner
-from relay.runtime.topic_requests import create_topic, subscribe
+from relay.runtime.topic_requests import create_topic
 from relay.signing.secrets import new_master_key
 from relay.signing.topic_certificate import new_authority, new_certificate
 from relay.signing.topic_token import Tokens

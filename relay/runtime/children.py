@@ -9,6 +9,7 @@ ends it where that is not to be had. That is a crash like any other, and loses n
 """
 
 import asyncio
+import contextlib
 import importlib
 import os
 import signal
@@ -36,6 +37,7 @@ from relay.runtime.sockets import Place, place_of, places_of
 
 EX_SOFTWARE = 70
 _BEAT_SECONDS = 1.0
+_RELOAD_WAIT_SECONDS = 5.0
 
 
 class Role(StrEnum):
@@ -155,6 +157,7 @@ class _Life:
         self._body: ChildBody | None = None
         self._ended: asyncio.Future[int]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
         self._draining = False
         self._started = False
         self._beat_due = 0.0
@@ -229,7 +232,15 @@ class _Life:
             self._drain(float(message["timeout_seconds"]))
 
     async def _reload(self, message: Json, descriptors: list[int]) -> None:
-        """Take on the configuration of a memory file, with the sockets that came with it, or keep the old one."""
+        """Take on the configuration of a memory file, with the sockets that came with it, or keep the old one.
+
+        One after the other: a process that was slow to start may be told of two at once, and the later one holds.
+        """
+        async with self._reloading:
+            answer = await self._take_on(message, descriptors)
+        self._channel.send(answer)
+
+    async def _take_on(self, message: Json, descriptors: list[int]) -> Json:
         config: Config = from_memory_file(descriptors[0])
         for (office, address, port), descriptor in zip(message["opened"], descriptors[1:], strict=True):
             self._sockets[Place(office, address, port)] = socket.socket(fileno=descriptor)
@@ -242,7 +253,7 @@ class _Life:
             reason = str(error) if isinstance(error, RelayError) else f"{type(error).__name__}: {error}"
             answer.update(ok=False, error=reason[:5000])
         self._close_sockets(self._sockets.keys() - set(places_of(context.config.listeners)))
-        self._channel.send(answer)
+        return answer
 
     async def _hand_over(self, config: Config) -> None:
         assert self._body is not None
@@ -271,6 +282,9 @@ class _Life:
         self._spawn(self._drain_body(timeout_seconds))
 
     async def _drain_body(self, timeout_seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):  # a reload under way would open doors again; none begins after it
+            async with asyncio.timeout(min(timeout_seconds, _RELOAD_WAIT_SECONDS)):
+                await self._reloading.acquire()
         if self._body is not None and self._started:
             await self._body.drain(timeout_seconds)
         if self._server is not None:

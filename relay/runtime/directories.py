@@ -1,4 +1,4 @@
-"""What several writers of files do to the directory they lie in: lock it against each other, sync it."""
+"""What several writers of files do to the directory they lie in: lock it against each other."""
 
 import contextlib
 import fcntl
@@ -17,14 +17,5 @@ def locked(directory: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(directory: Path) -> None:
-    """Sync a directory, after which its new and renamed files stay. Raise OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

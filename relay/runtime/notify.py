@@ -19,17 +19,25 @@ class Notifier:
         self.watchdog_seconds = _watchdog_seconds(environ, pid)
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._socket = _datagram_socket() if self._address else None
+        self._up = False
 
     def ready(self, status: str) -> None:
-        """Say that start or reload is complete."""
+        """Say that the start is complete."""
+        self._up = True
         self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """Say that a reload began; `ready` ends it (Type=notify-reload wants the monotonic time)."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        """Say that a reload began; `reloaded` ends it (Type=notify-reload wants the monotonic time)."""
+        if self._up:
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self, status: str) -> None:
+        """Say that a reload is over; one during the start does not complete that."""
+        self._send(f"READY=1\nSTATUS={status}" if self._up else f"STATUS={status}")
 
     def stopping(self, status: str) -> None:
         """Say that the relay is going down on purpose."""
+        self._up = False
         self._send(f"STOPPING=1\nSTATUS={status}")
 
     def status(self, text: str) -> None:

@@ -42,37 +42,23 @@ _TEMPORARY = frozenset({69, 75})
 Result = TypeVar("Result")
 
 
-class AlarmService:
+class AlarmService(Rounds):
     """The service that the office runs (`relay.runtime.service.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._clock = SteadyClock()
         self._reader = StatisticsReader(context.config.data_dir)
         self._figures = AlarmFigures(self._reader)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="alarms")
-        self._rounds = Rounds(self._jobs, context.log)
         self._events = context.run_dir / "events.sock"
         self._seen: object = None
         self._seen_at = float("-inf")
         self._waits_for = ""
 
-    async def start(self) -> None:
-        """Begin to look."""
-        self._rounds.begin(self._context.config)
-
-    async def reload(self, config: Config) -> None:
-        """Go by new settings."""
-        await self._rounds.begin_anew(config)
-
-    async def close(self) -> None:
-        """End after what is being written."""
-        await self._rounds.close()
+    async def _release(self) -> None:
         await self._run(self._reader.close)
         await asyncio.to_thread(self._thread.shutdown)
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     def _jobs(self, config: Config) -> Sequence[Job]:
         every = config.alarms.every

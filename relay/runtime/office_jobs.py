@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from relay.errors import RelayError
 from relay.ports import Log
+from relay.runtime.children import ChildContext
 from relay.runtime.config.model import Config
 
 
@@ -49,28 +51,41 @@ class Schedule:
             await asyncio.sleep(job.every_seconds)
 
 
-class Rounds:
-    """Jobs that follow the settings: made anew, and begun at once, whenever those change."""
+class Rounds(ABC):
+    """A service of the office that is nothing but jobs by its settings: made anew whenever those change."""
 
-    def __init__(self, jobs: Callable[[Config], Sequence[Job]], log: Log) -> None:
-        self._jobs = jobs
-        self._log = log
-        self._schedule: Schedule | None = None
+    def __init__(self, context: ChildContext) -> None:
+        self._context = context
+        self._schedule = Schedule((), context.log)
 
-    def begin(self, config: Config) -> None:
-        """Run what the settings want."""
-        self._schedule = Schedule(self._jobs(config), self._log)
-        self._schedule.start()
+    @abstractmethod
+    def _jobs(self, config: Config) -> Sequence[Job]:
+        """Return what the settings want."""
 
-    async def begin_anew(self, config: Config) -> None:
-        """End what runs, and run what other settings want."""
-        await self.close()
-        self.begin(config)
+    @abstractmethod
+    async def _release(self) -> None:
+        """Close what the jobs used."""
+
+    async def start(self) -> None:
+        """Begin."""
+        self._begin(self._context.config)
+
+    async def reload(self, config: Config) -> None:
+        """Go by new settings, at once; what runs is cut off."""
+        await self._schedule.close()
+        self._begin(config)
 
     async def close(self) -> None:
         """End; what runs is cut off."""
-        if self._schedule is not None:
-            await self._schedule.close()
+        await self._schedule.close()
+        await self._release()
+
+    def check(self) -> None:  # noqa: B027 (there is nothing to do, in none of them)
+        """Do nothing: a round that fails is logged and tried again."""
+
+    def _begin(self, config: Config) -> None:
+        self._schedule = Schedule(self._jobs(config), self._context.log)
+        self._schedule.start()
 
 
 async def end_tasks(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -36,30 +36,16 @@ TOLD_MAX = 5
 KIND = FindingKind.DOMAIN_BLOCKLIST
 
 
-class LinkedDomainService:
+class LinkedDomainService(Rounds):
     """The service (`relay.runtime.service.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._clock = SteadyClock()
         self._catalog = CatalogThread(context.config.data_dir)
-        self._rounds = Rounds(self._jobs, context.log)
 
-    async def start(self) -> None:
-        """Begin to look."""
-        self._rounds.begin(self._context.config)
-
-    async def reload(self, config: Config) -> None:
-        """Go by new settings."""
-        await self._rounds.begin_anew(config)
-
-    async def close(self) -> None:
-        """End; a round under way is given up."""
-        await self._rounds.close()
+    async def _release(self) -> None:
         await self._catalog.close()
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     def _jobs(self, config: Config) -> Sequence[Job]:
         if not settings.sampled_per_hour(config):

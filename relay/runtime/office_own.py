@@ -30,30 +30,16 @@ OWNER = "000000000001"
 KINDS = ("reverse name", "EHLO name", "SPF", "MTA-STS", "TLS-RPT", "DKIM", "certificate", "clock")
 
 
-class OwnService:
+class OwnService(Rounds):
     """The service that the office runs (`relay.runtime.office.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._clock = SteadyClock()
         self._thread = ThreadPoolExecutor(1, "own-checks")
-        self._rounds = Rounds(self._jobs, context.log)
 
-    async def start(self) -> None:
-        """Begin to look."""
-        self._rounds.begin(self._context.config)
-
-    async def reload(self, config: Config) -> None:
-        """Look at once by new settings."""
-        await self._rounds.begin_anew(config)
-
-    async def close(self) -> None:
-        """End; a look under way is forgotten."""
-        await self._rounds.close()
+    async def _release(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     def _jobs(self, config: Config) -> Sequence[Job]:
         own = config.own_checks

@@ -52,39 +52,24 @@ class _Round:
     now_ms: int
 
 
-class ReputationService:
+class ReputationService(Rounds):
     """The service that the office runs (`relay.runtime.service.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._clock = SteadyClock()
         self._reader = StatisticsReader(context.config.data_dir)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reputation")
         self._rates: dict[Subject, Rates] = {}
         self._seen_ms = 0
         self._all_ms = 0
-        self._rounds = Rounds(self._jobs, context.log)
 
-    async def start(self) -> None:
-        """Begin to look."""
-        self._rounds.begin(self._context.config)
-
-    async def reload(self, config: Config) -> None:
-        """Go by new settings; everybody is looked at again."""
-        await self._rounds.close()
-        self._all_ms = 0
-        self._rounds.begin(config)
-
-    async def close(self) -> None:
-        """End after what is being written."""
-        await self._rounds.close()
+    async def _release(self) -> None:
         await self._run(self._reader.close)
         await asyncio.to_thread(self._thread.shutdown)
 
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
-
     def _jobs(self, config: Config) -> Sequence[Job]:
+        self._all_ms = 0  # by new settings everybody is looked at again
         return (Job("reputation", config.reputation.every, partial(self._round, config)),)
 
     async def _round(self, config: Config) -> None:

@@ -47,30 +47,16 @@ _GAUGES: tuple[tuple[str, Callable[[Figures], float | None]], ...] = (
 Result = TypeVar("Result")
 
 
-class SndsService:
+class SndsService(Rounds):
     """The service that the office runs (`relay.runtime.service.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._clock = SteadyClock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snds")
-        self._rounds = Rounds(self._jobs, context.log)
 
-    async def start(self) -> None:
-        """Begin to read, where a feed is configured."""
-        self._rounds.begin(self._context.config)
-
-    async def reload(self, config: Config) -> None:
-        """Go by new settings."""
-        await self._rounds.begin_anew(config)
-
-    async def close(self) -> None:
-        """End; what is being read is forgotten."""
-        await self._rounds.close()
+    async def _release(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     def _jobs(self, config: Config) -> Sequence[Job]:
         own = config.snds

@@ -21,7 +21,7 @@ from relay.errors import NotFoundError, TemporaryError, UsageError
 from relay.model.delivery import OPEN_STATES
 from relay.model.erasure import Erasure
 from relay.runtime import audit
-from relay.runtime.directories import locked, sync_directory
+from relay.runtime.directories import locked
 from relay.runtime.privacy_places import CONFIGURED, EVENT_FILES, FATES, LOCAL_QUEUES, NOTING
 from relay.runtime.queue_work import Order
 from relay.runtime.settings import stream_sealer
@@ -35,6 +35,7 @@ from relay.store.scrub import Fate, erase_in, found_in
 from relay.store.suppression import SuppressionLists, checked_address
 from relay.store.suppression_import import FAILED_FILE
 from relay.store.suppression_jobs import INPUT_FILE
+from relay.store.synced import sync_path
 from relay.store.traces import traces
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class Places:
         mark = self.data_dir / UNFINISHED
         force = mark.exists()
         mark.touch(mode=0o600)
-        sync_directory(self.data_dir)
+        sync_path(self.data_dir)
         with self.site.catalog() as catalog:
             for _ in range(PASSES):
                 before = done.removed.total()
@@ -187,7 +188,7 @@ class Places:
                 force = False
         done.left = list(self._left(wish))
         mark.unlink()
-        sync_directory(self.data_dir)
+        sync_path(self.data_dir)
         return done
 
     def _take_from_queue(self, owner: "Owner", action: str, done: Erased) -> None:

@@ -5,8 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
-from relay.runtime.directories import sync_directory
 from relay.runtime.privileges import RunAs
+from relay.store.synced import sync_path
 
 
 class Created:
@@ -28,7 +28,7 @@ class Created:
             path.chmod(mode)
             if mode & 0o077 == 0:
                 self._owned.append(path)
-            sync_directory(path.parent)
+            sync_path(path.parent)
 
     def file(self, path: Path, content: bytes, mode: int) -> None:
         """Write a file that must not exist yet, and sync it and its directory."""
@@ -39,7 +39,7 @@ class Created:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        sync_directory(path.parent)
+        sync_path(path.parent)
         if mode & 0o077 == 0:
             self._owned.append(path)
 

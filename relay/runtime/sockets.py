@@ -8,6 +8,7 @@ address is first bound alone.
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Iterable, Sequence
@@ -72,7 +73,7 @@ class Listening:
     """Every open listening socket, by place: one for each worker, or one for the office."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.workers = workers
         self._sockets: dict[Place, list[socket.socket]] = {}
 
     def open(self, wanted: Iterable[Place]) -> list[Place]:
@@ -86,15 +87,23 @@ class Listening:
             if place in self._sockets:
                 continue
             try:
-                self._sockets[place] = _bind(place, 1 if place.office else self._workers)
+                self._sockets[place] = _bind(place, 1 if place.office else self.workers)
             except OSError as error:
-                faults.append(explain(place, error))
+                faults.append(self._explained(place, error))
                 continue
             opened.append(place)
         if faults:
             self.close(opened)
             raise _as_one(faults)
         return opened
+
+    def _explained(self, place: Place, error: OSError) -> RelayError:
+        for held in self._sockets:
+            if error.errno == errno.EADDRINUSE and place.port and _overlap(place, held):
+                return ConfigurationError(
+                    f"{place} overlaps {held}, which this relay has open; restart it, or reload once without {held}"
+                )
+        return explain(place, error)
 
     def places(self) -> set[Place]:
         """Return what is bound."""
@@ -126,6 +135,16 @@ class Listening:
                 if id(listener) not in keep:
                     listener.close()
         self._sockets.clear()
+
+
+def addresses_overlap(one: str, other: str) -> bool:
+    """Return whether who listens at one address is in the way of who would at the other, on the same port."""
+    a, b = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    return a == b or (a.version == b.version and (a.is_unspecified or b.is_unspecified))
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    return one.port == other.port and addresses_overlap(one.address, other.address)
 
 
 def explain(place: Place, error: OSError) -> RelayError:

@@ -13,8 +13,9 @@ from typing import Final
 import orjson
 
 from relay.errors import ConfigurationError, LimitExceededError, NotFoundError, StorageError, UsageError
-from relay.runtime.directories import locked, sync_directory
+from relay.runtime.directories import locked
 from relay.schedule.standing import STANDING_MAX, StandingHold, standing_hold_of
+from relay.store.synced import sync_path
 
 FILE_NAME: Final = "holds.json"
 SIZE_MAX_BYTES: Final = 64 << 20
@@ -88,6 +89,6 @@ def _write(path: Path, last: int, holds: Sequence[StandingHold]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         fresh.rename(path)
-        sync_directory(path.parent)
+        sync_path(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from error

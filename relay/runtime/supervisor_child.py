@@ -27,7 +27,7 @@ from relay.runtime.control import Channel
 from relay.runtime.observe.log import StructuredLog
 from relay.runtime.observe.metrics import ProcessMetrics
 from relay.runtime.rpc import Ops
-from relay.runtime.sockets import Place
+from relay.runtime.sockets import Listening, Place, places_of
 
 _CRASH_LOOP = 5  # deaths without settling in between
 _CHILD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -57,7 +57,7 @@ class Child:
     channel: Channel | None = None
     ready: bool = False
     started: float = 0.0
-    answered: float = 0.0
+    unanswered: int = 0  # pings since it last said something
     start_due: float = 0.0
     failures: int = 0
     held: set[Place] = field(default_factory=set)
@@ -69,15 +69,17 @@ class Child:
         """Name of the process."""
         return child_name(self.role, self.index)
 
-    def hung(self, now: float, timing: Timing) -> bool:
-        """Say whether the process has not answered for too long."""
-        if not self.pid:
-            return False
-        return now - self.answered > (timing.hang if self.ready else timing.start)
+    def hung(self, timing: Timing) -> bool:
+        """Say whether the process has not answered for too long.
 
-    def healthy(self, now: float, timing: Timing) -> bool:
+        Counted in pings: while the supervisor itself stands still, such as in a container that is paused, it asks
+        nobody, and holds it against nobody afterwards.
+        """
+        return bool(self.pid) and self.unanswered * timing.ping > (timing.hang if self.ready else timing.start)
+
+    def healthy(self, timing: Timing) -> bool:
         """Say whether the service manager may be told that this child is well; a start may take its time, once."""
-        return (self.ready or self.failures < _CRASH_LOOP) and not self.hung(now, timing)
+        return (self.ready or self.failures < _CRASH_LOOP) and not self.hung(timing)
 
     def died(self, now: float, timing: Timing) -> float:
         """Note the death; return after how many seconds to start it again: at once first, then ever later."""
@@ -108,8 +110,16 @@ class Nest:
     leave_behind: Callable[[Child], None]  # in the child: close what belongs to the supervisor
 
 
-def start_child(child: Child, config: Config, sockets: dict[Place, socket.socket], nest: Nest) -> None:
-    """Fork. Returns in the supervisor only."""
+def sockets_of(child: Child, config: Config, listening: Listening) -> dict[Place, socket.socket]:
+    """Return the sockets of a child under a configuration; one that it does not serve would swallow clients."""
+    if child.role in (Role.PERMITS, Role.EVENTS):
+        return {}
+    held = listening.of_worker(child.index) if child.role is Role.WORKER else listening.of_office()
+    return {place: held[place] for place in places_of(config.listeners) if place in held}
+
+
+def start_child(child: Child, config: Config, sockets: dict[Place, socket.socket], nest: Nest) -> Channel:
+    """Fork; return the line, in the supervisor only. Raise OSError when the kernel refuses."""
     ours, theirs = Channel.pair()
     nest.board.rows[child.name].begin()
     parent = os.getpid()
@@ -119,16 +129,19 @@ def start_child(child: Child, config: Config, sockets: dict[Place, socket.socket
         if pid == 0:
             ours.close()
             _be_child(child, config, sockets, nest=nest, channel=theirs, parent=parent)
+    except OSError:
+        ours.close()
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    theirs.close()
-    now = time.monotonic()
+        theirs.close()
     child.pid = pid
     child.channel = ours
-    child.ready = False
-    child.started = child.answered = now
+    child.started = time.monotonic()
+    child.unanswered = 0
     child.held = set(sockets)
     child.failure = None
+    return ours
 
 
 def _be_child(

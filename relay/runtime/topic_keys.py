@@ -23,9 +23,10 @@ from relay.errors import ConfigurationError, StorageError
 from relay.events.envelope import certificate_url
 from relay.ports.topics import Signature
 from relay.runtime.config.model import Config
-from relay.runtime.directories import locked, sync_directory
+from relay.runtime.directories import locked
 from relay.signing.notification import sign
 from relay.signing.topic_certificate import Signer, key_pem, new_authority, new_certificate, signer_of
+from relay.store.synced import sync_path
 
 SERVED_MS: Final = 30 * 24 * 3600 * 1000
 FILE_MAX_BYTES: Final = 1 << 20
@@ -196,7 +197,7 @@ class TopicKeys:
             stream.flush()
             os.fsync(stream.fileno())
         fresh.replace(path)
-        sync_directory(self.directory)
+        sync_path(self.directory)
 
 
 class KeptSigner:

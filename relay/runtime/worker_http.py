@@ -22,8 +22,9 @@ from relay.runtime import settings
 from relay.runtime.catalog_thread import CatalogThread
 from relay.runtime.children import ChildContext, Listener
 from relay.runtime.config.model import Config
+from relay.runtime.subscription_requests import arn_of, find_subscription
 from relay.runtime.topic_keys import TopicKeys
-from relay.runtime.topic_requests import arn_of, find_subscription, parsed_topic_arn
+from relay.runtime.topic_requests import parsed_topic_arn
 from relay.store.catalog import Catalog
 
 if TYPE_CHECKING:

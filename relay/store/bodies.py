@@ -5,6 +5,7 @@ gone, then the file. So a crash leaves at most a file without a row, which adopt
 from the message key; a name found on disk or in a row is used only after it passed `_NAME`.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from typing import Final
 
 from relay.errors import CorruptionError
 from relay.model.content import BodyFile
+from relay.store.synced import sync_path
 
 _NAME: Final = re.compile(r"[0-9a-f]{12}\Z")
 _INCOMING_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
@@ -34,25 +36,34 @@ class Bodies:
         self._checked: dict[str, int] = {}
 
     def keep(self, message_key: int, body: BodyFile, head: bytes) -> tuple[str, int]:
-        """Take a body over; return its name and the checksum of head and body. Raise OSError.
+        """Take a body over; return its name and the checksum of head and body. Raise OSError, CorruptionError.
 
-        A file in `incoming/` is moved, so its old path is gone afterwards; any other is copied.
+        A file in `incoming/` is moved, so its old path is gone afterwards; any other is copied. What could not be
+        kept whole leaves nothing behind: a disk that is full would get fuller with every try.
         """
         name = f"{message_key:012x}"
-        target = self._directory / name
+        try:
+            checksum = self._keep(self._directory / name, body, head)
+        except (OSError, CorruptionError):
+            with contextlib.suppress(OSError):
+                self.remove(name)
+            raise
+        self._mark_checked(name, checksum)
+        return name, checksum
+
+    def _keep(self, target: Path, body: BodyFile, head: bytes) -> int:
         source = Path(body.path)
         if source.parent == self._incoming and body.offset_bytes == 0 and source.stat().st_size == body.size_bytes:
             checksum = _checksum(source, body.size_bytes, zlib.crc32(head))
-            _sync(source)
+            sync_path(source)
             source.rename(target)
-            _sync(self._incoming)
+            sync_path(self._incoming)
         else:
             _copy(body, target)
             checksum = _checksum(target, body.size_bytes, zlib.crc32(head))
-            _sync(target)
-        _sync(self._directory)
-        self._mark_checked(name, checksum)
-        return name, checksum
+            sync_path(target)
+        sync_path(self._directory)
+        return checksum
 
     def open(self, name: str, size_bytes: int, head: bytes, checksum: int) -> BodyFile:
         """Return a kept body after checking it. Raise CorruptionError.
@@ -118,12 +129,6 @@ def _copy(body: BodyFile, target: Path) -> None:
     with Path(body.path).open("rb") as source, target.open("xb") as copy:
         source.seek(body.offset_bytes)
         shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+        if copy.tell() < body.size_bytes:  # it would be filled up with zeros
+            raise CorruptionError(f"body file {body.path} ends {body.size_bytes - copy.tell()} octets early")
         copy.truncate(body.size_bytes)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,6 +24,7 @@ from relay.store.catalog_configuration_sets import ConfigurationSets
 from relay.store.catalog_credentials import Credentials
 from relay.store.catalog_dkim import DkimKeys
 from relay.store.catalog_dkim_setup import DkimSetup
+from relay.store.catalog_enforcement import AccountEnforcement
 from relay.store.catalog_event_destinations import EventDestinations
 from relay.store.catalog_feedback import Feedback
 from relay.store.catalog_files import Queries, load_queries, open_for_writing, translated
@@ -73,7 +74,8 @@ class Catalog:
         self.addresses = SourceAddresses(tables)
         self.pools = Pools(tables)
         self.reviews = Reviews(tables, self.accounts, self.notices)
-        self.findings = Findings(tables, self.accounts, self.notices)
+        self.enforcement = AccountEnforcement(tables, self.accounts, self.notices)
+        self.findings = Findings(tables, self.accounts, self.notices, self.enforcement)
         self.verifications = Verifications(tables, self.notices)
         self.verification_templates = VerificationTemplates(tables)
         self.checks = Checks(tables, self.notices)

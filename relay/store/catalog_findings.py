@@ -1,12 +1,15 @@
-"""Findings of the catalog: what is held against accounts and their sets, and what enforcement takes from them.
+"""Findings of the catalog: what is held against accounts and their sets, from the opening to the end.
 
 A step, the pause or its end, the notice to the contacts and the line of the account's event log are one transaction
 (REVIEW-004, REVIEW-005). What an account answers, and what the relay proposes, waits in the administrator's queue of
 requests (`catalog_reviews`) under the number of the finding.
+
+It is long because all parts of such a transaction stand together.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +19,6 @@ from relay.mail.letter import Letter
 from relay.model.finding import (
     SAMPLE_MAX_BYTES,
     TEXT_MAX_CHARACTERS,
-    Enforcement,
     Finding,
     FindingKind,
     FindingState,
@@ -26,15 +28,12 @@ from relay.model.finding import (
 from relay.model.review import USE_CASE_MAX_CHARACTERS, ReviewKind, ReviewState
 from relay.reputation.findings import METRICS, handling
 from relay.store.catalog_accounts import Accounts
+from relay.store.catalog_enforcement import PAUSED_EVENT, AccountEnforcement
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Row, Tables
 
 PAGE_SIZE_MAX = 1000
 NEWEST = 1 << 62
-EVENTS_KEPT = 1000
-PAUSED_EVENT = "SES sending paused"  # REVIEW-005
-SUSPENDED_EVENT = "SES sending suspended"
-NOBODY = "nobody@relay.invalid"  # whom a copy of a notice is to when there is no contact
 LINKS_MAX = 100
 
 Tell = Callable[[Finding, News, str, str], Letter]
@@ -47,16 +46,6 @@ _NEWS = {
     FindingState.PAUSED: News.PAUSED,
     FindingState.CLOSED: News.CLOSED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class AccountEvent:
-    """A line of an account's event log."""
-
-    event_id: int
-    created_ms: int
-    name: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +66,13 @@ class NewFinding:
 class Findings:
     """Opens findings and leads them to their end. Unknown accounts, sets and numbers raise UsageError."""
 
-    __slots__ = ("_accounts", "_notices", "_tables")
+    __slots__ = ("_accounts", "_enforcement", "_notices", "_tables")
 
-    def __init__(self, tables: Tables, accounts: Accounts, notices: Notices) -> None:
+    def __init__(self, tables: Tables, accounts: Accounts, notices: Notices, enforcement: AccountEnforcement) -> None:
         self._tables = tables
         self._accounts = accounts
         self._notices = notices
+        self._enforcement = enforcement
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -130,12 +120,6 @@ class Findings:
         """Return the sets with reputation metrics, with their accounts (REP-011)."""
         return [(row[0], row[1]) for row in self._tables.rows("watched_sets", {"limit": limit})]
 
-    def events(self, account: str, limit: int = 100) -> Sequence[AccountEvent]:
-        """Return the newest lines of an account's event log, newest first."""
-        self._tables.require_account(account)
-        rows = self._tables.rows("account_events", {"account": account, "limit": min(limit, EVENTS_KEPT)})
-        return [AccountEvent(*row) for row in rows]
-
     # --- opening and steps ---------------------------------------------------------------------------------------
 
     def open(self, new: NewFinding, tell: Tell) -> Finding:
@@ -151,8 +135,7 @@ class Findings:
         With EXTEND and RENEW the review ends `period_ms` from now. With EXTEND only what comes later counts: reports,
         or rates from now on.
         """
-        finding = self.require(finding_id)
-        with self._tables.writing(finding.account):
+        with self._changing(finding_id) as finding:
             return self._step(finding, step, tell, _checked_text(reason), period_ms)
 
     def note_below(self, finding_id: int, below_ms: int) -> None:
@@ -168,10 +151,9 @@ class Findings:
 
     def report(self, finding_id: int) -> Finding:
         """Count one more report of what a finding is about."""
-        finding = self.require(finding_id)
-        if not finding.open:
-            raise ConflictError(f"Case {finding_id} is closed; open a new one.")
         with self._tables.keeping_notes():
+            if not self.require(finding_id).open:
+                raise ConflictError(f"Case {finding_id} is closed; open a new one.")
             self._tables.run("add_evidence", {"id": finding_id, "now_ms": self._tables.now_ms()})
         return self.require(finding_id)
 
@@ -202,10 +184,9 @@ class Findings:
 
     def reject(self, finding_id: int, reason: str, tell: Tell) -> Finding:
         """Turn the account's answer down, with the reason; it may answer again (REVIEW-007)."""
-        finding = self.require(finding_id)
         if not reason.strip():
             raise UsageError("Say why the answer is not enough; the account is told.")
-        with self._tables.writing(finding.account):
+        with self._changing(finding_id) as finding:
             if not self._decide(finding_id, ReviewState.DENIED, _checked_text(reason), ReviewKind.APPEAL):
                 raise ConflictError(f"No answer of the account waits in case {finding_id}.")
             self._notices.tell_contacts(finding.account, partial(tell, finding, News.REJECTED, reason))
@@ -219,18 +200,18 @@ class Findings:
         except ConflictError:
             return None
 
-    # --- samples, links, suspension ------------------------------------------------------------------------------
+    # --- samples, links ------------------------------------------------------------------------------------------
 
     def put_sample(self, finding_id: int, message: bytes) -> None:
         """Keep a message that shows the problem, for the account to see until the case is closed (REVIEW-010)."""
-        finding = self.require(finding_id)
-        if not handling(finding.kind).sample:
-            raise UsageError(f"A sample in a case of kind {finding.kind} would show who complained, or a trap.")
-        if not finding.open:
-            raise ConflictError(f"Case {finding_id} is closed.")
         if not 1 <= len(message) <= SAMPLE_MAX_BYTES:
             raise UsageError(f"A sample has 1 to {SAMPLE_MAX_BYTES} bytes, not {len(message)}.")
         with self._tables.keeping_notes():
+            finding = self.require(finding_id)
+            if not handling(finding.kind).sample:
+                raise UsageError(f"A sample in a case of kind {finding.kind} would show who complained, or a trap.")
+            if not finding.open:
+                raise ConflictError(f"Case {finding_id} is closed.")
             self._tables.run("put_sample", {"id": finding_id, "sample": message})
 
     def sample(self, finding_id: int) -> bytes | None:
@@ -260,24 +241,13 @@ class Findings:
         """Return the accounts that belong to one."""
         return [row[0] for row in self._tables.rows("linked_accounts", {"account": account})]
 
-    def suspend(self, account: str, write: Callable[[str], Letter]) -> None:
-        """Suspend an account for good, whatever becomes of its cases, and tell its contacts (REVIEW-011)."""
-        with self._tables.writing(account):
-            contact = self._accounts.require(account).contact
-            self._tables.run("suspend_account", {"account": account, "enforcement": str(Enforcement.SUSPENDED)})
-            self._notices.tell_contacts(account, write)
-            self._note(account, SUSPENDED_EVENT, write(contact or NOBODY)[1].decode("utf-8", "replace"))
-
-    def reinstate(self, account: str) -> Enforcement:
-        """End a suspension; return what is left: a pause, where a case says so."""
-        with self._tables.writing(account):
-            if self._accounts.require(account).enforcement is not Enforcement.SUSPENDED:
-                raise ConflictError(f"Account {account} is not suspended.")
-            self._tables.run("suspend_account", {"account": account, "enforcement": str(Enforcement.NONE)})
-            self._enforce(account, "")
-        return self._accounts.require(account).enforcement
-
     # --- parts of transactions -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self, finding_id: int) -> Iterator[Finding]:
+        """Run a block as one transaction about a finding as it is by then: somebody else may have closed it."""
+        with self._tables.writing(self.require(finding_id).account):
+            yield self.require(finding_id)
 
     def _open(self, new: NewFinding, tell: Tell) -> Finding:
         self._accounts.require(new.account)
@@ -340,17 +310,16 @@ class Findings:
         if state is FindingState.PAUSED:
             self._paused(changed, reason, tell)
             return changed
-        self._enforce(finding.account, finding.configuration_set)
+        self._enforcement.follow(finding.account, finding.configuration_set)
         self._notices.tell_contacts(finding.account, partial(tell, changed, _news(step, state), reason))
         return changed
 
     def _paused(self, finding: Finding, reason: str, tell: Tell) -> None:
         """Enforce a pause: the flag, the mails, the account's event log, findings about linked accounts."""
-        self._enforce(finding.account, finding.configuration_set)
-        account = self._accounts.require(finding.account)
-        self._notices.tell_contacts(finding.account, partial(tell, finding, News.PAUSED, reason))
-        _head, body = tell(finding, News.PAUSED, reason, account.contact or NOBODY)
-        self._note(finding.account, PAUSED_EVENT, body.decode("utf-8", "replace"))
+        self._enforcement.follow(finding.account, finding.configuration_set)
+        write = partial(tell, finding, News.PAUSED, reason)
+        self._notices.tell_contacts(finding.account, write)
+        self._enforcement.note(finding.account, PAUSED_EVENT, write)
         if finding.configuration_set or finding.kind is FindingKind.RELATED_ACCOUNT:
             return  # a set is no account, and what follows from a link goes no further
         for other in self.links(finding.account):
@@ -360,13 +329,6 @@ class Findings:
                 new = NewFinding(other, FindingKind.RELATED_ACCOUNT, period_ms, about=finding.account)
                 self._tables.run("note_change", {"account": other})
                 self._open(new, tell)
-
-    def _enforce(self, account: str, configuration_set: str) -> None:
-        values = {"account": account, "configuration_set": configuration_set}
-        row = self._tables.row("has_paused_finding", values)
-        taken = Enforcement.PAUSED if row is not None and row[0] else Enforcement.NONE
-        query = "enforce_set" if configuration_set else "enforce_account"
-        self._tables.run(query, {**values, "enforcement": str(taken)})
 
     def _fresh_start(self, account: str, configuration_set: str) -> int:
         now_ms = self._tables.now_ms()
@@ -402,11 +364,6 @@ class Findings:
             "kind": str(kind),
         }
         return self._tables.run("decide_of_finding", values)
-
-    def _note(self, account: str, name: str, text: str) -> None:
-        values = {"account": account, "now_ms": self._tables.now_ms(), "name": name, "text": text}
-        self._tables.run("add_account_event", values)
-        self._tables.run("drop_account_events", {"account": account, "keep": EVENTS_KEPT})
 
 
 def _news(step: FindingStep, state: FindingState) -> News:

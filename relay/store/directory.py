@@ -4,6 +4,8 @@ A cached value belongs to a *view* of its account. When the change log names an 
 with it, without a search, everything that was cached under it. What costs memory is bounded by the constants
 below, whatever the catalog holds. Open it after the fork that makes the worker. Every call may raise StorageError
 when the files cannot be read; the caller then answers TEMPORARY.
+
+It is long because all that a message asks of the catalog is answered by one view of the account.
 """
 
 import json
@@ -44,7 +46,7 @@ from relay.store.catalog_dkim import owner_of
 from relay.store.catalog_feedback import feedback_of
 from relay.store.catalog_identities import identity_of
 from relay.store.catalog_pools import SNAPSHOT_QUERIES, snapshot_of
-from relay.store.directory_cache import Cache
+from relay.store.directory_cache import Cache, ViewCache
 from relay.store.directory_file import ReadFile, Row
 from relay.store.suppression_file import RELAY_LIST
 from relay.store.suppression_relay_list import Digester
@@ -110,19 +112,19 @@ class CatalogDirectory:
         self._lists: Cache[str, _ListView] = Cache(ACCOUNTS_MAX)
         self._principals: Cache[str, tuple[StoredCredential | None]] = Cache(PRINCIPALS_MAX)
         self._unknown: Cache[str, tuple[StoredCredential | None]] = Cache(PRINCIPALS_MAX)
-        self._covering: Cache[tuple[str, str], tuple[_View, _Covered | None]] = Cache(IDENTITIES_MAX)
-        self._domains: Cache[tuple[str, str], tuple[_View, _Covered | None]] = Cache(IDENTITIES_MAX)
-        self._signing: Cache[tuple[str, str], tuple[_View, tuple[SigningKey, ...]]] = Cache(SIGNING_DOMAINS_MAX)
-        self._suppressed: Cache[tuple[str, str], tuple[_ListView, SuppressionEntry | None]] = Cache(SUPPRESSED_MAX)
+        self._covering = ViewCache(IDENTITIES_MAX, self._read_address)
+        self._domains = ViewCache(IDENTITIES_MAX, self._read_domain)
+        self._signing = ViewCache(SIGNING_DOMAINS_MAX, self._read_signing_keys)
+        self._suppressed = ViewCache(SUPPRESSED_MAX, self._read_suppressed)
         self._digester = Digester(master_key)
         # By folded address: the end of its stay on the relay's list, 0 for none.
         self._stays: Cache[str, int] = Cache(LISTED_MAX)
         self._any_stay: bool | None = None
-        self._sets: Cache[tuple[str, str], tuple[_View, ConfigurationSet | None]] = Cache(CONFIGURATION_SETS_MAX)
-        self._user_policies: Cache[tuple[str, str], tuple[_View, PolicyTexts]] = Cache(USERS_MAX)
-        self._policed: Cache[tuple[str, str], tuple[_View, tuple[CoveringIdentity, ...]]] = Cache(POLICED_MAX)
+        self._sets = ViewCache(CONFIGURATION_SETS_MAX, self._read_set)
+        self._user_policies = ViewCache(USERS_MAX, self._read_user_policies)
+        self._policed = ViewCache(POLICED_MAX, self._read_policed)
         self._texts: Cache[tuple[str, str], PolicyTexts] = Cache(POLICED_MAX)
-        self._feedback: Cache[tuple[str, str], tuple[_View, FeedbackSettings]] = Cache(FEEDBACK_MAX)
+        self._feedback = ViewCache(FEEDBACK_MAX, self._read_feedback)
         self._pools: PoolSnapshot | None = None
         self._catalog = ReadFile(Path(data_dir) / CATALOG_FILE, "catalog.sql", self._catalog_changed)
         self._suppression = ReadFile(Path(data_dir) / SUPPRESSION_FILE, "suppression.sql", self._suppression_changed)
@@ -169,8 +171,8 @@ class CatalogDirectory:
         parts = split_address(address)
         if parts is None:
             return None
-        covered = self._address_identity(view, account_id, address) if view.has_addresses else None
-        domain = self._domain_identity(view, account_id, parts[1])
+        covered = self._covering.get(view, account_id, address) if view.has_addresses else None
+        domain = self._domains.get(view, account_id, parts[1])
         identity = _joined(covered, domain)
         if identity is None or not view.has_policies:
             return identity
@@ -185,26 +187,12 @@ class CatalogDirectory:
 
         Raise StorageError when a stored key does not open: unsigned mail would be worse than late mail.
         """
-        view = self._view(account_id)
-        cached = self._signing.get((account_id, domain))
-        if cached is not None and cached[0] is view:
-            return cached[1]
-        found = self._read_signing_keys(account_id, domain)
-        self._signing.put((account_id, domain), (view, found))
-        return found
+        return self._signing.get(self._view(account_id), account_id, domain)
 
     def suppressed(self, account_id: str, address: str) -> SuppressionEntry | None:
         """Return the account's suppression entry for an address, compared without case (SUPP-018)."""
         view = self._list_view(account_id)
-        if not view.any:
-            return None
-        key = (account_id, fold(address))
-        cached = self._suppressed.get(key)
-        if cached is not None and cached[0] is view:
-            return cached[1]
-        entry = self._read_suppressed(*key)
-        self._suppressed.put(key, (view, entry))
-        return entry
+        return self._suppressed.get(view, account_id, fold(address)) if view.any else None
 
     def listed(self, address: str, now_ms: int) -> bool:
         """Return whether an address is on the list of the whole relay now (SUPP-001, SUPP-003)."""
@@ -222,26 +210,11 @@ class CatalogDirectory:
 
     def configuration_set(self, account_id: str, name: str) -> ConfigurationSet | None:
         """Return a configuration set of an account, None when there is none of this name."""
-        view = self._view(account_id)
-        key = (account_id, name[:NAME_MAX_CHARACTERS])
-        cached = self._sets.get(key)
-        if cached is not None and cached[0] is view:
-            return cached[1]
-        rows = self._catalog.rows("get_configuration_set", {"account": account_id, "name": _storable(name)})
-        found = configuration_set_of(rows[0]) if rows else None
-        self._sets.put(key, (view, found))
-        return found
+        return self._sets.get(self._view(account_id), account_id, _storable(name))
 
     def feedback(self, account_id: str, key: str) -> FeedbackSettings:
         """Return an account's settings about an identity; `key` is that of `relay.policy.feedback.settings_key`."""
-        view = self._view(account_id)
-        cached = self._feedback.get((account_id, key))
-        if cached is not None and cached[0] is view:
-            return cached[1]
-        rows = self._catalog.rows("get_identity_feedback", {"account": account_id, "identity": key})
-        found = feedback_of(rows[0]) if rows else DEFAULT_FEEDBACK
-        self._feedback.put((account_id, key), (view, found))
-        return found
+        return self._feedback.get(self._view(account_id), account_id, key)
 
     def publishes(self, account_id: str, configuration_set: str, kind: str) -> bool:
         """Return whether a configuration set has an enabled destination for a kind of event (its `eventType`)."""
@@ -256,26 +229,14 @@ class CatalogDirectory:
 
     def user_policies(self, account_id: str, user: str) -> PolicyTexts:
         """Return the policies of a user, by name."""
-        view = self._view(account_id)
-        cached = self._user_policies.get((account_id, user))
-        if cached is not None and cached[0] is view:
-            return cached[1]
-        rows = self._catalog.rows("list_user_policies", {"account": account_id, "user": user})
-        found = tuple((row[0], row[1]) for row in rows)
-        self._user_policies.put((account_id, user), (view, found))
-        return found
+        return self._user_policies.get(self._view(account_id), account_id, user)
 
     def covering(self, account_id: str, address: str) -> Sequence[CoveringIdentity]:
         """Return all identities of an account that cover an address, most specific first; none when it is closed."""
         view = self._view(account_id)
         if view.account is None or view.account.state is AccountState.CLOSED:
             return ()
-        cached = self._policed.get((account_id, address))
-        if cached is not None and cached[0] is view:
-            return cached[1]
-        found = self._read_policed(account_id, address)
-        self._policed.put((account_id, address), (view, found))
-        return found
+        return self._policed.get(view, account_id, address)
 
     def _view(self, account_id: str) -> _View:
         view = self._views.get(account_id)
@@ -294,23 +255,14 @@ class CatalogDirectory:
             self._lists.put(account_id, view)
         return view
 
-    def _address_identity(self, view: _View, account_id: str, address: str) -> _Covered | None:
-        cached = self._covering.get((account_id, address))
-        if cached is not None and cached[0] is view:
-            return cached[1]
-        covered = self._read_covering(account_id, covering_addresses(address), IdentityKind.ADDRESS)
-        self._covering.put((account_id, address), (view, covered))
-        return covered
+    def _read_address(self, account_id: str, address: str) -> _Covered | None:
+        return self._read_covering(account_id, covering_addresses(address), IdentityKind.ADDRESS)
 
-    def _domain_identity(self, view: _View, account_id: str, domain: str) -> _Covered | None:
-        cached = self._domains.get((account_id, domain))
-        if cached is not None and cached[0] is view:
-            return cached[1]
+    def _read_domain(self, account_id: str, domain: str) -> _Covered | None:
         covered = self._read_covering(account_id, covering_domains(domain), IdentityKind.DOMAIN)
-        if covered is not None and covered.signing is not False:
-            covered = replace(covered, identity=replace(covered.identity, dkim_domain=covered.signs))
-        self._domains.put((account_id, domain), (view, covered))
-        return covered
+        if covered is None or covered.signing is False:
+            return covered
+        return replace(covered, identity=replace(covered.identity, dkim_domain=covered.signs))
 
     def _read_covering(self, account_id: str, names: Sequence[str], kind: IdentityKind) -> _Covered | None:
         """Return what the verified identities among `names`, most specific first, say together.
@@ -371,6 +323,18 @@ class CatalogDirectory:
             return None
         name, kind, account, _, _, _, user, protected = rows[0]
         return StoredCredential(name, CredentialKind(kind), account, protected, Principal(name, account, user))
+
+    def _read_set(self, account_id: str, name: str) -> ConfigurationSet | None:
+        rows = self._catalog.rows("get_configuration_set", {"account": account_id, "name": name})
+        return configuration_set_of(rows[0]) if rows else None
+
+    def _read_feedback(self, account_id: str, key: str) -> FeedbackSettings:
+        rows = self._catalog.rows("get_identity_feedback", {"account": account_id, "identity": key})
+        return feedback_of(rows[0]) if rows else DEFAULT_FEEDBACK
+
+    def _read_user_policies(self, account_id: str, user: str) -> PolicyTexts:
+        rows = self._catalog.rows("list_user_policies", {"account": account_id, "user": user})
+        return tuple((row[0], row[1]) for row in rows)
 
     def _read_suppressed(self, account_id: str, folded: str) -> SuppressionEntry | None:
         if not folded.isascii() and any("\ud800" <= char <= "\udfff" for char in folded):

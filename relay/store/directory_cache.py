@@ -1,6 +1,6 @@
 """A bounded cache with two generations: about as good as least-recently-used, at the cost of a dict."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -50,3 +50,26 @@ class Cache(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
+
+
+class ViewCache(Generic[V]):
+    """What was read by account and name; a value holds as long as the *view* it was read under is the same object."""
+
+    __slots__ = ("_entries", "_read")
+
+    def __init__(self, entries_max: int, read: Callable[[str, str], V]) -> None:
+        self._entries: Cache[tuple[str, str], tuple[object, V]] = Cache(entries_max)
+        self._read = read
+
+    def get(self, view: object, account: str, name: str) -> V:
+        """Return the value, read now unless it was read under this view."""
+        key = (account, name)
+        cached = self._entries.get(key)
+        if cached is not None and cached[0] is view:
+            return cached[1]
+        value = self._read(account, name)
+        self._entries.put(key, (view, value))
+        return value
+
+    def __len__(self) -> int:
+        return len(self._entries)

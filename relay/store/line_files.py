@@ -17,6 +17,7 @@ from relay.errors import CorruptionError, StorageError
 from relay.model.erasure import Erasure
 from relay.signing.sealed_file import NONCE_BYTES, FileSealer
 from relay.signing.sealed_file import SUFFIX as ENCRYPTED
+from relay.store.synced import sync_path
 
 GZIP_LEVEL: Final = 6
 SUFFIX: Final = ".erasing"
@@ -51,7 +52,7 @@ def rewrite(path: Path, change: Callable[[bytes], bytes], sealer: FileSealer | N
         fresh.unlink(missing_ok=True)
         number = _rewritten(path, fresh, change, sealer)
         fresh.rename(path)
-        _sync(path.parent)
+        sync_path(path.parent)
     except (OSError, EOFError, CorruptionError) as error:
         raise StorageError(f"{path} cannot be written anew: {error}") from error
     return number
@@ -109,11 +110,3 @@ def _is_sealed(path: Path) -> bool:
 
 def _is_gzip(path: Path) -> bool:
     return path.name.removesuffix(ENCRYPTED).endswith(".gz")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

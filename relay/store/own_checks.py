@@ -3,9 +3,8 @@
 Commands read it. It holds nothing that could not be found out again, but for when a listing began and ended.
 """
 
-import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +14,14 @@ from relay.ports import Log
 from relay.reputation.blocklist import Change, Listing
 from relay.reputation.own import Grade, OwnCheck
 from relay.store.database import open_reader
-from relay.store.small_file import open_or_anew, whole
+from relay.store.small_file import SmallFile, open_or_anew
 from relay.store.sql import queries
 
 FILE_NAME: Final = "own.db"
 KEPT_MS: Final = 400 * 86_400_000  # more than a year, so that last year's listing can be compared with this one's
 LISTINGS_MAX: Final = 10_000
 
+_WHAT: Final = "file of own checks"
 _OWN: Final = queries("own.sql")
 
 
@@ -40,30 +40,28 @@ class OwnChecks:
 
     def __init__(self, office_dir: Path, log: Log | None = None) -> None:
         """Open the file for its writer, who says by `log` when it began anew; without one, for a reader."""
-        self._path = office_dir / FILE_NAME
+        path = office_dir / FILE_NAME
         try:
-            if log is None:
-                self._connection = open_reader(self._path, "own")
-            else:
-                self._connection = open_or_anew(self._path, "own", log, "file of own checks")
+            connection = open_reader(path, "own") if log is None else open_or_anew(path, "own", log, _WHAT)
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"{self._path} cannot be opened: {error}") from error
+            raise StorageError(f"{path} cannot be opened: {error}") from error
+        self._file = SmallFile(connection, _OWN, str(path))
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._file.close()
 
     def checks(self) -> list[KeptCheck]:
         """Return the last result of every check, faults first."""
-        return [_kept(row) for row in self._run("checks", ())]
+        return [_kept(row) for row in self._file.run("checks", ())]
 
     def lasting(self) -> list[Listing]:
         """Return the listings that last."""
-        return [Listing(*row) for row in self._run("lasting", ())]
+        return [Listing(*row) for row in self._file.run("lasting", ())]
 
     def listings(self, limit: int = 1000) -> list[Listing]:
         """Return all listings that are known, those that last first."""
-        return [Listing(*row) for row in self._run("listings", (min(limit, LISTINGS_MAX),))]
+        return [Listing(*row) for row in self._file.run("listings", (min(limit, LISTINGS_MAX),))]
 
     def keep(self, checks: Iterable[OwnCheck], now_ms: int) -> Sequence[tuple[Grade | None, OwnCheck]]:
         """Keep the results of one round, whole; return each with the grade before it. Others are forgotten."""
@@ -71,45 +69,28 @@ class OwnChecks:
             (one.check.kind, one.check.subject): one.check.grade for one in self.checks()
         }
         kept: list[tuple[Grade | None, OwnCheck]] = []
-        with self._writing():
+        with self._file.writing():
             for one in checks:
                 kept.append((before.get((one.kind, one.subject)), one))
                 if one.grade is Grade.UNKNOWN:
-                    self._run("put_no_answer", (one.kind, one.subject, one.detail, now_ms))
+                    self._file.run("put_no_answer", (one.kind, one.subject, one.detail, now_ms))
                 else:
                     values = (one.kind, one.subject, one.grade.value, one.detail, one.next_step, now_ms)
-                    self._run("put_check", values)
-            self._run("forget_checks", (now_ms,))
+                    self._file.run("put_check", values)
+            self._file.run("forget_checks", (now_ms,))
         return kept
 
     def change(self, changes: Iterable[Change], now_ms: int) -> None:
         """Keep what changed about listings."""
-        with self._writing():
+        with self._file.writing():
             for one in changes:
                 listing = one.listing
                 if one.began:
                     values = (listing.address, listing.list_name, listing.began_ms, listing.detail)
-                    self._run("begin_listing", values)
+                    self._file.run("begin_listing", values)
                 else:
-                    self._run("end_listing", (listing.address, listing.list_name, listing.ended_ms))
-            self._run("forget_listings", (now_ms - KEPT_MS,))
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            with whole(self._connection):
-                yield
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    def _run(self, name: str, values: tuple[object, ...]) -> list[Any]:
-        try:
-            return self._connection.execute(_OWN[name], values).fetchall()
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"{self._path} cannot be used: {error}")
+                    self._file.run("end_listing", (listing.address, listing.list_name, listing.ended_ms))
+            self._file.run("forget_listings", (now_ms - KEPT_MS,))
 
 
 def _kept(row: Sequence[Any]) -> KeptCheck:

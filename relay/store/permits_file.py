@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from relay.errors import ConfigurationError, StorageError
+from relay.errors import ConfigurationError
 from relay.ports import Log
-from relay.store.small_file import open_or_anew, whole
+from relay.store.small_file import SmallFile, open_or_anew
 from relay.store.sql import queries
 
 _PERMITS: Final = queries("permits.sql")
@@ -25,28 +25,22 @@ class PermitsFile:
 
     def __init__(self, path: Path, log: Log) -> None:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
-        self._path = path
         try:
-            self._connection = open_or_anew(path, "permits", log, "file of permits")
+            connection = open_or_anew(path, "permits", log, "file of permits")
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"{path} cannot be opened: {error}") from error
+        self._file = SmallFile(connection, _PERMITS, str(path))
 
     def read(self, name: str, values: tuple[object, ...] = ()) -> list[Any]:
         """Return the rows of a statement. Raise StorageError."""
-        try:
-            return self._connection.execute(_PERMITS[name], values).fetchall()
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path} cannot be read: {error}") from error
+        return self._file.run(name, values)
 
     def write(self, writes: Sequence[Write]) -> None:
         """Do all or nothing; synced on return. Raise StorageError."""
-        try:
-            with whole(self._connection):
-                for name, values in writes:
-                    self._connection.execute(_PERMITS[name], values)
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path} cannot be written: {error}") from error
+        with self._file.writing():
+            for name, values in writes:
+                self._file.run(name, values)
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._file.close()

@@ -5,7 +5,6 @@ the damaged file and its log go to `quarantine/`. A damaged first page is replac
 fresh file of the same format, because the order of the schema decides where its tables begin.
 """
 
-import os
 import shutil
 import sqlite3
 import struct
@@ -18,6 +17,7 @@ from relay.errors import CorruptionError
 from relay.store.database import PAGE_BYTES, file_uri, open_writer, raw_text, version_of
 from relay.store.records import STATES, delivery_checksum, message_of
 from relay.store.sql import migrations, queries
+from relay.store.synced import sync_path
 
 COMPANIONS: Final = ("", "-wal", "-shm")
 _GAPS_MAX: Final = 2000
@@ -55,9 +55,9 @@ def salvage(path: Path, kept: Path) -> Salvaged:
     finally:
         target.close()
     _remove(kept / _PATCHED)
-    _sync(fresh)
+    sync_path(fresh)
     fresh.rename(salvaged_name(path))
-    _sync(path.parent)
+    sync_path(path.parent)
     finish(path, kept)
     return found
 
@@ -70,7 +70,7 @@ def finish(path: Path, kept: Path) -> None:
         if source.exists():
             source.rename(kept / source.name)
     salvaged_name(path).rename(path)
-    _sync(path.parent)
+    sync_path(path.parent)
 
 
 def salvaged_name(path: Path) -> Path:
@@ -114,14 +114,6 @@ def _open_patched(damaged: Path, kept: Path) -> sqlite3.Connection | None:
 def _remove(path: Path) -> None:
     for companion in COMPANIONS:
         path.with_name(path.name + companion).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _checked(connection: sqlite3.Connection) -> sqlite3.Connection | None:

@@ -2,10 +2,11 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from relay.errors import StorageError
 from relay.ports import Log
 from relay.store.database import open_writer
 
@@ -54,3 +55,38 @@ def whole(connection: sqlite3.Connection) -> Iterator[None]:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         raise
+
+
+class SmallFile:
+    """An open file and its named statements; `what` names it in errors, which are StorageError. For one thread."""
+
+    __slots__ = ("_queries", "_what", "connection")
+
+    def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, str], what: str) -> None:
+        self.connection = connection
+        self._queries = statements
+        self._what = what
+
+    def run(self, name: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
+        """Run a named statement; return its rows."""
+        try:
+            return self.connection.execute(self._queries[name], values).fetchall()
+        except sqlite3.Error as error:
+            raise self.failed(error) from error
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Run a block as one transaction, synced at its end, all or nothing."""
+        try:
+            with whole(self.connection):
+                yield
+        except sqlite3.Error as error:
+            raise self.failed(error) from error
+
+    def failed(self, error: sqlite3.Error) -> StorageError:
+        """Return what an error of SQLite is to whoever asked."""
+        return StorageError(f"{self._what} cannot be used: {error}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()

@@ -3,18 +3,17 @@
 Figures are kept for 400 days. It holds nothing about persons. A damaged file is set aside and begun anew.
 """
 
-import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from relay.errors import StorageError
 from relay.ports import Log
 from relay.reputation.snds import Figures
 from relay.store.database import open_reader
-from relay.store.small_file import open_or_anew, whole
+from relay.store.small_file import SmallFile, open_or_anew
 from relay.store.sql import queries
 
 FILE: Final = Path("office", "snds.db")
@@ -38,15 +37,12 @@ class SndsFile:
     """The file, open for its writer (`log` given) or for a reader; used by one thread. Raises StorageError."""
 
     def __init__(self, data_dir: Path, log: Log | None = None) -> None:
-        self._path = data_dir / FILE
+        path = data_dir / FILE
         try:
-            self._connection = (
-                open_reader(self._path, "snds")
-                if log is None
-                else open_or_anew(self._path, "snds", log, "file of SNDS")
-            )
+            connection = open_reader(path, "snds") if log is None else open_or_anew(path, "snds", log, "file of SNDS")
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"{self._path} cannot be opened: {error}") from error
+            raise StorageError(f"{path} cannot be opened: {error}") from error
+        self._file = SmallFile(connection, _SNDS, str(path))
 
     def __enter__(self) -> Self:
         return self
@@ -56,47 +52,33 @@ class SndsFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._file.close()
 
     def figures(self, address: str | None = None, since_ms: int = 0, limit: int = ROWS_MAX) -> list[Figures]:
         """Return figures that came since a time, by address, newest first."""
-        return [Figures(*row) for row in self._run("figures", (address, since_ms, limit))]
+        return [Figures(*row) for row in self._file.run("figures", (address, since_ms, limit))]
 
     def last(self) -> list[Figures]:
         """Return the newest figures of each address."""
-        return [Figures(*row) for row in self._run("last", ())]
+        return [Figures(*row) for row in self._file.run("last", ())]
 
     def reading(self) -> Reading:
         """Return how the last try went."""
-        rows = self._run("reading", ())
+        rows = self._file.run("reading", ())
         return Reading(*rows[0]) if rows else Reading()
 
     def keep(self, figures: Iterable[Figures], bad_lines: int, now_ms: int) -> None:
         """Keep what was read, and drop what is too old, in one transaction."""
-        with self._whole():
+        with self._file.writing():
             for one in figures:
-                self._connection.execute(_SNDS["put"], (*astuple(one), now_ms))
-            self._connection.execute(_SNDS["note_read"], (now_ms, bad_lines))
-            self._connection.execute(_SNDS["forget"], (now_ms - KEPT_MS,))
+                self._file.run("put", (*astuple(one), now_ms))
+            self._file.run("note_read", (now_ms, bad_lines))
+            self._file.run("forget", (now_ms - KEPT_MS,))
 
     def note_failure(self, failure: str, now_ms: int) -> None:
         """Keep why the feed could not be read."""
-        with self._whole():
-            self._connection.execute(_SNDS["note_failure"], (now_ms, failure))
-
-    @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
-        try:
-            with whole(self._connection):
-                yield
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path} cannot be written: {error}") from error
-
-    def _run(self, name: str, values: Sequence[Any]) -> list[Any]:
-        try:
-            return self._connection.execute(_SNDS[name], values).fetchall()
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path} cannot be read: {error}") from error
+        with self._file.writing():
+            self._file.run("note_failure", (now_ms, failure))
 
 
 def read_snds(data_dir: Path) -> SndsFile | None:

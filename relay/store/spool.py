@@ -2,19 +2,18 @@
 
 Threads: the event loop's thread calls everything here and reads; the writer commits; the housekeeper moves
 finished messages to history; the body thread syncs large bodies before their rows are written.
+
+It is long because the port is wide: each call is a few lines, and what is done stands in the modules it calls.
 """
 
 import asyncio
 import contextlib
-import errno
 import os
 import sqlite3
-import threading
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Final
 
 import orjson
@@ -29,6 +28,7 @@ from relay.model.scan import Scan
 from relay.ports import Clock, Done, Log, Metrics
 from relay.store import operations
 from relay.store.adoption import Adopted, AdoptionReport, ShardPaths, adopt
+from relay.store.body_keeper import BodyKeeper
 from relay.store.history import NO_KEY, Trace, find_in_history
 from relay.store.housekeeping import Housekeeper, Retention
 from relay.store.jobs import Append, Call, Group, Settle
@@ -105,8 +105,9 @@ class ShardSpool:
             crash_point=options.crash_point,
             search_key=options.search_key,
         )
-        self._body_queue: SimpleQueue[tuple[NewMessage, Done] | None] = SimpleQueue()
-        self._body_thread = threading.Thread(target=self._keep_bodies, name="spool-bodies", daemon=True)
+        self._keeper = BodyKeeper(
+            shard, adopted.bodies, log, self._writer.submit, no_room=self._no_room, crash_point=options.crash_point
+        )
 
     @classmethod
     def open(
@@ -123,13 +124,11 @@ class ShardSpool:
         except sqlite3.Error as error:
             raise StorageError(f"the spool {self.paths.database} cannot be opened: {error}") from error
         self._housekeeper.start()
-        self._body_thread.start()
+        self._keeper.start(loop)
 
     def close(self) -> None:
         """Commit what waits, end the threads, forget what is in flight, give the shard up; blocks."""
-        if self._body_thread.is_alive():
-            self._body_queue.put(None)
-            self._body_thread.join()
+        self._keeper.stop()
         self._housekeeper.stop()
         self._writer.stop()
         self._reader.close()
@@ -160,7 +159,7 @@ class ShardSpool:
         if isinstance(message.content.body, bytes):
             self._writer.submit_soon(Append(message, done))
         else:
-            self._body_queue.put((message, done))
+            self._keeper.put(message, done)
 
     def settle(self, settlement: Settlement, done: Done) -> None:
         """Write the verdict on one delivery with all its effects, all or nothing."""
@@ -352,46 +351,10 @@ class ShardSpool:
             Call(lambda _group, connection: _ran(connection, "quarantine", (delivery_key, problem)), _ignore)
         )
 
-    def _keep_bodies(self) -> None:
-        while (entry := self._body_queue.get()) is not None:
-            new, done = entry
-            try:
-                self._writer.submit(self._kept(new, done))
-            except (OSError, CorruptionError) as error:
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    self._no_room()
-                self._log.error("spool body write failed", shard=self.shard, error=str(error))
-                self._answer(done, StorageError(f"a message body cannot be kept: {error}"))
-
-    def _kept(self, new: NewMessage, done: Done) -> Append:
-        body = new.content.body
-        assert not isinstance(body, bytes)
-        name, checksum = self._bodies.keep(new.message.key, body, new.content.head)
-        if self._options.crash_point:
-            self._options.crash_point("body synced")
-
-        def finished(error: Exception | None) -> None:
-            if error is not None:
-                self._remove_body(name)
-            done(error)
-
-        return Append(new, finished, name, checksum)
-
-    def _answer(self, done: Done, error: Exception) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                self._loop.call_soon_threadsafe(done, error)
-
     def _committed(self, keys: list[int], files: list[str]) -> None:
         for name in files:
-            self._remove_body(name)
+            self._keeper.remove(name)
         self._housekeeper.add_finished(keys)
-
-    def _remove_body(self, name: str) -> None:
-        try:
-            self._bodies.remove(name)
-        except OSError as error:
-            self._log.warning("spool body left behind", name=name, error=str(error))
 
     def _failed(self, damaged: bool) -> None:  # noqa: FBT001 - the writer's own callback
         self._no_room()

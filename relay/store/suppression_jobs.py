@@ -29,6 +29,7 @@ from relay.store.suppression_import import (
     read_lines,
     remove_runs,
 )
+from relay.store.synced import sync_path
 
 ROWS_TOGETHER = 5000  # in a transaction: some 20 ms, for which other writers wait
 PAUSE_SECONDS = 3 * LOOK_SECONDS  # between two, so that every writer who waits gets his turn
@@ -181,7 +182,7 @@ class ImportJobs:
                 progress("reading", rows)
                 if stop():
                     return intake.read
-            _sync_directory(directory)
+            sync_path(directory)
         read = intake.read
         with self._file.writing():
             self._file.run("sort_job", {"id": job.job_id, "good": read.good, "failed": read.failed})
@@ -244,8 +245,8 @@ class ImportJobs:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.mkdir(mode=0o700, exist_ok=True)
             yield directory
-            _sync_directory(directory)
-            _sync_directory(self._directory)
+            sync_path(directory)
+            sync_path(self._directory)
 
     @contextlib.contextmanager
     def _locked(self, job_id: str) -> Iterator[Path]:
@@ -265,14 +266,6 @@ def _stored(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"{directory} cannot be written: {error.strerror}.") from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _job(row: Row) -> ImportJob:

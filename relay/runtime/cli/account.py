@@ -49,13 +49,12 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create an account; it starts in the sandbox."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         made = catalog.accounts.create(account, sandbox=sandbox, contact=contact)
-    record(site.data_dir, "account.create", account, {"sandbox": sandbox, "contact": contact or None})
+    site.audit("account.create", account, {"sandbox": sandbox, "contact": contact or None})
     _told(made, f"Account {account} created{' in the sandbox' if sandbox else ''}.", as_json=as_json)
 
 
@@ -159,13 +158,12 @@ def contact(
     as_json: JsonOption = False,
 ) -> None:
     """Change who is responsible for an account."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         changed = catalog.accounts.set_contact(account, address)
-    record(site.data_dir, "account.contact", account, {"contact": address})
+    site.audit("account.contact", account, {"contact": address})
     _told(changed, f"The contact of account {account} is {address or 'nobody'}.", as_json=as_json)
 
 
@@ -182,7 +180,6 @@ def details(
     as_json: JsonOption = False,
 ) -> None:
     """Show what an account says about its mail, or change what is given."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
@@ -192,7 +189,7 @@ def details(
         if any(change is not None for change in changes):
             kept = read_details(kept, mail_type, website_url, use_case, contacts, language)
             catalog.reviews.put_details(account, kept)
-            record(site.data_dir, "account.details", account, details_object(kept) or {})
+            site.audit("account.details", account, details_object(kept) or {})
     if as_json:
         write_json({"account": account, "details": details_object(kept)})
     elif kept is None:
@@ -210,13 +207,12 @@ def weight(
     as_json: JsonOption = False,
 ) -> None:
     """Change what share of the relay an account has while others have mail waiting too; for mail from now on."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         changed = catalog.accounts.set_weight(account, share)
-    record(site.data_dir, "account.weight", account, {"weight": share})
+    site.audit("account.weight", account, {"weight": share})
     _told(changed, f"The weight of account {account} is {share}.", as_json=as_json)
 
 
@@ -229,7 +225,6 @@ def recipient_check(
     as_json: JsonOption = False,
 ) -> None:
     """Refuse mail of an account to domains that certainly take none, instead of bouncing it."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     if switch not in ("on", "off"):
@@ -237,7 +232,7 @@ def recipient_check(
     site = open_site(config)
     with site.catalog() as catalog:
         changed = catalog.accounts.set_recipient_check(account, on=switch == "on")
-    record(site.data_dir, "account.recipient_check", account, {"recipientCheck": switch == "on"})
+    site.audit("account.recipient_check", account, {"recipientCheck": switch == "on"})
     _told(changed, f"The recipient check of account {account} is {switch}.", as_json=as_json)
 
 
@@ -253,7 +248,6 @@ def pause(
     from relay.model.account import AccountState  # noqa: PLC0415
     from relay.runtime import settings  # noqa: PLC0415
     from relay.runtime.account_mail import paused  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.clock import SteadyClock  # noqa: PLC0415
 
@@ -264,7 +258,7 @@ def pause(
             changed = catalog.accounts.require(account)
         else:
             changed = catalog.reviews.pause(account, write)
-    record(site.data_dir, "account.state", account, {"state": "paused", "reason": reason or None})
+    site.audit("account.state", account, {"state": "paused", "reason": reason or None})
     _told(changed, f"Account {account} is paused.", as_json=as_json)
 
 
@@ -297,13 +291,12 @@ def close(
 
 def _set(config: Any, account: str, state: str, *, as_json: bool) -> "Account":
     from relay.model.account import AccountState  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         changed = catalog.accounts.set_state(account, AccountState(state))
-    record(site.data_dir, "account.state", account, {"state": state})
+    site.audit("account.state", account, {"state": state})
     _told(changed, f"Account {account} is {state}.", as_json=as_json)
     return changed
 

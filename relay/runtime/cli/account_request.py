@@ -44,7 +44,6 @@ def production(
     as_json: JsonOption = False,
 ) -> None:
     """Ask to leave the sandbox; the request waits for an administrator."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
@@ -52,7 +51,7 @@ def production(
         kept = catalog.reviews.details(account)
         details = read_details(kept, mail_type, website_url, use_case, contacts, language)
         review = catalog.reviews.request_production(account, details, daily_quota=daily, send_rate=rate)
-    record(site.data_dir, "account.request", account, review_object(review))
+    site.audit("account.request", account, review_object(review))
     _told(review, as_json=as_json)
 
 
@@ -67,13 +66,12 @@ def quota(
     as_json: JsonOption = False,
 ) -> None:
     """Ask for other limits; the request waits for an administrator."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         review = catalog.reviews.request_quota(account, daily_quota=daily, send_rate=rate, use_case=use_case or "")
-    record(site.data_dir, "account.request", account, review_object(review))
+    site.audit("account.request", account, review_object(review))
     _told(review, as_json=as_json)
 
 
@@ -93,7 +91,6 @@ def addresses(
     as_json: JsonOption = False,
 ) -> None:
     """Ask for source addresses of the account's own; the request waits for an administrator."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
@@ -101,7 +98,7 @@ def addresses(
         kept = catalog.reviews.details(account)
         details = read_details(kept, mail_type, website_url, use_case, contacts, language)
         review = catalog.reviews.request_addresses(account, details, number, opt_in, bounces)
-    record(site.data_dir, "account.request", account, review_object(review))
+    site.audit("account.request", account, review_object(review))
     _told(review, as_json=as_json)
 
 

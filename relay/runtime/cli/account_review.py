@@ -171,7 +171,6 @@ def _decide(
 ) -> None:
     from relay.runtime import settings  # noqa: PLC0415
     from relay.runtime.account_mail import review_decided  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.account import as_object, limit_text  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.clock import SteadyClock  # noqa: PLC0415
@@ -189,7 +188,7 @@ def _decide(
             review = catalog.reviews.deny(review_id, write, reason=reason)
         account = catalog.accounts.require(review.account)
     word = "grant" if granted else "deny"
-    record(site.data_dir, f"account.review.{word}", review.account, {**review_object(review), **as_object(account)})
+    site.audit(f"account.review.{word}", review.account, {**review_object(review), **as_object(account)})
     if as_json:
         write_json({**review_object(review), "limits": as_object(account)})
         return

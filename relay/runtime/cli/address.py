@@ -230,7 +230,6 @@ def remove(
     address: AddressArgument, *, yes: YesOption = False, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Forget an address: nothing leaves from it any more, retries get another one."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.options import confirm  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
@@ -240,7 +239,7 @@ def remove(
     with site.catalog() as catalog:
         known = catalog.addresses.require(address)
         catalog.addresses.remove(address)
-    record(site.data_dir, "address.remove", known.account, {"address": known.address})
+    site.audit("address.remove", known.account, {"address": known.address})
     if as_json:
         write_json({"address": known.address})
     else:
@@ -308,11 +307,10 @@ def _changed(catalog: "Catalog", address: str, change: Any) -> "SourceAddress":
 
 
 def _told(site: "Site", operation: str, one: "SourceAddress", sentence: str, *, as_json: bool) -> None:
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.address_output import as_object  # noqa: PLC0415
 
     told = as_object(one)
-    record(site.data_dir, operation, one.account, told)
+    site.audit(operation, one.account, told)
     if as_json:
         write_json(told)
     else:

@@ -27,13 +27,12 @@ def add(
 ) -> None:
     """Register a range: its addresses are the account's alone, and mail leaves from them while their DNS is right."""
     from relay.model.pool import AddressRange  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         made = catalog.addresses.add_range(AddressRange(network, account, registry, use_case))
-    record(site.data_dir, "address.range.add", account, as_object(made))
+    site.audit("address.range.add", account, as_object(made))
     if as_json:
         write_json(as_object(made))
     else:
@@ -60,13 +59,12 @@ def list_(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def remove(network: RangeArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Forget a range; its addresses stay with the account."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         catalog.addresses.remove_range(network)
-    record(site.data_dir, "address.range.remove", "", {"range": network})
+    site.audit("address.range.remove", "", {"range": network})
     if as_json:
         write_json({"range": network})
     else:

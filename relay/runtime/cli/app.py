@@ -16,6 +16,7 @@ from typer.models import CommandInfo
 
 from relay.errors import EX_TEMPFAIL, EX_USAGE, RelayError
 from relay.runtime.cli.account import app as account
+from relay.runtime.cli.account_enforcement import register_account
 from relay.runtime.cli.address import app as address
 from relay.runtime.cli.alarm import app as alarm
 from relay.runtime.cli.analyse import analyse
@@ -44,7 +45,6 @@ from relay.runtime.cli.privacy import app as privacy
 from relay.runtime.cli.queue import app as queue
 from relay.runtime.cli.quota import app as quota
 from relay.runtime.cli.reputation import app as reputation
-from relay.runtime.cli.reputation import register_account
 from relay.runtime.cli.reset import reset
 from relay.runtime.cli.send import send
 from relay.runtime.cli.serve import serve

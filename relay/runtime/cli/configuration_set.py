@@ -55,7 +55,6 @@ def create(
 ) -> None:
     """Create a configuration set; messages name it with the header X-SES-CONFIGURATION-SET."""
     from relay.model.configuration_set import ConfigurationSet  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.identity import read_tags  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
@@ -78,7 +77,7 @@ def create(
     site = open_site(config)
     with site.catalog() as catalog:
         made = catalog.configuration_sets.create(wanted, read_tags(tag))
-    record(site.data_dir, "configuration-set.create", account, as_object(made))
+    site.audit("configuration-set.create", account, as_object(made))
     _told(made, f"Configuration set {name} created.", as_json=as_json)
 
 
@@ -104,7 +103,6 @@ def set_(
     as_json: JsonOption = False,
 ) -> None:
     """Change what is given; it holds for messages submitted from now on."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
@@ -126,7 +124,7 @@ def set_(
             optimized_delivery=optimized_delivery,
         )
         made = catalog.configuration_sets.update(wanted)
-    record(site.data_dir, "configuration-set.set", account, as_object(made))
+    site.audit("configuration-set.set", account, as_object(made))
     _told(made, f"Configuration set {name} changed.", as_json=as_json)
 
 
@@ -213,7 +211,6 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete a configuration set; identities whose default it is are refused until they get another."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.output import note  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
@@ -221,7 +218,7 @@ def delete(
     with site.catalog() as catalog:
         identities = catalog.configuration_sets.default_of(account, name, limit=SHOWN_MAX)
         catalog.configuration_sets.delete(account, name)
-    record(site.data_dir, "configuration-set.delete", account, {"name": name})
+    site.audit("configuration-set.delete", account, {"name": name})
     if as_json:
         write_json({"account": account, "name": name, "defaultOf": list(identities)})
         return
@@ -243,14 +240,13 @@ def default(
     as_json: JsonOption = False,
 ) -> None:
     """Choose the configuration set of mail from an identity that names none."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         kept = catalog.identities.require(account, identity).identity.name
         catalog.configuration_sets.set_default(account, kept, name)
-    record(site.data_dir, "configuration-set.default", account, {"identity": kept, "name": name})
+    site.audit("configuration-set.default", account, {"identity": kept, "name": name})
     if as_json:
         write_json({"account": account, "identity": kept, "configurationSet": name or None})
     else:
@@ -268,7 +264,6 @@ def tag(
     as_json: JsonOption = False,
 ) -> None:
     """Add and remove tags, all or none of them; show those there are."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.identity import read_tags  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
@@ -277,7 +272,7 @@ def tag(
     with site.catalog() as catalog:
         kept = catalog.configuration_sets.change_tags(account, name, add, remove or ())
     if add or remove:
-        record(site.data_dir, "configuration-set.tag", account, {"name": name, "add": add, "remove": remove})
+        site.audit("configuration-set.tag", account, {"name": name, "add": add, "remove": remove})
     if as_json:
         write_json({"account": account, "name": name, "tags": kept})
         return

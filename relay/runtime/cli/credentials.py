@@ -40,7 +40,6 @@ def create(
 ) -> None:
     """Create an SMTP user, or an access key; the password is shown now and never again."""
     from relay.errors import UsageError  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.clock import SteadyClock  # noqa: PLC0415
 
@@ -53,7 +52,7 @@ def create(
         else:
             owner = user or new_user_name(SteadyClock().now_ms())
             made = catalog.credentials.create_smtp_user(account, name, username=username, user=owner)
-    record(site.data_dir, "credentials.create", account, as_object(made.credential))
+    site.audit("credentials.create", account, as_object(made.credential))
     _show_once(made, site.config.region, as_json=as_json)
 
 
@@ -119,13 +118,12 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """End a credential for good; its open sessions end before their next message."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         revoked = catalog.credentials.revoke(username)
-    record(site.data_dir, "credentials.revoke", revoked.account, as_object(revoked))
+    site.audit("credentials.revoke", revoked.account, as_object(revoked))
     if as_json:
         write_json(as_object(revoked))
     else:

@@ -111,14 +111,13 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Take a policy from an identity; what it allowed is refused from the next request on."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         kept = catalog.identities.require(account, identity).identity.name
         catalog.identity_policies.delete(account, kept, name)
-    record(site.data_dir, "identity.policy.delete", account, {"identity": kept, "policy": name})
+    site.audit("identity.policy.delete", account, {"identity": kept, "policy": name})
     _told(account, kept, name, f"{kept} no longer has the policy {name}.", as_json=as_json)
 
 
@@ -211,12 +210,10 @@ def _condition(text: str) -> tuple[str, str, str]:
 
 def _put(site: "Site", account: str, identity: str, name: str, text: str, *, as_json: bool) -> str:
     """Store a policy and return the name of its identity as it is kept."""
-    from relay.runtime.audit import record  # noqa: PLC0415
-
     with site.catalog() as catalog, telling_faults(as_json=as_json):
         kept = catalog.identities.require(account, identity).identity.name
         catalog.identity_policies.put(account, kept, name, text, site.config.region)
-    record(site.data_dir, "identity.policy.put", account, {"identity": kept, "policy": name, "document": text})
+    site.audit("identity.policy.put", account, {"identity": kept, "policy": name, "document": text})
     return kept
 
 

@@ -38,7 +38,6 @@ def create(
 ) -> None:
     """Create a pool. Its mode, standard or managed, stays as it is."""
     from relay.model.pool import ScalingMode  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     owner = "" if for_all else account
@@ -48,7 +47,7 @@ def create(
     with site.catalog() as catalog:
         catalog.pools.create(owner, name, mode=mode, overflow=_overflow(overflow), tags=tags, addresses=addresses)
         told = _described(catalog, owner, name)
-    record(site.data_dir, "pool.create", owner, told)
+    site.audit("pool.create", owner, told)
     _tell(told, f"Pool {name} created ({mode}).", as_json=as_json)
 
 
@@ -127,7 +126,6 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete a pool. Its addresses go back to the default pool, those of a managed pool to the reserve."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     owner = "" if for_all else account
@@ -135,7 +133,7 @@ def delete(
     with site.catalog() as catalog:
         held = list(catalog.pools.delete(owner, name))
     told = {"account": owner or None, "pool": name, "addresses": held}
-    record(site.data_dir, "pool.delete", owner, told)
+    site.audit("pool.delete", owner, told)
     back = f" {', '.join(held)} went back." if held else ""
     _tell(told, f"Pool {name} is deleted; what names it behaves as if it named none.{back}", as_json=as_json)
 
@@ -158,7 +156,6 @@ def overflow(
     as_json: JsonOption = False,
 ) -> None:
     """Say where mail of a pool goes that none of its addresses can carry now."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     owner = "" if for_all else account
@@ -166,7 +163,7 @@ def overflow(
     with site.catalog() as catalog:
         catalog.pools.set_overflow(owner, name, _overflow(target))
         told = _described(catalog, owner, name)
-    record(site.data_dir, "pool.overflow", owner, {"pool": name, "overflow": target})
+    site.audit("pool.overflow", owner, {"pool": name, "overflow": target})
     _tell(told, f"Mail that pool {name} cannot carry: {target}.", as_json=as_json)
 
 
@@ -180,14 +177,13 @@ def grow(
     as_json: JsonOption = False,
 ) -> None:
     """Give a managed pool further addresses of the reserve."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         added = list(catalog.pools.grow(account, name, addresses))
         told = _described(catalog, account, name)
-    record(site.data_dir, "pool.grow", account, {"pool": name, "addresses": added})
+    site.audit("pool.grow", account, {"pool": name, "addresses": added})
     _tell(told, f"Pool {name} has {', '.join(added)} as well.", as_json=as_json)
 
 
@@ -211,7 +207,6 @@ def assign(
     The configuration set's pool counts first, then `relay pool rule`, the identity's, the account's.
     """
     from relay.errors import UsageError  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     if sum((bool(configuration_set), bool(identity), whole)) != 1:
@@ -232,7 +227,7 @@ def assign(
         "configurationSet": configuration_set or None,
         "identity": identity or None,
     }
-    record(site.data_dir, "pool.assign", account, told)
+    site.audit("pool.assign", account, told)
     what = configuration_set or identity or f"account {account}"
     _tell(told, f"Mail of {what} leaves from pool {name}." if name else f"{what} names no pool now.", as_json=as_json)
     if empty:
@@ -249,7 +244,6 @@ def shared(
 ) -> None:
     """Allow an account the shared addresses, or bar it from them; barred, its mail waits for its own."""
     from relay.errors import UsageError  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     if word not in {"allow", "bar"}:
@@ -258,7 +252,7 @@ def shared(
     with site.catalog() as catalog:
         kept = catalog.pools.assign_account(account, shared_barred=word == "bar")
     told = {"account": account, "pool": kept.pool or None, "sharedBarred": kept.shared_barred}
-    record(site.data_dir, "pool.shared", account, told)
+    site.audit("pool.shared", account, told)
     _tell(
         told, f"Account {account} {'may not' if kept.shared_barred else 'may'} use shared addresses.", as_json=as_json
     )
@@ -276,7 +270,6 @@ def tag(
     as_json: JsonOption = False,
 ) -> None:
     """Add and remove tags, all or none of them; show those there are."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     owner = "" if for_all else account
@@ -285,7 +278,7 @@ def tag(
     with site.catalog() as catalog:
         kept = catalog.pools.change_tags(owner, name, add, remove or ())
     if add or remove:
-        record(site.data_dir, "pool.tag", owner, {"pool": name, "add": add, "remove": remove})
+        site.audit("pool.tag", owner, {"pool": name, "add": add, "remove": remove})
     if as_json:
         write_json({"account": owner or None, "pool": name, "tags": kept})
         return

@@ -29,14 +29,13 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Add a rule. Of those that fit the oldest counts, those of the account before those for all."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     owner = "" if for_all else account
     site = open_site(config)
     with site.catalog() as catalog:
         made = catalog.pools.add_rule(owner, pool, sender_domain=sender, recipient_domain=recipient)
-    record(site.data_dir, "pool.rule.add", owner, as_object(made))
+    site.audit("pool.rule.add", owner, as_object(made))
     if as_json:
         write_json(as_object(made))
     else:
@@ -77,13 +76,12 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove a rule."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         catalog.pools.remove_rule(rule_id)
-    record(site.data_dir, "pool.rule.remove", "", {"rule": rule_id})
+    site.audit("pool.rule.remove", "", {"rule": rule_id})
     if as_json:
         write_json({"rule": rule_id})
     else:

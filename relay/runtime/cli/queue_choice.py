@@ -163,3 +163,8 @@ def milliseconds(option: str, text: str) -> int:
 
 def _milliseconds(option: str, text: str) -> int:
     return milliseconds(option, text) if text else 0
+
+
+def deliveries(number: int) -> str:
+    """Return the word for so many."""
+    return "delivery" if number == 1 else "deliveries"

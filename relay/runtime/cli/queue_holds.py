@@ -58,7 +58,6 @@ def remove(
     """End a standing hold and release what it holds."""
     import time  # noqa: PLC0415
 
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.queue_actions import owner  # noqa: PLC0415
     from relay.runtime.cli.shards import open_shards  # noqa: PLC0415
     from relay.runtime.standing_file import remove_hold  # noqa: PLC0415
@@ -66,7 +65,7 @@ def remove(
     count = 0
     with open_shards(config) as (site, shards), owner(site) as who:
         hold = remove_hold(site.data_dir, number, int(time.time() * 1000))
-        record(site.data_dir, "queue.holds.remove", "", {**hold_object(hold), "keep": keep})
+        site.audit("queue.holds.remove", "", {**hold_object(hold), "keep": keep})
         who.holds_changed()
         with working("releasing"):
             for shard in () if keep else shards:
@@ -81,7 +80,7 @@ def remove(
 def make(chosen: "Chosen", until_ms: int, reason: str, now_ms: int, *, dry_run: bool) -> int:
     """Make a standing hold of what was chosen, in force when this returns; return its number, 0 in a dry run."""
     from relay.pipeline.give_back import require_reason  # noqa: PLC0415
-    from relay.runtime.audit import current_caller, record  # noqa: PLC0415
+    from relay.runtime.audit import current_caller  # noqa: PLC0415
     from relay.runtime.cli.queue_actions import owner  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.standing_file import add_hold  # noqa: PLC0415
@@ -94,7 +93,7 @@ def make(chosen: "Chosen", until_ms: int, reason: str, now_ms: int, *, dry_run: 
     site = open_site(chosen.config)
     with owner(site) as who:
         hold = add_hold(site.data_dir, wanted, now_ms)
-        record(site.data_dir, "queue.holds.add", "", hold_object(hold))
+        site.audit("queue.holds.add", "", hold_object(hold))
         who.holds_changed()
     return hold.number
 

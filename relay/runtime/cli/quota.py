@@ -28,13 +28,12 @@ def set_(
     """Set limits; those not given stay as they are."""
     if daily is None and rate is None:
         raise UsageError("Give --daily, --rate or both.")
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         catalog.accounts.set_quota(account, daily_quota=daily, send_rate=rate)
-    record(site.data_dir, "quota.set", account, {"daily": daily, "rate": rate})
+    site.audit("quota.set", account, {"daily": daily, "rate": rate})
     show(account=account, config=config, as_json=as_json)
 
 

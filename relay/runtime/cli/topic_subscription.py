@@ -83,7 +83,7 @@ def subscribe(
 ) -> None:
     """Subscribe an endpoint; what is not your own is asked to confirm first, and gets nothing before."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.topic_requests import subscribe as made  # noqa: PLC0415
+    from relay.runtime.subscription_requests import subscribe as made  # noqa: PLC0415
     from relay.runtime.topic_requests import topic_arn  # noqa: PLC0415
 
     attributes = _attributes(raw, filter_policy, filter_scope, delivery_policy, dead_letter_queue, secret_file)
@@ -113,7 +113,8 @@ def subscriptions(
     """List the subscriptions of a topic, or all that an account made."""
     from relay.runtime.cli.paging import all_pages  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.topic_requests import shown_endpoint, topic_arn  # noqa: PLC0415
+    from relay.runtime.subscription_requests import shown_endpoint  # noqa: PLC0415
+    from relay.runtime.topic_requests import topic_arn  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
@@ -142,7 +143,7 @@ def subscription(
 ) -> None:
     """Show what a subscription is set to."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.topic_requests import find_subscription, subscription_attributes  # noqa: PLC0415
+    from relay.runtime.subscription_requests import find_subscription, subscription_attributes  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
@@ -170,7 +171,8 @@ def confirm(
     """Confirm a subscription: with the token its endpoint got, or without one, vouching for the endpoint."""
     from relay.errors import UsageError  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.topic_requests import find_subscription, topic_arn  # noqa: PLC0415
+    from relay.runtime.subscription_requests import find_subscription  # noqa: PLC0415
+    from relay.runtime.topic_requests import topic_arn  # noqa: PLC0415
 
     if authenticate_on_unsubscribe and not token:
         raise UsageError("--authenticate-on-unsubscribe goes with a topic and a token.")
@@ -196,7 +198,7 @@ def unsubscribe(
 ) -> None:
     """Remove a subscription; what waits for it is dropped."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.topic_requests import find_subscription  # noqa: PLC0415
+    from relay.runtime.subscription_requests import find_subscription  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
@@ -223,8 +225,8 @@ def set_subscription(
 ) -> None:
     """Change what is given; it holds for what waits, too."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.topic_requests import find_subscription  # noqa: PLC0415
-    from relay.runtime.topic_requests import set_subscription as changed  # noqa: PLC0415
+    from relay.runtime.subscription_requests import find_subscription  # noqa: PLC0415
+    from relay.runtime.subscription_requests import set_subscription as changed  # noqa: PLC0415
 
     attributes = _attributes(raw, filter_policy, filter_scope, delivery_policy, dead_letter_queue, secret_file)
     site = open_site(config)
@@ -271,7 +273,7 @@ def _told(site: "Site", found: "Subscription", sentence: str, *, as_json: bool) 
 def _object(site: "Site", found: "Subscription") -> dict[str, Any]:
     """Return a subscription for programs, without its secrets."""
     from relay.policy.arn import TopicArn  # noqa: PLC0415
-    from relay.runtime.topic_requests import shown_endpoint  # noqa: PLC0415
+    from relay.runtime.subscription_requests import shown_endpoint  # noqa: PLC0415
 
     return {
         "subscriptionArn": _arn(site, found),
@@ -287,7 +289,7 @@ def _object(site: "Site", found: "Subscription") -> dict[str, Any]:
 
 
 def _arn(site: "Site", found: "Subscription") -> str:
-    from relay.runtime.topic_requests import arn_of  # noqa: PLC0415
+    from relay.runtime.subscription_requests import arn_of  # noqa: PLC0415
 
     return str(arn_of(found, site.config.region))
 

@@ -25,13 +25,12 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create a user that may do nothing yet; give it policies and credentials."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         made = catalog.users.create(account, name)
-    record(site.data_dir, "user.create", account, {"user": name})
+    site.audit("user.create", account, {"user": name})
     if as_json:
         write_json({"account": account, "user": made.name, "created": iso(made.created_ms)})
     else:
@@ -87,13 +86,12 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete a user with its policies; its credentials end for good, open sessions before their next message."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         revoked = catalog.users.delete(account, name)
-    record(site.data_dir, "user.delete", account, {"user": name, "revoked": revoked})
+    site.audit("user.delete", account, {"user": name, "revoked": revoked})
     if as_json:
         write_json({"account": account, "user": name, "revoked": revoked})
     else:
@@ -111,14 +109,13 @@ def put(
     as_json: JsonOption = False,
 ) -> None:
     """Give a user a policy, or replace the one of this name; it holds from the next request on."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     text = read_policy(document)
     site = open_site(config)
     with site.catalog() as catalog, telling_faults(as_json=as_json):
         catalog.users.put_policy(account, user, name, text)
-    record(site.data_dir, "user.policy.put", account, {"user": user, "policy": name, "document": text})
+    site.audit("user.policy.put", account, {"user": user, "policy": name, "document": text})
     _told(account, user, name, f"User {user} has the policy {name}.", as_json=as_json)
 
 
@@ -157,13 +154,12 @@ def delete_policy(
     as_json: JsonOption = False,
 ) -> None:
     """Take a policy from a user; what it allowed is refused from the next request on."""
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
     with site.catalog() as catalog:
         catalog.users.delete_policy(account, user, name)
-    record(site.data_dir, "user.policy.delete", account, {"user": user, "policy": name})
+    site.audit("user.policy.delete", account, {"user": user, "policy": name})
     _told(account, user, name, f"User {user} no longer has the policy {name}.", as_json=as_json)
 
 

@@ -122,7 +122,6 @@ def release(address: AddressArgument, *, config: ConfigOption = None, as_json: J
 
     It is judged by what they answer from now on.
     """
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
@@ -132,7 +131,7 @@ def release(address: AddressArgument, *, config: ConfigOption = None, as_json: J
     if not held:
         raise UsageError(f"Nothing holds the warm-up of {known.address}.")
     _release(site, known.address)
-    record(site.data_dir, "warmup.release", known.account, {"address": known.address, "days": held})
+    site.audit("warmup.release", known.account, {"address": known.address, "days": held})
     _write(_View(site), known, as_json=as_json)
 
 
@@ -195,7 +194,6 @@ def auto(
 
     Those that warm up already go on.
     """
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     if word not in {"", "on", "off"}:
@@ -208,7 +206,7 @@ def auto(
         kept = catalog.pools.sending(account)
     told = {"account": account, "autoWarmupEnabled": kept.auto_warmup}
     if word:
-        record(site.data_dir, "warmup.auto", account, told)
+        site.audit("warmup.auto", account, told)
     if as_json:
         write_json(told)
     else:
@@ -318,7 +316,6 @@ def _change(
 ) -> None:
     """Set the warm-up of an address anew, and end what holds it back."""
     from relay.model.pool import WarmUp  # noqa: PLC0415
-    from relay.runtime.audit import record  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     site = open_site(config)
@@ -329,7 +326,7 @@ def _change(
         mode, values = change(site, known)
         changed = catalog.addresses.warm_up(known.address, WarmUp(mode), **values)
     _release(site, changed.address)
-    record(site.data_dir, operation, changed.account, {"address": changed.address, "mode": mode, **values})
+    site.audit(operation, changed.account, {"address": changed.address, "mode": mode, **values})
     _write(_View(site), changed, as_json=as_json)
 
 

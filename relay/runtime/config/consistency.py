@@ -16,6 +16,7 @@ from relay.runtime.config.model import Config
 from relay.runtime.config.outgoing import SUBMISSIONS_PORT
 from relay.runtime.config.publishing import bus_faults, stream_faults
 from relay.runtime.config.values import format_duration
+from relay.runtime.sockets import addresses_overlap
 
 # A return path is a token of at most 64 octets at the bounce domain, and a path has at most 254 between its
 # brackets (RFC 5321 section 4.5.3.1.3).
@@ -107,14 +108,9 @@ _LISTENER_CHECKS: tuple[Callable[[Listener], Iterable[tuple[str, str]]], ...] = 
 
 def _listeners_apart(config: Config) -> Iterator[Fault]:
     for (first, one), (second, other) in combinations(enumerate(config.listeners), 2):
-        if one.port and one.port == other.port and _addresses_overlap(one.address, other.address):
+        if one.port and one.port == other.port and addresses_overlap(one.address, other.address):
             text = f"{other.address}:{other.port} is taken by listeners[{first}] ({one.address}); choose another port"
             yield Fault(("listeners", second, "port"), text)
-
-
-def _addresses_overlap(one: str, other: str) -> bool:
-    a, b = ipaddress.ip_address(one), ipaddress.ip_address(other)
-    return a == b or (a.version == b.version and (a.is_unspecified or b.is_unspecified))
 
 
 def _bounce_domain(config: Config) -> Iterator[Fault]:

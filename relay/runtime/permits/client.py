@@ -8,24 +8,23 @@ a table of the worker's own, which permits keeps equal to those of the others.
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 from relay.model.account import Account
 from relay.model.refusal import Reason, Refusal
 from relay.policy.leases import Usage
-from relay.policy.quota import WINDOW_SECONDS, first_minute
+from relay.policy.quota import first_minute
 from relay.ports import AuthGate, Clock, Lease
-from relay.runtime.permits.protocol import BUFFERED_MAX_BYTES, LANE_WORDS, Lines, Note, ProtocolError, clean, encode
+from relay.runtime.permits.link import Link, connect
+from relay.runtime.permits.protocol import LANE_WORDS, Note, ProtocolError, clean
+from relay.runtime.permits.tally import Tally
 from relay.schedule.throttle import AuthFailures, FailureLimits
 
 WAIT_SECONDS = 2.0
 PENDING_MAX = 10_000
 REPORT_SECONDS = 1.0
-RECONNECT_MIN_SECONDS = 0.05
-RECONNECT_MAX_SECONDS = 1.0
 
 _REFUSALS = {"rate": Refusal(Reason.RATE_EXCEEDED), "quota": Refusal(Reason.QUOTA_EXCEEDED)}
 _AWAY = Refusal(Reason.TEMPORARY)
@@ -64,14 +63,6 @@ class _Pending:
     deadline: float
 
 
-@dataclass(slots=True)
-class _Tallied:
-    """Recipients committed in one minute; `stamp` is the monotonic time of the last addition."""
-
-    recipients: int
-    stamp: float
-
-
 class PermitsClient:
     """Asks permits on behalf of one worker. `usage_since(first_minute)` reads the usage of its shard.
 
@@ -94,14 +85,14 @@ class PermitsClient:
         self._clock = clock
         self._wait_seconds = wait_seconds
         self._failures = AuthFailures(failures or FailureLimits())
-        self._tally: dict[str, dict[int, _Tallied]] = {}
+        self._tally = Tally()
         self._open: dict[int, Lease] = {}
         self._pending: dict[int, _Pending] = {}
         self._unreported: dict[tuple[str, int], int] = {}
         self._queries: dict[int, asyncio.Future[int]] = {}
         self._last_id = 0
         self._out: list[Note] = []
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._report_timer: asyncio.TimerHandle | None = None
         self._connector: asyncio.Task[None] | None = None
@@ -115,10 +106,8 @@ class PermitsClient:
 
     async def start(self) -> None:
         """Read the shard's usage and begin to connect; does not wait for permits."""
-        now = self._clock.monotonic()
-        for account, minutes in self._usage_since(first_minute(self._clock.now_ms())).items():
-            self._tally[account] = {minute: _Tallied(count, now) for minute, count in minutes.items()}
-        self._connector = asyncio.create_task(self._connect())
+        self._tally.begin(self._usage_since(first_minute(self._clock.now_ms())), self._clock.monotonic())
+        self._connector = asyncio.create_task(connect(self, self._path))
 
     async def close(self) -> None:
         """Send what is to be reported, refuse what waits, and disconnect."""
@@ -206,15 +195,13 @@ class PermitsClient:
 
     # --- the connection ----------------------------------------------------------------------------------------
 
-    def joined(self, link: "_Link") -> None:
+    def joined(self, link: Link) -> None:
         """Announce everything on a new connection, then ask again for what waits."""
         self._link = link
         self._out = []
         link.write([["hello", self._shard]])
-        self._forget_old()
-        for account, minutes in self._tally.items():
-            flat = [number for minute, tallied in minutes.items() for number in (minute, tallied.recipients)]
-            link.write([["usage", account, flat]])
+        for note in self._tally.notes(self._clock.monotonic()):
+            link.write([note])
         link.write([["held", lease.lease_id, lease.account, lease.recipients] for lease in self._open.values()])
         for part in self.parts:
             link.write(part.announcement())
@@ -224,7 +211,7 @@ class PermitsClient:
         for part in self.parts:
             part.joined()
 
-    def left(self, link: "_Link") -> None:
+    def left(self, link: Link) -> None:
         """Connect again."""
         if self._link is not link:
             return
@@ -236,7 +223,7 @@ class PermitsClient:
             if not future.done():
                 future.set_exception(ConnectionError())
         if not self._closed:
-            self._connector = asyncio.create_task(self._connect())
+            self._connector = asyncio.create_task(connect(self, self._path))
 
     def handle(self, note: Note) -> None:
         """Act on a note of permits."""
@@ -314,95 +301,7 @@ class PermitsClient:
             self._send(["add", account, minute, recipients])
 
     def _count(self, lease: Lease, minute: int) -> None:
-        minutes = self._tally.setdefault(lease.account, {})
-        now = self._clock.monotonic()
-        tallied = minutes.get(minute)
-        if tallied is not None:
-            tallied.recipients += lease.recipients
-            tallied.stamp = now
-            return
-        minutes[minute] = _Tallied(lease.recipients, now)
-        # Once a minute and account, the oldest go; the clock that never jumps says which are old.
-        while (oldest := next(iter(minutes))) != minute and minutes[oldest].stamp < now - WINDOW_SECONDS - 60:
-            del minutes[oldest]
-
-    def _forget_old(self) -> None:
-        start = self._clock.monotonic() - WINDOW_SECONDS - 60
-        for account in list(self._tally):
-            kept = {minute: tallied for minute, tallied in self._tally[account].items() if tallied.stamp >= start}
-            if kept:
-                self._tally[account] = kept
-            else:
-                del self._tally[account]
-
-    async def _connect(self) -> None:
-        """Try until a connection stands; it counts as one when permits greets."""
-        delay = RECONNECT_MIN_SECONDS
-        loop = asyncio.get_running_loop()
-        while not self._closed:
-            link = _Link(self)
-            try:
-                await loop.create_unix_connection(lambda link=link: link, self._path)  # type: ignore[misc]
-                await link.settled.wait()
-                if link.greeted:
-                    return
-            except OSError:
-                pass
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 spreads reconnects, keeps no secret
-            delay = min(delay * 2, RECONNECT_MAX_SECONDS)
-
-
-class _Link(asyncio.Protocol):
-    """One connection to permits; `settled` is set when it was `greeted` or lost."""
-
-    def __init__(self, client: PermitsClient) -> None:
-        self.settled = asyncio.Event()
-        self._client = client
-        self._lines = Lines()
-        self.greeted = False
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio calls it so
-        self._client.left(self)
-        self.settled.set()
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for note in self._lines.feed(data):
-                if self.greeted:
-                    self._client.handle(note)
-                else:
-                    self._greet(note)
-        except (ProtocolError, KeyError, ValueError, TypeError):
-            self.abort()
-
-    def write(self, notes: list[Note]) -> None:
-        """Send notes now; a peer that does not read is left."""
-        if self._transport is None or self._transport.is_closing() or not notes:
-            return
-        self._transport.write(encode(notes))
-        if self._transport.get_write_buffer_size() > BUFFERED_MAX_BYTES and self.settled.is_set():
-            self._transport.abort()
-
-    def close(self) -> None:
-        """End the connection, after what was written has left."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """End the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _greet(self, note: Note) -> None:
-        if note[0] != "hello":
-            raise ProtocolError(str(note))
-        self.greeted = True
-        self._client.joined(self)
-        self.settled.set()
+        self._tally.add(lease.account, minute, lease.recipients, self._clock.monotonic())
 
 
 def _take_note(lease_id: int, request: _Pending) -> Note:

@@ -7,8 +7,11 @@ configuration the office is the real one.
 
 import asyncio
 import contextlib
+import ctypes
+import errno
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -32,6 +35,10 @@ class EchoBody:
         return (self.context.config.data_dir / f"{name}.{self.context.name}").exists()
 
     async def start(self):
+        while self.flag("slow"):  # noqa: ASYNC110 - told by a file
+            await asyncio.sleep(0.01)
+        if self.flag("orphan"):
+            leave_orphan(self.context.config.data_dir / "orphan.pid")
         if self.flag("unstartable"):
             raise StorageError("the spool was written by a newer relay; install that one")
         if self.flag("crash"):
@@ -64,9 +71,13 @@ class EchoBody:
     async def reload(self, config, listeners):
         if self.flag("refuse"):
             raise RelayError("this process cannot take it")
+        self.context.log.info("reloading", connections_max=config.limits.connections_max)
         while self.flag("linger") and len(listeners) < len(self.servers):  # noqa: ASYNC110 - told by a file
             await asyncio.sleep(0.01)
+        while self.flag(f"wait-{config.limits.connections_max}"):  # noqa: ASYNC110 - told by a file
+            await asyncio.sleep(0.01)
         await self.listen(listeners)
+        self.context.log.info("took it", connections_max=config.limits.connections_max)
 
     async def drain(self, timeout_seconds):
         for server in self.servers.values():
@@ -81,7 +92,39 @@ class EchoBody:
             time.sleep(3600)
 
 
+def leave_orphan(note):
+    """Make a process that outlives this one."""
+    pid = os.fork()
+    if pid:
+        note.write_text(str(pid))
+        return
+    for descriptor in range(3, 1000):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    while True:
+        signal.pause()
+
+
+def be_first_process():
+    """Have orphans come to us, as the first process of a container does (PR_SET_CHILD_SUBREAPER)."""
+    ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
+def refuse_forks(data_dir):
+    """Have the kernel refuse to fork while a file says so."""
+    fork = os.fork
+
+    def refusing():
+        if (data_dir / "unforkable").exists():
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = refusing
+
+
 def main():
+    be_first_process()
+    refuse_forks(Path(sys.argv[1]).parent / "data")
     timing = Timing(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else Timing()
     bodies = dict.fromkeys(Role, EchoBody)
     if "kind: metrics" in Path(sys.argv[1]).read_text():

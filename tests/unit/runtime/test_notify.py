@@ -47,6 +47,20 @@ def test_life_of_a_relay(relay, manager):
     assert relay.wait() == 0
 
 
+def test_a_reload_does_not_complete_a_start(relay, manager):
+    listener, name = manager
+    relay.write_config()
+    relay.flag("slow", "worker-0001")
+    relay.start(environment={"NOTIFY_SOCKET": name}).until("process ready", name="office")
+    relay.signal(signal.SIGHUP)
+    relay.until("reloaded")
+    relay.flag("slow", "worker-0001", on=False)
+    relay.ready()
+    relay.signal(signal.SIGTERM)
+    assert sum("READY=1" in message for message in _until(listener, "STOPPING=1")) == 1
+    assert relay.wait() == 0
+
+
 def test_the_watchdog_is_fed_only_while_all_children_answer(relay, manager):
     listener, name = manager
     relay.write_config()

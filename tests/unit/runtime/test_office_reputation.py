@@ -133,7 +133,7 @@ def test_a_review_of_three_weeks_ends_in_a_pause_while_the_rate_stays(make):
         assert catalog.accounts.require(B).enforcement is Enforcement.NONE
         catalog.accounts.set_state(A, AccountState.ENABLED)
         assert catalog.accounts.require(A).enforcement is Enforcement.PAUSED
-        assert [one.name for one in catalog.findings.events(A)] == ["SES sending paused"]
+        assert [one.name for one in catalog.enforcement.events(A)] == ["SES sending paused"]
         assert len(catalog.notices.waiting()) == 2
 
 

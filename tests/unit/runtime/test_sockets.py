@@ -35,6 +35,19 @@ def test_all_faults_at_once_and_nothing_stays_open():
     assert listening.places() == set()
 
 
+def test_a_port_that_we_have_ourselves_is_nobody_elses():
+    """Such as a listener that a reload moves from one address to all of them."""
+    listening = Listening(1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    held = place_of("mx", "127.0.0.1", port)
+    listening.open([held])
+    with pytest.raises(ConfigurationError, match=f"reload once without {held}"):
+        listening.open([place_of("mx", "0.0.0.0", port)])
+    assert listening.places() == {held}
+    listening.close([held])
+
+
 def test_an_address_of_another_machine_and_a_temporary_fault_are_told_apart():
     with pytest.raises(TemporaryError, match=r"192\.0\.2\.1 is not an address of this machine"):
         Listening(1).open([place_of("mx", "192.0.2.1", 0)])

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -94,6 +95,60 @@ def test_a_hung_worker_is_ended_and_started_again(relay):
     relay.until("process does not answer and is ended", name="worker-0002")
     relay.flag("hang", "worker-0002", on=False)
     assert relay.pid_of("worker-0002", 2)
+    stop(relay)
+
+
+def test_a_supervisor_that_stood_still_holds_it_against_nobody(relay):
+    """Such as in a container that is paused for a while: no process was asked meanwhile."""
+    relay.write_config()
+    relay.start(timing={"ping": 0.05, "hang": 0.5}).ready()
+    relay.signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    wait_until(lambda: time.monotonic() > begin + 1, "twice the time has not passed")
+    relay.signal(signal.SIGCONT)
+    relay.signal(signal.SIGHUP)
+    relay.until("reloaded")
+    assert "process does not answer and is ended" not in [line.get("event") for line in relay.lines]
+    stop(relay)
+
+
+def test_a_process_that_cannot_be_forked_is_tried_again(relay):
+    relay.write_config()
+    relay.start(timing={"restart_first": 0.05, "restart_max": 0.2}).ready()
+    session, _pid, _name = relay.connect()
+    (relay.data / "unforkable").touch()
+    os.kill(relay.pid_of("office"), signal.SIGKILL)
+    event = "process could not be started and is tried again"
+    assert relay.until(event, 3, name="office")["delay_seconds"] == 0.2
+    (relay.data / "unforkable").unlink()
+    assert relay.pid_of("office", 2)
+    session.settimeout(0.05)
+    with pytest.raises(TimeoutError):  # nobody else was ended
+        session.recv(1)
+    session.close()
+    stop(relay)
+
+
+def test_a_signal_without_a_name_ends_one_process_alone(relay):
+    relay.write_config()
+    relay.start().ready()
+    os.kill(relay.pid_of("office"), 40)
+    assert relay.until("process ended and is started again", name="office")["how"] == "signal 40"
+    assert relay.pid_of("office", 2)
+    stop(relay)
+
+
+def test_orphans_are_reaped(relay):
+    """In a container the relay is the first process: what a worker that died leaves behind comes to it."""
+    relay.write_config(workers=1)
+    relay.flag("orphan", "worker-0001")
+    relay.start().ready()
+    orphan = int((relay.data / "orphan.pid").read_text())
+    relay.flag("orphan", "worker-0001", on=False)
+    os.kill(relay.pid_of("worker-0001"), signal.SIGKILL)
+    relay.pid_of("worker-0001", 2)
+    os.kill(orphan, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{orphan}").exists(), "still a zombie")
     stop(relay)
 
 

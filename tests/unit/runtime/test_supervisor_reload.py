@@ -1,5 +1,6 @@
 """HUP: whole or not at all, without losing a session and without leaking a descriptor."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay.runtime.rpc import Client
-from tests.unit.runtime.conftest import is_alive, stop
+from tests.unit.runtime.conftest import is_alive, stop, wait_until
 
 RELOADS = int(os.environ.get("RELAY_TEST_RELOADS", "200"))  # 1,000 in the long run; one leaked each shows at once
 
@@ -137,6 +138,101 @@ def test_a_reload_waits_until_all_have_gone_back(relay):
     relay.flag("linger", "worker-0001", on=False)
     relay.until("reloaded", listeners=2)
     assert sum(line["event"].startswith("reload refused") for line in relay.lines) == 1
+    stop(relay)
+
+
+def test_the_newest_configuration_stays_when_an_earlier_one_takes_long(relay):
+    """A process that was slow to start is told of two reloads at once."""
+    relay.write_config(workers=1)
+    relay.start().ready()
+    for name in ("slow", "wait-101"):
+        relay.flag(name, "worker-0001")
+    os.kill(relay.pid_of("worker-0001"), signal.SIGKILL)
+    relay.until("process ended and is started again")
+    relay.write_config(workers=1, connections_max=101)
+    relay.signal(signal.SIGHUP)
+    relay.until("reloaded")
+    relay.flag("slow", "worker-0001", on=False)
+    relay.until("reloading", process="worker-0001", connections_max=101)
+    relay.write_config(workers=1, connections_max=102)
+    relay.signal(signal.SIGHUP)
+    relay.until("reloading", process="office", connections_max=102)
+    relay.flag("wait-101", "worker-0001", on=False)
+    for limit in (101, 102):
+        relay.until("took it", process="worker-0001", connections_max=limit)
+    relay.until("reloaded", 2)
+    assert _limit_of(relay, "worker-0001") == 102
+    stop(relay)
+
+
+def test_a_disk_that_is_full_ends_no_relay(relay):
+    relay.write_config(workers=1)
+    relay.start().ready()
+    (relay.data / "run" / "listeners.json.new").mkdir()  # so it cannot be written, as on a full disk
+    relay.write_config(workers=1, connections_max=55)
+    relay.signal(signal.SIGHUP)
+    relay.until("the open ports could not be written down")
+    relay.until("reloaded")
+    assert _limit_of(relay, "worker-0001") == 55
+    stop(relay)
+
+
+def test_a_reload_under_way_ends_nobody_in_a_drain(relay):
+    relay.write_config(workers=1, drain="30s")
+    relay.start(timing={"reload": 0.5}).ready()
+    session, pid, _name = relay.connect()
+    relay.flag("wait-55", "worker-0001")
+    relay.write_config(workers=1, connections_max=55, drain="30s")
+    relay.signal(signal.SIGHUP)
+    relay.until("reloading", process="worker-0001")
+    begin = time.monotonic()
+    relay.signal(signal.SIGTERM)
+    relay.until("draining")
+    wait_until(lambda: time.monotonic() > begin + 2, "the time for the reload is not over")
+    assert is_alive(pid)
+    session.close()
+    assert relay.wait() == 0
+    assert "process did not reload in time and is started again" not in [line.get("event") for line in relay.lines]
+
+
+def test_a_process_drains_after_the_reload_it_is_at(relay):
+    """The other way round the reload would open doors, or fail at those that the drain has closed."""
+    relay.write_config(workers=1, drain="30s")
+    relay.start().ready()
+    session, _pid, _name = relay.connect()
+    added = _free_port()
+    relay.flag("wait-55", "worker-0001")
+    relay.write_config(workers=1, ports=(0, added), connections_max=55, drain="30s")
+    relay.signal(signal.SIGHUP)
+    relay.until("reloading", process="worker-0001")
+    relay.signal(signal.SIGTERM)
+    relay.until("draining")
+    relay.flag("wait-55", "worker-0001", on=False)
+    relay.until("took it", process="worker-0001")
+    wait_until(lambda: not _accepts(added), "open in a drain")
+    session.close()
+    assert relay.wait() == 0
+
+
+def _accepts(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_reload_asked_for_during_the_start_follows_it(relay):
+    """Until the relay is ready, too, a HUP is no reason to end."""
+    run = relay.data / "run"
+    run.mkdir(mode=0o700, parents=True)
+    relay.write_config(workers=1)
+    with (run / "children.lock").open("w") as earlier:
+        fcntl.flock(earlier, fcntl.LOCK_EX)  # as if a process of an earlier relay still lived: the start waits
+        relay.start()
+        wait_until((run / "supervisor.pid").exists, "the start has not come so far")
+        relay.write_config(workers=1, connections_max=66)
+        relay.signal(signal.SIGHUP)
+    relay.until("reloaded")
+    relay.ready()
+    wait_until(lambda: _limit_of(relay, "worker-0001") == 66, "still as it was at the start")
     stop(relay)
 
 

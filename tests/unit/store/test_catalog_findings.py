@@ -77,7 +77,7 @@ def test_a_case_puts_an_account_under_review_and_tells_its_contact(catalog, cloc
     )
     assert enforcement(catalog) is Enforcement.NONE
     assert mails(catalog) == [("owner-1@x.example", "OPENED bounce-rate")]
-    assert catalog.findings.events(A) == []
+    assert catalog.enforcement.events(A) == []
 
 
 @pytest.mark.req("REVIEW-004", "REVIEW-005", "PAUSE-007")
@@ -87,7 +87,7 @@ def test_a_pause_is_a_flag_of_its_own_that_the_accounts_switch_does_not_undo(cat
     clock.now += PERIOD
     step(catalog, found, FindingStep.UNRESOLVED, reason="still 12 %")
     assert mails(catalog) == [("owner-1@x.example", "PAUSED bounce-rate still 12 %")]
-    (event,) = catalog.findings.events(A)
+    (event,) = catalog.enforcement.events(A)
     assert (event.name, event.created_ms) == ("SES sending paused", clock.now)
     assert "PAUSED bounce-rate still 12 %" in event.text
     catalog.accounts.set_state(A, AccountState.PAUSED)
@@ -229,14 +229,14 @@ def test_a_pause_is_held_against_linked_accounts_and_goes_no_further(catalog):
 def test_a_suspension_stays_whatever_becomes_of_cases(catalog):
     found = opened(catalog, paused=True)
     mails(catalog)
-    catalog.findings.suspend(A, lambda to: (f"To: {to}\r\n\r\n".encode(), b"SUSPENDED\r\n"))
+    catalog.enforcement.suspend(A, lambda to: (f"To: {to}\r\n\r\n".encode(), b"SUSPENDED\r\n"))
     assert mails(catalog) == [("owner-1@x.example", "SUSPENDED")]
     step(catalog, found, FindingStep.ACCEPT)
     assert enforcement(catalog) is Enforcement.SUSPENDED
-    assert [one.name for one in catalog.findings.events(A)] == ["SES sending suspended", "SES sending paused"]
-    assert catalog.findings.reinstate(A) is Enforcement.NONE
+    assert [one.name for one in catalog.enforcement.events(A)] == ["SES sending suspended", "SES sending paused"]
+    assert catalog.enforcement.reinstate(A) is Enforcement.NONE
     with pytest.raises(ConflictError):
-        catalog.findings.reinstate(A)
+        catalog.enforcement.reinstate(A)
 
 
 @pytest.mark.req("REVIEW-012")
@@ -315,7 +315,7 @@ def test_a_letter_that_cannot_be_written_leaves_no_half_pause(catalog):
     with pytest.raises(RuntimeError):
         catalog.findings.step(found.finding_id, FindingStep.PAUSE, broken)
     assert catalog.findings.require(found.finding_id).state is FindingState.UNDER_REVIEW
-    assert (enforcement(catalog), catalog.findings.events(A)) == (Enforcement.NONE, [])
+    assert (enforcement(catalog), catalog.enforcement.events(A)) == (Enforcement.NONE, [])
 
 
 @pytest.mark.req("REVIEW-004", "REP-016", "REP-021", "REP-024", "REP-027", "REP-030")
@@ -332,3 +332,28 @@ def test_letters_name_the_case_and_say_what_follows(catalog, kind, news):
     assert ("What was found." in text) == (news in {News.OPENED, News.PAUSED})
     assert ("relay reputation answer" in text) == (news is not News.CLOSED)
     assert max(map(len, body.split(b"\r\n"))) <= 998
+
+
+@pytest.mark.parametrize("late", ["pause", "report", "sample"])
+def test_a_case_that_somebody_else_closed_meanwhile_stays_closed(tmp_path, catalog, clock, late):
+    """Two administrators at once, or one and the office: who comes second sees what the first did."""
+    finding = opened(catalog, kind=FindingKind.LISTBOMBING)
+    number = finding.finding_id
+    closed = []
+
+    def first(statement):
+        if statement.startswith("BEGIN") and not closed:  # the second one is about to begin
+            closed.append(True)
+            with open_catalog(tmp_path / "data", KEY, now_ms=clock) as other:
+                other.findings.step(number, FindingStep.ACCEPT, tell)
+
+    catalog._tables.connection.set_trace_callback(first)
+    acts = {
+        "pause": lambda: catalog.findings.step(number, FindingStep.PAUSE, tell),
+        "report": lambda: catalog.findings.report(number),
+        "sample": lambda: catalog.findings.put_sample(number, b"x"),
+    }
+    with pytest.raises(ConflictError):
+        acts[late]()
+    assert catalog.findings.require(number).state is FindingState.CLOSED
+    assert enforcement(catalog) is Enforcement.NONE

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import shutil
 import sqlite3
 
@@ -189,6 +190,38 @@ def test_a_missing_body_is_a_storage_error_and_leaves_nothing(tmp_path):
         new = new_message(spool, body=BodyFile(str(spool.paths.incoming / "gone"), 0, 300_000))
         assert isinstance(await written(spool.append, new), StorageError)
         assert spool.due(NOW_MS, 10) == []
+        assert list(spool.paths.bodies.iterdir()) == []
+
+    run(tmp_path, case)
+
+
+def test_a_body_that_ends_early_is_a_storage_error_and_leaves_nothing(tmp_path):
+    """Such as one that a full disk cut: it is not filled up with zeros."""
+
+    async def case(spool):
+        short = spool.paths.incoming / "1"
+        short.write_bytes(b"y" * 299_999)
+        new = new_message(spool, body=BodyFile(str(short), 0, 300_000))
+        assert isinstance(await written(spool.append, new), StorageError)
+        assert spool.due(NOW_MS, 10) == []
+        assert list(spool.paths.bodies.iterdir()) == []
+
+    run(tmp_path, case)
+
+
+def test_a_body_that_cannot_be_copied_leaves_nothing(tmp_path):
+    """A disk that is full would get fuller with every message that is refused."""
+
+    async def case(spool):
+        whole = tmp_path / "whole.eml"
+        whole.write_bytes(b"z" * 300_000)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))  # as if the disk ended there
+        try:
+            new = new_message(spool, body=BodyFile(str(whole), 0, 300_000))
+            assert isinstance(await written(spool.append, new), StorageError)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert list(spool.paths.bodies.iterdir()) == []
 
     run(tmp_path, case)

@@ -12,6 +12,7 @@ from relay.model.message import Delivery, Message, SendOptions
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.runtime.permits.client import PermitsClient
 from relay.runtime.permits.gate import LaneGate
+from relay.runtime.permits.link import connect
 from relay.schedule.effects import Effect, EffectKind
 from relay.schedule.shaping import Shape
 
@@ -198,7 +199,7 @@ def test_a_worker_that_lost_its_connection_to_permits_but_lives_keeps_what_it_ho
         await asyncio.sleep(0.6)
         assert waiting.open == 0
         first._closed = False
-        first._connector = asyncio.create_task(first._connect())
+        first._connector = asyncio.create_task(connect(first, first._path))
         await until(lambda: first.connected)
         user.end()
         await until(lambda: waiting.open, 3)
