@@ -150,7 +150,7 @@ class Supervisor:
         Raise RelayError when a child said why the relay cannot start.
         """
         self._catch_signals()
-        supervisor_start.write_listeners(self._run_dir, self._listening.bound())
+        self._note_open_ports()
         for place, port in self._listening.bound().items():
             self._log.info("listening", address=place.address, port=port)
         privileges.name_process("relay")
@@ -397,6 +397,11 @@ class Supervisor:
 
     # --- reload --------------------------------------------------------------------------------------------------
 
+    def _note_open_ports(self) -> None:
+        fault = supervisor_start.write_listeners(self._run_dir, self._listening.bound())
+        if fault:
+            self._log.warning("the list of open ports is out of date", error=fault)
+
     def _current(self) -> Config:
         """Return the configuration that a child starting now gets."""
         return self._reload.config if self._reload is not None else self._config
@@ -487,7 +492,7 @@ class Supervisor:
         elif not reload.back:
             self._config = reload.config
             self._listening.close(self._listening.places() - set(places_of(reload.config.listeners)))
-            supervisor_start.write_listeners(self._run_dir, self._listening.bound())
+            self._note_open_ports()
             self._log.info("reloaded", listeners=len(self._listening.places()))
             self._notifier.ready(self._status())
         self._update_stragglers()

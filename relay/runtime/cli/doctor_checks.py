@@ -160,8 +160,10 @@ def resolver(site: Site) -> Iterator[Check]:
 
 
 def _no_resolver(servers: str, error: dns.exception.DNSException) -> Check:
-    reason = " ".join(str(error).split())[:200]
-    return Check("resolver", "error", f"{servers}: {reason}", "No mail can be delivered; check dns.nameservers.")
+    silent = isinstance(error, dns.exception.Timeout)
+    reason = "no answer" if silent else " ".join(str(error).split())[:200]
+    step = "No mail can be delivered; check dns.nameservers, and that the name servers can be reached on port 53."
+    return Check("resolver", "error", f"{servers}: {reason}", step)
 
 
 def _without_root(site: Site, servers: str, error: dns.resolver.NoNameservers) -> Check:
@@ -305,6 +307,8 @@ def signing_keys(site: Site) -> Iterator[Check]:
                     state = lookup.key_state(site.config, key.name, key.public_txt)
                     if state == "published":
                         yield Check("signing keys", "ok", key.name)
+                    elif state == "unknown":
+                        yield Check("signing keys", "skipped", f"DNS gives no answer about {key.name}")
                     else:
                         step = f"relay identity show {identity.name} prints what to publish."
                         yield Check("signing keys", "warning", f"{key.name} is {state} in DNS", step)
