@@ -63,6 +63,7 @@ def test_a_replaced_certificate_is_shown_to_new_sessions_and_old_ones_go_on(prod
         session.quit()
 
 
+@pytest.mark.req("SMTP-001")
 def test_listeners_limits_and_routes_change_without_a_restart(product):
     session = product.client()
     (port,) = free_ports(1)
