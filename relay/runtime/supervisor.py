@@ -429,7 +429,10 @@ class Supervisor:
 
     def _read_new_configuration(self) -> Config:
         loaded = load(self._config_path)
-        refuse_errors(check(loaded, now_ms=int(time.time() * 1000), ports=False))
+        findings = check(loaded, now_ms=int(time.time() * 1000), ports=False)
+        refuse_errors(findings)
+        for finding in findings:
+            self._log.warning("configuration", text=str(finding))
         refusal = reload_changes(self._config, loaded.config).refusal
         if refusal:
             raise ConfigurationError(refusal)
