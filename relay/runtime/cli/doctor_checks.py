@@ -108,7 +108,7 @@ def running_processes(site: Site) -> Iterator[Check]:
     if not processes.is_running(site):
         yield Check(name, "warning", "the relay is not running", f"relay serve -c {site.loaded.file}")
         return
-    workers = site.config.worker_count(os.cpu_count() or 1)
+    workers = site.config.worker_count(processes.cores(site))
     wanted = [
         *(str(role) for role in Role if role is not Role.WORKER),
         *(child_name(Role.WORKER, n) for n in range(1, workers + 1)),
@@ -117,7 +117,8 @@ def running_processes(site: Site) -> Iterator[Check]:
     for one in silent:
         yield Check(name, "error", f"{one} gives no answer", "The log of the relay says why.")
     if not silent:
-        yield Check(name, "ok", f"{len(wanted)} answer: permits, office, events, {workers} workers")
+        count = "1 worker" if workers == 1 else f"{workers} workers"
+        yield Check(name, "ok", f"{len(wanted)} answer: permits, office, events, {count}")
 
 
 def ports(site: Site) -> Iterator[Check]:
