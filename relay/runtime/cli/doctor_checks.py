@@ -106,7 +106,8 @@ def running_processes(site: Site) -> Iterator[Check]:
     """Every process answers on its socket."""
     name = "processes"
     if not processes.is_running(site):
-        yield Check(name, "warning", "the relay is not running", f"relay serve -c {site.loaded.file}")
+        step = f"systemctl start relay, or relay serve -c {site.loaded.file}; the end of its log says why it ended."
+        yield Check(name, "warning", "the relay is not running", step)
         return
     workers = site.config.worker_count(processes.cores(site))
     wanted = [
