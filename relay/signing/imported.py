@@ -75,7 +75,7 @@ def read(text: bytes) -> rsa.RSAPrivateKey:
 
 def _refused(why: str) -> UsageError:
     return UsageError(
-        f"The private key cannot be used: {why}. It is an RSA key of {RSA_BITS_MIN} to {RSA_BITS_MAX} bits, as "
+        f"The private key cannot be used: {why}. A key to import is RSA of {RSA_BITS_MIN} to {RSA_BITS_MAX} bits, as "
         "`openssl genrsa -out private.key 2048` makes one."
     )
 
