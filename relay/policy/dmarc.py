@@ -1,8 +1,9 @@
 """Will mail of an identity pass DMARC, and by what (AUTHN-003 to 006; RFC 7489 sections 3.1 and 6.3).
 
 Two facts about a sender decide: the domain of its return path, for SPF, and the domain that signs, for DKIM. Each
-aligns with the From domain when the two have the same organizational domain (relaxed), or are equal (strict). Nothing
-here looks anything up; what the organizational domain of a name is comes in as a function.
+aligns with the From domain when the two have the same organizational domain (relaxed), or are equal (strict), and
+counts only where its records are in DNS. Nothing here looks anything up; what DNS lacks, and what the organizational
+domain of a name is, come in.
 """
 
 import re
@@ -97,16 +98,19 @@ def outlook(
     return_path_domain: str,
     signing_domain: str,
     organizational: Callable[[str], str],
+    spf_fault: str = "",
+    dkim_fault: str = "",
 ) -> DmarcOutlook:
     """Say whether mail from an address of `from_domain` passes. All domains are lower-case A-labels.
 
-    `return_path_domain` is the domain of the return path, whose SPF record covers the relay; `signing_domain` the
-    `d=` of the signature, "" for none. Without a record the relaxed rules are told, which a new record would have.
+    `return_path_domain` is the domain of the return path; `signing_domain` the `d=` of the signature, "" for none.
+    Without a record the relaxed rules are told, which a new record would have. `spf_fault` and `dkim_fault` say why
+    the check itself fails whatever aligns, such as a record that is not in DNS; "" when it does not.
     """
     spf, dkim = (record.spf, record.dkim) if record else (Alignment.RELAXED, Alignment.RELAXED)
     return DmarcOutlook(
-        _judged("return path", return_path_domain, from_domain, spf, organizational),
-        _judged("signature", signing_domain, from_domain, dkim, organizational),
+        _judged("return path", return_path_domain, from_domain, spf, organizational, spf_fault),
+        _judged("signature", signing_domain, from_domain, dkim, organizational, dkim_fault),
     )
 
 
@@ -115,7 +119,14 @@ def sample_record(domain: str, reports_to: str) -> tuple[str, str]:
     return f"_dmarc.{domain}", f"v=DMARC1;p=quarantine;pct=25;rua=mailto:{reports_to}"
 
 
-def _judged(
+def _judged(  # noqa: PLR0917 - what aligns with what, and how
+    what: str, domain: str, from_domain: str, mode: Alignment, organizational: Callable[[str], str], fault: str
+) -> Judgement:
+    aligned = _aligned(what, domain, from_domain, mode, organizational)
+    return Judgement(passes=False, reason=fault) if aligned.passes and fault else aligned
+
+
+def _aligned(
     what: str, domain: str, from_domain: str, mode: Alignment, organizational: Callable[[str], str]
 ) -> Judgement:
     if not domain:

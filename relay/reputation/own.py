@@ -136,7 +136,7 @@ def signing(states: Mapping[CheckState, int], lost: Sequence[str]) -> OwnCheck:
     """Judge the DKIM records of all identities: how many are in which state, and some whose records are not right."""
     gone, failed = states.get(CheckState.TEMPORARY_FAILURE, 0), states.get(CheckState.FAILED, 0)
     if not gone + failed:
-        found = f"{states.get(CheckState.SUCCESS, 0)} have their records in DNS"
+        found = f"{states.get(CheckState.SUCCESS, 0)} are verified, none lost its records"
         return OwnCheck("DKIM", "identities", Grade.OK, found)
     step = f"`relay identity show {lost[0]}` prints what to publish." if lost else ""
     detail = f"{gone} lost their records, {failed} are given up: {', '.join(lost)}"

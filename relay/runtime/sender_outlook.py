@@ -4,11 +4,13 @@ What mail uses is read as a worker reads it, and what receivers see from DNS; th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from relay.model.account import Identity, MailFrom
+from relay.model.dkim import DkimKey, KeyState
 from relay.policy import spf
+from relay.policy.dkim import publishes
 from relay.policy.dmarc import DmarcOutlook, DmarcRecord, find_record, outlook, parse_record
 from relay.policy.records import Answer
 from relay.policy.suffix import registrable_domain
@@ -43,11 +45,18 @@ def own_settings(directory: Directory, account: str, name: str) -> Identity | No
     return directory.sending_identity(account, name if "@" in name else f"postmaster@{name}")
 
 
-async def look(ask: Ask, identity: Identity, from_domain: str, bounce_domain: str) -> SenderOutlook:
-    """Ask DNS for the records of a sender; a question without an answer is told as a fault."""
+async def look(
+    ask: Ask, identity: Identity, from_domain: str, bounce_domain: str, keys: Sequence[DkimKey] = ()
+) -> SenderOutlook:
+    """Ask DNS for the records of a sender; a question without an answer is told as a fault.
+
+    `keys` are those of the domain that signs. Mail passes by DKIM while the record of one that signs is in DNS, or
+    cannot be asked for; without keys they are not looked for.
+    """
     path = _path_of(identity.mail_from) or bounce_domain
     organization = registrable_domain(from_domain)
-    names = dict.fromkeys((f"_dmarc.{from_domain}", f"_dmarc.{organization}", path))
+    active = {key.name(identity.dkim_domain): key for key in keys if key.state is KeyState.ACTIVE}
+    names = dict.fromkeys((f"_dmarc.{from_domain}", f"_dmarc.{organization}", path, *active))
     answers = dict(zip(names, await asyncio.gather(*(_asked(ask, name) for name in names)), strict=True))
     faults = [f"DNS gave no answer for {name}: {one.failure}" for name, one in answers.items() if one.failure]
     at, text = _dmarc_of(answers, from_domain, organization)
@@ -63,6 +72,8 @@ async def look(ask: Ask, identity: Identity, from_domain: str, bounce_domain: st
         return_path_domain=path,
         signing_domain=identity.dkim_domain,
         organizational=registrable_domain,
+        spf_fault="" if policy or answers[path].failure else f"{path} has no SPF record, or several",
+        dkim_fault=_unpublished(active, answers),
     )
     return SenderOutlook(
         from_domain,
@@ -79,6 +90,14 @@ async def look(ask: Ask, identity: Identity, from_domain: str, bounce_domain: st
 
 def _path_of(mail_from: MailFrom | None) -> str:
     return mail_from.domain if mail_from is not None and mail_from.usable else ""
+
+
+def _unpublished(active: dict[str, DkimKey], answers: dict[str, Answer]) -> str:
+    """Say that no key that signs can be found by a receiver; "" when one can, or DNS does not say."""
+    for name, key in active.items():
+        if answers[name].failure or publishes(answers[name].values, key.public_txt):
+            return ""
+    return f"the key that signs is not in DNS at {', '.join(active)}" if active else ""
 
 
 def _dmarc_of(answers: dict[str, Answer], from_domain: str, organization: str) -> tuple[str, str]:

@@ -201,7 +201,7 @@ def master_key(data_dir: Path) -> bytes:
     path = data_dir / "keys" / "master.key"
     try:
         with path.open("rb") as file:
-            return decode_master_key(file.read(MASTER_KEY_MAX_BYTES))
+            return decode_master_key(file.read(MASTER_KEY_MAX_BYTES), path)
     except OSError as error:
         raise ConfigurationError(
             f"The master key {path} cannot be read ({error.strerror}): restore keys/ from your backup, or make a new "

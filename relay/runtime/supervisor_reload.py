@@ -139,7 +139,10 @@ class Reloads:
 
     def _read(self) -> Config:
         loaded = load(self._path)
-        refuse_errors(check(loaded, now_ms=int(time.time() * 1000), ports=False))
+        findings = check(loaded, now_ms=int(time.time() * 1000), ports=False)
+        refuse_errors(findings)
+        for finding in findings:
+            self._log.warning("configuration", text=str(finding))
         refusal = reload_changes(self.config, loaded.config).refusal
         if refusal:
             raise ConfigurationError(refusal)
@@ -182,10 +185,9 @@ class Reloads:
 
     def write_listeners(self) -> None:
         """Write down which ports are open; a disk that is full ends no relay."""
-        try:
-            write_listeners(self.config.data_dir / "run", self._listening.bound())
-        except OSError as error:
-            self._log.error("the open ports could not be written down", reason=str(error))
+        fault = write_listeners(self.config.data_dir / "run", self._listening.bound())
+        if fault:
+            self._log.warning("the list of open ports is out of date", error=fault)
 
     def _update(self, children: list[Child]) -> None:
         """Send the current configuration to those that have another one; who cannot be told starts with it."""

@@ -4,6 +4,7 @@
 `run/children.lock` together; a new supervisor waits until those of a killed one are gone, which takes an instant.
 """
 
+import contextlib
 import fcntl
 import gc
 import json
@@ -105,8 +106,11 @@ class RunLock:
                 "another data_dir"
             ) from error
         _wait_for_orphans(children, run_dir)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except OSError as error:
+            raise _unusable(run_dir, None, error) from error
         return cls(descriptor, children)
 
     def leave(self, run_dir: Path) -> None:
@@ -123,12 +127,21 @@ class RunLock:
         os.close(self._children)
 
 
-def write_listeners(run_dir: Path, bound: Mapping[Place, int]) -> None:
-    """Write down which ports are open, for programs that let the kernel choose them (`run/listeners.json`)."""
+def write_listeners(run_dir: Path, bound: Mapping[Place, int]) -> str:
+    """Write down which ports are open, for programs that let the kernel choose them (`run/listeners.json`).
+
+    Return why that cannot be done, "" when it is: the relay itself goes on without the file, also on a full disk.
+    """
     rows = [{"address": place.address, "configured_port": place.port, "port": port} for place, port in bound.items()]
     new = run_dir / "listeners.json.new"
-    new.write_text(json.dumps(rows) + "\n")
-    new.replace(run_dir / "listeners.json")
+    try:
+        new.write_text(json.dumps(rows) + "\n")
+        new.replace(run_dir / "listeners.json")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        return f"{run_dir / 'listeners.json'}: {error.strerror}"
+    return ""
 
 
 def open_files_wanted(config: Config) -> int:

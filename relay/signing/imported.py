@@ -49,7 +49,9 @@ _KINDS: tuple[tuple[type, str], ...] = (
 def check_selector(selector: str) -> None:
     """Raise UsageError for what cannot be a selector (DKIM-007)."""
     if not _SELECTOR.match(selector):
-        raise UsageError(f"A selector has 1 to 63 letters, digits and inner hyphens, not {selector[:80]!r}.")
+        raise UsageError(
+            f"A selector has 1 to 63 letters, digits and inner hyphens, as in mail2026, not {selector[:80]!r}."
+        )
 
 
 def read(text: bytes) -> rsa.RSAPrivateKey:
@@ -72,7 +74,10 @@ def read(text: bytes) -> rsa.RSAPrivateKey:
 
 
 def _refused(why: str) -> UsageError:
-    return UsageError(f"The private key cannot be used: {why}.")
+    return UsageError(
+        f"The private key cannot be used: {why}. A key to import is RSA of {RSA_BITS_MIN} to {RSA_BITS_MAX} bits, as "
+        "`openssl genrsa -out private.key 2048` makes one."
+    )
 
 
 def _base64(text: bytes) -> bytes:

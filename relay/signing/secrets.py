@@ -65,15 +65,16 @@ def encode_master_key(master: bytes) -> bytes:
     return base64.b64encode(master) + b"\n"
 
 
-def decode_master_key(text: bytes) -> bytes:
-    """Return the key that a key file holds. Raise ConfigurationError when it is not 32 bytes in base64."""
+def decode_master_key(text: bytes, place: object = "file") -> bytes:
+    """Return the key that a key file (`place`) holds. Raise ConfigurationError when it is not 32 bytes in base64."""
     try:
         master = base64.b64decode(text.strip(), validate=True)
     except binascii.Error:
         master = b""
     if len(master) != MASTER_KEY_BYTES:
-        msg = "The master key file does not hold 32 bytes in base64; restore it from your backup."
-        raise ConfigurationError(msg)
+        raise ConfigurationError(
+            f"The master key {place} does not hold 32 bytes in base64; restore it from your backup."
+        )
     return master
 
 

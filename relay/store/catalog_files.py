@@ -184,18 +184,24 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def _refuse_newer(connection: sqlite3.Connection, path: Path, queries: Queries) -> None:
+    version, known = _version(connection), _newest(queries)
+    if version > known:
+        raise NewerVersionError(
+            f"{path} was written by a newer release of Relay (format {version}, this release knows {known}); nothing "
+            "was changed: start the newer release again, or restore the backup made before it."
+        )
+
+
 def _require_version(connection: sqlite3.Connection, path: Path, queries: Queries) -> None:
-    version = _version(connection)
-    if version > _newest(queries):
-        raise NewerVersionError(f"{path} was written by a newer release of Relay; nothing was changed.")
-    if version < _newest(queries):
+    _refuse_newer(connection, path, queries)
+    if _version(connection) < _newest(queries):
         raise StorageError(f"{path} has not been brought up to date yet.")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, queries: Queries) -> None:
     newest = _newest(queries)
-    if _version(connection) > newest:
-        raise NewerVersionError(f"{path} was written by a newer release of Relay; nothing was changed.")
+    _refuse_newer(connection, path, queries)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = 1")

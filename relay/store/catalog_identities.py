@@ -216,7 +216,7 @@ def canonical_name(name: str) -> tuple[str, IdentityKind]:
     if isinstance(domain, BadAddress) or "." not in domain:
         msg = (
             f"{name[:80]!r} is not a domain name: labels have 1 to 63 letters, digits and inner hyphens, "
-            "there are at least two, and no final dot."
+            "there are at least two, and no final dot, as in shop.example.com."
         )
         raise UsageError(msg)
     return domain, IdentityKind.DOMAIN
@@ -225,7 +225,7 @@ def canonical_name(name: str) -> tuple[str, IdentityKind]:
 def _canonical_address(name: str) -> str:
     parsed = parse_mailbox(name, smtputf8=True)
     if isinstance(parsed, BadAddress):
-        raise UsageError(f"{name[:80]!r} is not an email address: {parsed.text}.")
+        raise UsageError(f"{name[:80]!r} is not an email address: {parsed.text}. Example: joe@example.com")
     domain = name.rpartition("@")[2]
     return f"{parsed.local}@{domain}" if domain.isascii() else str(parsed)
 

@@ -189,7 +189,7 @@ def checked_address(address: str) -> str:
     """Return an address with its domain in A-label form. Raise UsageError for what is no address."""
     parsed = parse_mailbox(address.strip(), smtputf8=True)
     if isinstance(parsed, BadAddress):
-        raise UsageError(f"{address[:80]!r} is not an email address: {parsed.text}.")
+        raise UsageError(f"{address[:80]!r} is not an email address: {parsed.text}. Example: joe@example.com")
     return str(parsed)
 
 

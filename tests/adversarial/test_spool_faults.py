@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import smtplib
 import socket
 import sqlite3
@@ -106,6 +107,8 @@ def test_a_full_disk_refuses_new_mail_and_loses_none(disk):
             eventually(lambda: len(receiver.seen) > 20, 60, "a delivery without room to note it")
             eventually(lambda: "settlement not written" in product.log_text(), 60)
             assert mail_reply(product, product.trusted_port)[0].startswith("452")
+            product.process.send_signal(signal.SIGHUP)  # what a reload writes down is not worth an end
+            eventually(lambda: '"reloaded"' in product.log_text(), what="a reload on a full disk")
             disk.empty()
             eventually(lambda: len(receiver.seen) == 40, 90, "all messages")
             settled(product, 40)
@@ -115,6 +118,13 @@ def test_a_full_disk_refuses_new_mail_and_loses_none(disk):
             submit(product, [200])
             eventually(lambda: receiver.seen["200"] == 1)
             assert product.is_ready()
+            product.stop()
+            disk.fill(0)
+            code, said = serve_once(product)
+            last = said.splitlines()[-1]
+            assert (code, "No space left on device" in last, "free space" in last) == (75, True, True), said
+            assert str(product.data_dir) in last
+            disk.empty()
 
 
 @pytest.mark.root

@@ -222,3 +222,14 @@ def test_quota_shows_what_is_left(site):
     assert "unlimited" in out
     (found,) = site.json("quota", "show")
     assert (found["remaining"], found["usedPercent"]) == (None, None)
+
+
+@pytest.mark.parametrize("command", [("account", "close", "000000000001"), ("identity", "delete", "kept.example")])
+def test_what_cannot_be_undone_is_not_done_unasked(site, monkeypatch, command):
+    site.call("identity", "create", "kept.example")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    _, error = site.call(*command, code=64)
+    assert "there is nobody to ask: give --yes" in error
+    assert [one["identity"] for one in site.json("identity", "list")] == ["kept.example"]
+    (account,) = site.json("account", "list")
+    assert account["state"] == "enabled"

@@ -30,4 +30,5 @@ def test_a_server_of_its_own_zones_alone(site, tmp_path, zone, result, words):
 def test_a_server_that_is_not_there(site):
     row = looked_at(site, "127.0.0.1:1")
     assert row["result"] == "error"
+    assert row["detail"] == "127.0.0.1:1: no answer"
     assert "No mail can be delivered" in row["next"]

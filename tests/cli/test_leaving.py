@@ -53,6 +53,14 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("relay ")
 
 
+def test_lists_of_commands_cut_no_sentence(capsys):
+    for group in ([], ["identity"], ["dkim"], ["queue"], ["identity", "policy"], ["account", "review"]):
+        assert run([*group, "--help"]) == 0
+        listed = capsys.readouterr().out.partition("Commands:")[2]
+        assert listed
+        assert ".." not in listed, group
+
+
 def test_unknown_commands_and_options_are_usage_errors(capsys):
     assert run(["nonsense"]) == 64
     assert run(["queue", "list", "--nonsense"]) == 64
@@ -68,8 +76,9 @@ def test_a_reader_that_goes_away_is_no_error(site):
 
 
 def test_missing_file_is_a_sentence(site):
-    _, error = site.call("suppression", "import", "/nonexistent/file", code=75)
-    assert error == "relay: No such file or directory: /nonexistent/file\n"
+    """Trying again changes nothing, so the exit code does not ask for it."""
+    _, error = site.call("suppression", "import", "/nonexistent/file", code=64)
+    assert error == "relay: /nonexistent/file: No such file or directory\n"
 
 
 def test_ctrl_c_leaves_with_130_and_without_a_traceback():

@@ -15,6 +15,7 @@ from relay.model.delivery import DeliveryState
 from relay.model.ids import new_message_id
 from relay.model.message import Delivery, Message, NewMessage, Settlement
 from relay.runtime import supervisor_start
+from relay.runtime.cli.trace import write_trace
 from relay.runtime.clock import SteadyClock
 from relay.runtime.observe.log import open_log
 from relay.runtime.rpc import Ops, Server
@@ -400,6 +401,44 @@ def test_trace_shows_every_attempt(site, queued):
     assert "\x1b" not in out
     assert "a@one.test  queued" in out
     assert "mx.x.test [192.0.2.1], TLS none" in out
+
+
+def test_what_is_due_is_said_to_be(site, queued):
+    """A time that has passed, alone, would look like an attempt that was forgotten."""
+    site.call("queue", "retry", queued[1])
+    out, _ = site.call("queue", "list", "--recipient", "c@one.test")
+    assert "due since " in out
+    assert "c@one.test  queued, under way or due since " in site.call("trace", queued[1])[0]
+    assert "a@one.test  queued, next attempt 2030-03-17" in site.call("trace", queued[0])[0]
+
+
+def test_a_connection_that_said_nothing_is_not_told_twice(capsys):
+    attempt = {
+        "time": "2030-03-17T17:46:40.000Z", "outcome": "temporary", "stage": "greeting", "remoteHost": "mx.x.test",
+        "remoteAddress": "192.0.2.1", "sourceAddress": "", "pool": "", "tls": "none", "tlsPolicy": "",
+        "reply": "4.4.2 Connection lost", "rule": "", "effects": [], "advice": "",
+    }  # fmt: skip
+    one = {
+        "host": "mx.x.test", "address": "192.0.2.1", "port": 25, "outcome": "4.4.2 Connection lost",
+        "messagesBefore": 0, "tls": None, "lines": [],
+    }  # fmt: skip
+    found = {
+        "messageId": "id", "account": "a", "sender": "", "subject": "", "accepted": None, "release": None, "size": 1,
+        "scan": None, "events": [],
+    }  # fmt: skip
+
+    def told(**changes):
+        dialogue = {"tries": [one | changes], "skipped": []}
+        delivery = {
+            "recipient": "u@x.test", "state": "queued", "nextAttempt": None, "lastReply": "",
+            "attempts": [attempt | {"dialogue": dialogue}],
+        }  # fmt: skip
+        write_trace(found | {"deliveries": [delivery]})
+        return capsys.readouterr().out
+
+    assert told().count("Connection lost") == 1
+    assert "220 hello" in told(lines=[{"ms": 1, "from": "server", "text": "220 hello"}])
+    assert "another" in told(outcome="another")
 
 
 def test_trace_of_nothing(site, queued):

@@ -119,13 +119,16 @@ def test_quotas_of_accounts_are_apart(product):
 
 
 @pytest.mark.req("ERR-004", "PAUSE-002")
-def test_a_pause_stops_one_account_only_and_in_open_sessions(product):
+def test_a_pause_stops_one_account_only_and_in_open_sessions(product, receiver):
+    product.run("account", "contact", A, "owner@a.example")
     with session(product, A) as client_a, session(product, B) as client_b:
         assert attempt(product, A, "app@example.com", client=client_a).startswith("250")
         product.run("account", "pause", A)
         paused = attempt(product, A, "app@example.com", client=client_a)
         assert paused.startswith("554 Message rejected: Sending paused for this account. For more information")
         assert attempt(product, B, "me@b.example", client=client_b).startswith("250")
+        told = eventually(lambda: [m for m in receiver.messages if m[1] == ["owner@a.example"]], what="the contact")
+        assert f"Sending paused for account {A}".encode() in told[0][2]
         product.run("account", "resume", A)
         assert attempt(product, A, "app@example.com", client=client_a).startswith("250")
 

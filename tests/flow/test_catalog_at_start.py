@@ -45,10 +45,15 @@ def suppression_damaged(data_dir):
         left.unlink()
 
 
+def short_key(data_dir):
+    (data_dir / "keys" / "master.key").write_text("c2hvcnQ=\n")
+
+
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        (newer, "catalog.db was written by a newer release of Relay; nothing was changed."),
+        (newer, "nothing was changed: start the newer release again, or restore the backup made before it."),
+        (short_key, "master.key does not hold 32 bytes in base64; restore it from your backup."),
         (damaged, "catalog.db is damaged (file is not a database); restore it from your backup."),
         (missing, "catalog.db is missing; restore it from your backup, or begin with an empty one"),
         (other_key, "catalog.db was written with another master key; restore keys/master.key"),

@@ -237,9 +237,11 @@ def test_control_fields_end_with_the_first_empty_line(passing):
 
 @pytest.mark.req("HDR-020", "DKIM-017")
 def test_outgoing_and_feedback_id_are_added_and_the_latter_signed(passing, lookup):
+    days = {time.strftime("%Y.%m.%d", time.gmtime()).encode()}
     first, second = passing(b"X-SES-Outgoing: forged\r\n"), passing()
-    today = time.strftime("%Y.%m.%d", time.gmtime()).encode()
-    assert fields_of(first, b"X-SES-Outgoing") in ([today + b"-127.0.0.1"], [fields_of(second, b"X-SES-Outgoing")[0]])
+    days.add(time.strftime("%Y.%m.%d", time.gmtime()).encode())  # midnight may have passed
+    (outgoing,) = fields_of(first, b"X-SES-Outgoing")
+    assert outgoing in {day + b"-127.0.0.1" for day in days}
     (value,) = fields_of(first, b"Feedback-ID")
     assert re.fullmatch(rb"1\.eu-test-1\.[A-Za-z0-9+/]{43}=:Relay", value)
     assert fields_of(second, b"Feedback-ID") == [value]

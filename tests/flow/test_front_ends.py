@@ -107,6 +107,7 @@ def test_connection_limits_count_the_clients_and_not_the_balancer(product):
         client.close()
 
 
+@pytest.mark.req("SMTP-001")
 def test_a_reload_changes_who_is_served(product):
     session = smtplib.SMTP("127.0.0.1", product.listed, timeout=30)
     listener = next(one for one in product.values["listeners"] if one["port"] == product.listed)

@@ -215,6 +215,11 @@ def test_dmarc_is_judged_before_anything_is_sent(product, names):
     out = product.run("dmarc", "check", "dmarc.example", check=False).stdout
     assert '_dmarc.dmarc.example. IN TXT "v=DMARC1;p=quarantine;pct=25;rua=mailto:' in out
     product.run("dkim", "enable", "dmarc.example")
+    names.publish("dmarc.example", "")
+    one = judged(75)
+    assert (one["passes"], one["dkim"]["passes"]) == (False, False)
+    assert "is not in DNS at" in one["dkim"]["reason"]
+    names.publish("dmarc.example", records(product, "dmarc.example"))
     assert judged(0)["dkim"]["passes"]
     product.run("identity", "mail-from", "set", "dmarc.example", "m.dmarc.example")
     dmarc = '_dmarc 1 IN TXT "v=DMARC1; p=reject; aspf={}; adkim=s; pct=400"\n'
@@ -224,6 +229,11 @@ def test_dmarc_is_judged_before_anything_is_sent(product, names):
     assert one["spf"]["passes"]
     assert one["dkim"]["passes"]
     assert "pct=400" in one["faults"][0]
+    without_spf = [line for line in records(product, "dmarc.example").splitlines(keepends=True) if "spf1" not in line]
+    names.publish("dmarc.example", "".join(without_spf) + dmarc.format("r"))
+    one = judged(0)
+    assert one["spf"] == {"passes": False, "reason": "m.dmarc.example has no SPF record, or several"}
+    assert one["dkim"]["passes"]
     names.publish("dmarc.example", records(product, "dmarc.example") + dmarc.format("s"))
     one = judged(0)
     assert one["spf"]["passes"] is False

@@ -69,14 +69,21 @@ def test_the_daily_quota_is_exact_over_workers_crashes_and_restarts(receiver):
         assert (shown["dailyQuota"], shown["sentLast24Hours"]) == (30, 30)
 
 
-@pytest.mark.req("FLOW-002", "QUOTA-001")
+def used(product):
+    shown = product.json("quota", "show")
+    return tuple(shown[name] for name in ("sentLast24Hours", "dailyQuota", "remaining", "usedPercent"))
+
+
+@pytest.mark.req("FLOW-002", "QUOTA-001", "QUOTA-006")
 def test_a_request_that_would_pass_the_quota_is_refused_whole(receiver):
     with Product(receiver.port) as product:
         product.run("quota", "set", "--daily", "5", "--rate", "-1")
         product.send([f"u{n}@remote.example" for n in range(4)])
+        assert used(product) == (4, 5, 1, 80.0)
         with pytest.raises(AssertionError, match="454"):
             product.send([f"v{n}@remote.example" for n in range(2)])
         product.send("w@remote.example")
+        assert used(product) == (5, 5, 0, 100.0)
 
 
 @pytest.mark.req("QUOTA-002", "QUOTA-005")

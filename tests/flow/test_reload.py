@@ -7,7 +7,9 @@ import ssl
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.authority import Certificate
 from tests.product import Product, Receiver, eventually, free_ports
 
 
@@ -63,6 +65,27 @@ def test_a_replaced_certificate_is_shown_to_new_sessions_and_old_ones_go_on(prod
         session.quit()
 
 
+def test_an_expired_certificate_is_told_and_keeps_nobody_from_work(product):
+    """Clients that check it stay away; the others, the queue and new settings do not wait for a new one."""
+    before = served_certificate(product)
+    made = Certificate(["localhost"], expired=True)
+    product.certificate.write_bytes(made.certificate.public_bytes(Encoding.PEM))
+    key_file = product.directory / product.values.get("tls", {}).get("key", "tls/key.pem")
+    key_file.write_bytes(made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    hup(product)
+    eventually(lambda: served_certificate(product) != before)
+    eventually(lambda: '"reloaded"' in product.log_text())
+    assert "tls.certificate: expired on " in product.log_text()
+    product.stop()
+    product.start()
+    with smtplib.SMTP("127.0.0.1", product.port, timeout=30) as client:
+        client.starttls()
+        client.login(product.user, product.password)
+        client.sendmail("app@example.com", ["user@remote.example"], "From: app@example.com\r\n\r\nhi\r\n")
+    assert product.log_text().count("tls.certificate: expired on ") >= 2
+
+
+@pytest.mark.req("SMTP-001")
 def test_listeners_limits_and_routes_change_without_a_restart(product):
     session = product.client()
     (port,) = free_ports(1)

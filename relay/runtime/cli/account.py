@@ -18,7 +18,7 @@ from relay.runtime.cli.account_details import (
 )
 from relay.runtime.cli.account_request import app as request
 from relay.runtime.cli.account_review import app as review
-from relay.runtime.cli.options import ConfigOption, JsonOption
+from relay.runtime.cli.options import ConfigOption, JsonOption, confirm
 from relay.runtime.cli.output import note, write_fields, write_json, write_json_lines, write_table
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def close(
     Until then `relay account resume` opens it again.
     """
     if not yes:
-        typer.confirm(f"Close account {account}?", abort=True, err=True)
+        confirm(f"Close account {account}?")
     _set(config, account, "closed", as_json=as_json)
     note("In 90 days all its data is deleted for good; `relay account resume` opens it again until then.")
 

@@ -32,6 +32,7 @@ from relay.runtime.cli.dnsbl import app as dnsbl
 from relay.runtime.cli.doctor import doctor
 from relay.runtime.cli.event_destination import app as event_destination
 from relay.runtime.cli.events import app as events
+from relay.runtime.cli.help import Commands, list_whole_sentences
 from relay.runtime.cli.identity import app as identity
 from relay.runtime.cli.identity_dns import register as register_identity_dns
 from relay.runtime.cli.identity_mail_from import app as mail_from
@@ -68,8 +69,11 @@ from relay.runtime.cli.warmup import app as warmup
 EX_INTERRUPTED = 130
 EX_BROKEN_PIPE = 141
 
+_NO_SUCH_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)  # trying again changes nothing
+
 app = typer.Typer(
     name="relay",
+    cls=Commands,
     help="A mail relay: applications submit over SMTP, it checks, signs, queues and delivers.",
     no_args_is_help=True,
     add_completion=True,
@@ -154,6 +158,7 @@ app.command("sink", short_help="Take every mail and keep it, for development.", 
 app.command("lint", short_help="Say what is wrong with a message.", rich_help_panel=TOOLS)(lint)
 app.command("classify", short_help="Say what a bounce or complaint means.", rich_help_panel=TOOLS)(classify)
 app.command("demo", short_help="Run a relay and a mailbox, and show a message.", rich_help_panel=TOOLS)(demo)
+list_whole_sentences(app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -171,8 +176,8 @@ def run(arguments: Sequence[str]) -> int:
         complain(str(error))
         return error.exit_code
     except OSError as error:
-        complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
-        return EX_TEMPFAIL
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return EX_USAGE if isinstance(error, _NO_SUCH_FILE) else EX_TEMPFAIL
 
 
 def _invoke(arguments: Sequence[str]) -> int:

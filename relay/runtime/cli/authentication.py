@@ -127,8 +127,10 @@ def outlook_of(site: "Site", account: str, name: str) -> "SenderOutlook | None":
     if identity is None:
         return None
     domain = name.rpartition("@")[2].lower()
+    with site.catalog() as catalog:
+        keys = catalog.dkim.keys_of(identity.account, identity.dkim_domain) if identity.dkim_domain else ()
     with working("asking DNS"):
-        return asyncio.run(look(asking(site.config).records, identity, domain, site.config.bounce_domain))
+        return asyncio.run(look(asking(site.config).records, identity, domain, site.config.bounce_domain, keys))
 
 
 def _outlooks(site: "Site", account: str, domain: str) -> "Iterator[tuple[str, SenderOutlook]]":

@@ -66,7 +66,7 @@ def _write(findings: "list[Finding]", site: "Site | None", *, as_json: bool) -> 
 def summary(config: "Config") -> str:
     """One line about a configuration."""
     listeners = ", ".join(f"{one.kind} {one.address}:{one.port}" for one in config.listeners)
-    workers = config.worker_count(os.cpu_count() or 1)
+    workers = config.worker_count(len(os.sched_getaffinity(0)))
     count = "1 worker" if workers == 1 else f"{workers} workers"
     return f"{config.hostname}, {count}, data in {config.data_dir}; {listeners}"
 

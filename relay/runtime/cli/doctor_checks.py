@@ -106,9 +106,10 @@ def running_processes(site: Site) -> Iterator[Check]:
     """Every process answers on its socket."""
     name = "processes"
     if not processes.is_running(site):
-        yield Check(name, "warning", "the relay is not running", f"relay serve -c {site.loaded.file}")
+        step = f"systemctl start relay, or relay serve -c {site.loaded.file}; the end of its log says why it ended."
+        yield Check(name, "warning", "the relay is not running", step)
         return
-    workers = site.config.worker_count(os.cpu_count() or 1)
+    workers = site.config.worker_count(processes.cores(site))
     wanted = [
         *(str(role) for role in Role if role is not Role.WORKER),
         *(child_name(Role.WORKER, n) for n in range(1, workers + 1)),
@@ -117,7 +118,8 @@ def running_processes(site: Site) -> Iterator[Check]:
     for one in silent:
         yield Check(name, "error", f"{one} gives no answer", "The log of the relay says why.")
     if not silent:
-        yield Check(name, "ok", f"{len(wanted)} answer: permits, office, events, {workers} workers")
+        count = "1 worker" if workers == 1 else f"{workers} workers"
+        yield Check(name, "ok", f"{len(wanted)} answer: permits, office, events, {count}")
 
 
 def ports(site: Site) -> Iterator[Check]:
@@ -160,8 +162,10 @@ def resolver(site: Site) -> Iterator[Check]:
 
 
 def _no_resolver(servers: str, error: dns.exception.DNSException) -> Check:
-    reason = " ".join(str(error).split())[:200]
-    return Check("resolver", "error", f"{servers}: {reason}", "No mail can be delivered; check dns.nameservers.")
+    silent = isinstance(error, dns.exception.Timeout)
+    reason = "no answer" if silent else " ".join(str(error).split())[:200]
+    step = "No mail can be delivered; check dns.nameservers, and that the name servers can be reached on port 53."
+    return Check("resolver", "error", f"{servers}: {reason}", step)
 
 
 def _without_root(site: Site, servers: str, error: dns.resolver.NoNameservers) -> Check:
@@ -305,6 +309,8 @@ def signing_keys(site: Site) -> Iterator[Check]:
                     state = lookup.key_state(site.config, key.name, key.public_txt)
                     if state == "published":
                         yield Check("signing keys", "ok", key.name)
+                    elif state == "unknown":
+                        yield Check("signing keys", "skipped", f"DNS gives no answer about {key.name}")
                     else:
                         step = f"relay identity show {identity.name} prints what to publish."
                         yield Check("signing keys", "warning", f"{key.name} is {state} in DNS", step)

@@ -8,7 +8,7 @@ import typer
 
 from relay.errors import UsageError
 from relay.runtime.cli.identity_policy import app as policy
-from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption
+from relay.runtime.cli.options import DEFAULT_ACCOUNT, AccountOption, ConfigOption, JsonOption, confirm
 from relay.runtime.cli.output import (
     iso,
     note,
@@ -228,7 +228,7 @@ def delete(
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
     if not yes:
-        typer.confirm(f"Delete {', '.join(names)} and all that belongs to it?", abort=True, err=True)
+        confirm(f"Delete {', '.join(names)} and all that belongs to it?")
     site = open_site(config)
     with site.catalog() as catalog:
         catalog.identities.delete(account, *names)

@@ -101,10 +101,13 @@ def _short(text: str) -> str:
 
 def write_needed(wanted: "Iterable[Expected]") -> None:
     """Write the records to publish: name, type and value for a form, and a line for a zone file."""
+    above = ""
     for record in wanted:
-        typer.echo("")
         title = "Or, instead of DKIM, publish in DNS:" if record.also_at else "Publish in DNS:"
-        typer.echo(paint(title, "bold"))
+        if title != above:
+            typer.echo("")
+            typer.echo(paint(title, "bold"))
+        above = title
         write_fields({"  name": record.name, "  type": record.kind, "  value": _for_form(record)})
         typer.echo(f"  {paint('zone file', 'dim')}")
         typer.echo(f"  {zone_line(record)}")

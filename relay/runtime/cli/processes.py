@@ -1,11 +1,13 @@
 """Which processes of a relay answer right now."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relay.runtime.cli.site import Site
 
 PING_SECONDS = 5.0
+PID_MAX_CHARACTERS = 20
 
 
 def is_running(site: "Site") -> bool:
@@ -31,3 +33,12 @@ def ping(site: "Site", name: str) -> dict[str, Any] | None:
             return dict(client.call("ping"))
     except RelayError:
         return None
+
+
+def cores(site: "Site") -> int:
+    """Return how many cores `workers: auto` counts: those that the relay may use, which a service may be denied."""
+    try:
+        with (site.data_dir / "run" / "supervisor.pid").open() as file:
+            return len(os.sched_getaffinity(int(file.read(PID_MAX_CHARACTERS))))
+    except (OSError, ValueError, OverflowError):
+        return len(os.sched_getaffinity(0))

@@ -229,6 +229,6 @@ def _reply(entry: "QueueEntry") -> str:
 
 
 def _next(entry: "QueueEntry") -> str:
-    if entry.state == "queued":
-        return when(entry.next_ms)
+    if entry.state == "queued":  # what is due is under way, or waits for its turn
+        return when(entry.next_ms) if entry.next_ms > time.time() * 1000 else f"due since {when(entry.next_ms)}"
     return f"held until {when(entry.held_until_ms)}" if entry.held_until_ms else "-"

@@ -41,7 +41,7 @@ def set_(
 def show(
     *, account: AccountOption = DEFAULT_ACCOUNT, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show the limits of an account, and what it sent in the last 24 hours (QUOTA-006)."""
+    """Show the limits of an account, and what it sent in the last 24 hours."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.cli.spent import use_of  # noqa: PLC0415
 

@@ -64,7 +64,7 @@ class Site:
 
         try:
             with self.key_file.open("rb") as stream:
-                return decode_master_key(stream.read(KEY_FILE_MAX_BYTES))
+                return decode_master_key(stream.read(KEY_FILE_MAX_BYTES), self.key_file)
         except FileNotFoundError as error:
             raise ConfigurationError(
                 f"There is no master key at {self.key_file}: this relay was never set up. Run `relay init DIR`, or "

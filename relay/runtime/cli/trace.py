@@ -121,16 +121,25 @@ def write_trace(found: dict[str, Any], *, brief: bool = False) -> None:
     for delivery in found["deliveries"]:
         typer.echo("")
         state = paint(delivery["state"], STATE_COLOURS.get(delivery["state"], "yellow"))
-        after = f", next attempt {local(delivery['nextAttempt'])}" if delivery["nextAttempt"] else ""
-        typer.echo(f"{printable(delivery['recipient'])}  {state}{after}")
+        typer.echo(f"{printable(delivery['recipient'])}  {state}{_when(delivery['nextAttempt'])}")
         for number, attempt in enumerate(delivery["attempts"], 1):
             _write_attempt(number, attempt)
             if attempt["dialogue"] and not brief:
-                _write_dialogue(attempt["dialogue"])
+                _write_dialogue(attempt["dialogue"], attempt["reply"])
         said = delivery["lastReply"]  # without an attempt: what it waits for, such as room or an end of a pause
         if delivery["nextAttempt"] and said and said not in {one["reply"] for one in delivery["attempts"][-1:]}:
             typer.echo(printable(f"  waits: {said}"))
     _write_events(found["events"])
+
+
+def _when(next_attempt: str | None) -> str:
+    """Say when a delivery is attempted again. What is due is under way, or waits for its turn."""
+    if not next_attempt:
+        return ""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    due = datetime.fromisoformat(next_attempt) <= datetime.now(UTC)
+    return f", {'under way or due since' if due else 'next attempt'} {local(next_attempt)}"
 
 
 def _write_events(events: list[dict[str, Any]]) -> None:
@@ -167,9 +176,15 @@ def _write_attempt(number: int, attempt: dict[str, Any]) -> None:
         typer.echo(printable(f"     {attempt['advice']}"))
 
 
-def _write_dialogue(dialogue: dict[str, Any]) -> None:
-    """Write what was said, connection by connection; what we say is marked >, what the remote says <."""
-    for one in dialogue["tries"]:
+def _write_dialogue(dialogue: dict[str, Any], reply: str) -> None:
+    """Write what was said, connection by connection; what we say is marked >, what the remote says <.
+
+    A single connection on which nothing was said and that ended with the attempt's reply has nothing to add.
+    """
+    tries = dialogue["tries"]
+    if len(tries) == 1 and not (tries[0]["lines"] or dialogue["skipped"]) and tries[0]["outcome"] == reply:
+        return
+    for one in tries:
         where = f"{one['host']} [{one['address']}]:{one['port']}"
         typer.echo("")
         typer.echo(f"     {paint(printable(where), 'bold')}  {printable(one['outcome'])}")

@@ -1,4 +1,8 @@
-"""Checks of the certificate and key that listeners show: readable, private, matching, in date, for this host."""
+"""Checks of the certificate and key that listeners show: readable, private, matching, in date, for this host.
+
+One that is out of date is a warning: clients that check it stay away, but a relay that did not start, or took on no
+new settings, would neither serve the others nor deliver what it has; and a clock may be wrong.
+"""
 
 import datetime as dt
 import stat
@@ -66,15 +70,12 @@ def _dates(certificate: x509.Certificate, now_ms: int) -> _Found:
     now = dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC)
     until = certificate.not_valid_after_utc
     if until <= now:
-        yield "error", _CERTIFICATE, f"expired on {until:%Y-%m-%d}; renew it"
+        yield "warning", _CERTIFICATE, f"expired on {until:%Y-%m-%d}; renew it: clients that check it refuse it"
     elif until - now < dt.timedelta(days=EXPIRY_WARNING_DAYS):
         yield "warning", _CERTIFICATE, f"expires on {until:%Y-%m-%d}; renew it"
     if certificate.not_valid_before_utc > now:
-        yield (
-            "error",
-            _CERTIFICATE,
-            f"is valid from {certificate.not_valid_before_utc:%Y-%m-%d} only; check the clock",
-        )
+        text = f"is valid from {certificate.not_valid_before_utc:%Y-%m-%d} only; check the clock"
+        yield "warning", _CERTIFICATE, text
 
 
 def _covers(certificate: x509.Certificate, hostname: str) -> bool:

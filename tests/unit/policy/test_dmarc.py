@@ -42,6 +42,29 @@ def test_alignment(from_domain, record, return_path, signing, by_spf, by_dkim):
     assert found.dkim.reason
 
 
+def test_what_aligns_counts_only_where_its_records_are_in_dns():
+    found = outlook(
+        "x.example",
+        None,
+        return_path_domain="mail.x.example",
+        signing_domain="x.example",
+        organizational=organizational,
+        spf_fault="no SPF record",
+        dkim_fault="no key",
+    )
+    assert (found.spf.passes, found.spf.reason) == (False, "no SPF record")
+    assert (found.dkim.passes, found.dkim.reason) == (False, "no key")
+    elsewhere = outlook(
+        "x.example",
+        None,
+        return_path_domain="relay.example",
+        signing_domain="",
+        organizational=organizational,
+        spf_fault="no SPF record",
+    )
+    assert "another organizational domain" in elsewhere.spf.reason
+
+
 def test_a_record_is_read_as_receivers_read_it():
     record = parse_record("v=DMARC1; p=Quarantine; pct=25; rua=mailto:a@x.example, mailto:b@x.example; adkim=s")
     assert (record.policy, record.subdomain_policy, record.percent) == ("quarantine", "quarantine", 25)

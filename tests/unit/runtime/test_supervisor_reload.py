@@ -171,7 +171,7 @@ def test_a_disk_that_is_full_ends_no_relay(relay):
     (relay.data / "run" / "listeners.json.new").mkdir()  # so it cannot be written, as on a full disk
     relay.write_config(workers=1, connections_max=55)
     relay.signal(signal.SIGHUP)
-    relay.until("the open ports could not be written down")
+    relay.until("the list of open ports is out of date")
     relay.until("reloaded")
     assert _limit_of(relay, "worker-0001") == 55
     stop(relay)

@@ -110,7 +110,7 @@ def test_a_key_that_everybody_can_read(site, mode, refused):
 
 @pytest.mark.parametrize(
     ("days", "says"),
-    [(3651, "error expired on"), (3640, "warning expires on"), (3000, ""), (-1, "error is valid from")],
+    [(3651, "warning expired on"), (3640, "warning expires on"), (3000, ""), (-1, "warning is valid from")],
 )
 def test_the_dates_of_a_certificate(site, days, says):
     now = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
