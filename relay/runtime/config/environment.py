@@ -192,9 +192,16 @@ def _source_addresses(loaded: Loaded) -> _Found:
 
 
 def _warm_up_shares(loaded: Loaded) -> _Found:
-    """Look for shares that nobody would use: a provider without rules, that is no name of a site either."""
+    """Look for shares that nobody would use, and for providers that would have none.
+
+    Somebody who uses it is a provider with rules, or a site, whose name has a dot.
+    """
+    shares = loaded.config.warmup.shares
+    if shares and OTHER not in {one.provider for one in shares}:
+        text = f"have no `{OTHER}`: nothing goes from an address that warms up to providers that are not named"
+        yield "warning", ("warmup", "shares"), text
     known = shaping.provider_names(loaded.config.shaping)
-    for index, one in enumerate(loaded.config.warmup.shares if known else ()):
+    for index, one in enumerate(shares if known else ()):
         if one.provider not in known and one.provider != OTHER and "." not in one.provider:
             meant = nearest(one.provider, known)
             hint = f"; did you mean `{meant}`?" if meant else "; `relay shaping list` names all"

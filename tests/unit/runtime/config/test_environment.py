@@ -160,6 +160,8 @@ def test_a_share_of_a_warm_up_that_nobody_would_use(site):
     assert "warmup.shares[0].provider: no shaping rules are named gmial" in found
     assert found.endswith("nobody uses this share; did you mean `gmail`?")
     assert findings(site, f"warmup: {{shares: [{shares}]}}\nshaping: {{enabled: false}}\n") == []
+    (found,) = findings(site, "warmup: {shares: [{provider: gmail, share: 100%}]}\n")
+    assert "warmup.shares: have no `other`" in found
 
 
 def test_what_is_said_of_a_port_that_may_not_be_opened():
