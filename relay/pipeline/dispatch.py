@@ -127,10 +127,13 @@ class Dispatch:
                 self._scan_by(delivery.next_ms)
                 continue
             flow = flow_of(delivery.message)
+            beyond = False
             if self._stopped or not self._may_pass(delivery, flow):
-                self._left_on_disk(delivery)
-                continue
-            self._enqueue(delivery, flow, data)
+                beyond = not self._stopped and self._window.takes_beyond(delivery)
+                if not beyond:
+                    self._left_on_disk(delivery)
+                    continue
+            self._enqueue(delivery, flow, data, beyond=beyond)
 
     def later(self, next_ms: int) -> None:
         """Note that a delivery was put off until `next_ms`."""
@@ -179,9 +182,9 @@ class Dispatch:
                 room //= 2
         return room > 0 and self._window.domain_takes(delivery, room)
 
-    def _enqueue(self, delivery: Delivery, flow: Flow, content: Content | None) -> None:
+    def _enqueue(self, delivery: Delivery, flow: Flow, content: Content | None, *, beyond: bool = False) -> None:
         key = delivery.key
-        self._window.add(delivery, flow)
+        self._window.add(delivery, flow, beyond=beyond)
         if content is not None:
             self._cache[key] = content
             self._cached_bytes += content.size_bytes

@@ -2,9 +2,11 @@
 
 Room is dealt by dynamic thresholds: to accounts by weight, within an account to configuration sets. Three quarters
 of a share may be bulk. A domain gets `domain_max` of an account's share, and never more than half of what is free of
-it, so that any number of slow domains leaves room for the next one. Of the window, and of a domain's part of it,
-either of first attempts and retries may take three quarters, so that new mail finds room while a great many retries
-are due.
+it, or a few. Of the window, and of a domain's part of it, either of first attempts and retries may take three
+quarters, so that new mail finds room while a great many retries are due.
+
+A hundred slow domains with a few deliveries each fill their sender's share all the same. So new mail to a domain of
+which nothing is here may come in beyond the share: up to a twentieth of the window, while there is room for others.
 """
 
 from collections import Counter
@@ -16,6 +18,8 @@ from relay.schedule.fair import Flow, Tenancy, domain_allowance, flow_of
 from relay.schedule.lanes import admits, share
 
 FREE_MIN: Final = 2
+_BEYOND_DIVISOR: Final = 20  # of the window: what may be in it beyond shares
+_OTHERS_DIVISOR: Final = 24  # of the window: what that leaves free for others, of the eighth that a share leaves
 
 _Domains = Counter[tuple[str, str]]  # by account and domain
 
@@ -35,6 +39,7 @@ class ReadyWindow:
     def __init__(self, limits: WindowLimits) -> None:
         self._limits = limits
         self._held: dict[int, Delivery] = {}
+        self._beyond: set[int] = set()  # of these: the keys of those that are in nobody's share
         self._tenancies: dict[str, Tenancy] = {}
         self._firsts: _Domains = Counter()
         self._retries: _Domains = Counter()
@@ -53,9 +58,7 @@ class ReadyWindow:
 
     def room(self, delivery: Delivery, flow: Flow) -> int:
         """Return how many more of its sender and kind, first attempt or retry, there is room for; 0 or less: none."""
-        most, held = self._limits.window_max, len(self._held)
-        own = self._retries_count if delivery.attempts else held - self._retries_count
-        free = min(most - held, share(most) - own)
+        free = self._free(delivery)
         if free < FREE_MIN:
             return 0
         tenancy = self._tenancies.get(delivery.message.account)
@@ -69,14 +72,30 @@ class ReadyWindow:
             own, others = others, own
         return admits(own, others, domain_allowance(room, self._limits.domain_max))
 
-    def add(self, delivery: Delivery, flow: Flow) -> None:
-        """Take a delivery in."""
+    def takes_beyond(self, delivery: Delivery) -> bool:
+        """Say whether new mail may come in beyond its sender's share: it is the only one for its domain here."""
+        most, domain = self._limits.window_max, (delivery.message.account, delivery.domain)
+        if len(self._beyond) >= most // _BEYOND_DIVISOR or self._free(delivery) < most // _OTHERS_DIVISOR:
+            return False
+        return domain not in self._firsts and domain not in self._retries
+
+    def _free(self, delivery: Delivery) -> int:
+        """Return how many more of its kind there is room for, whoever sends them."""
+        most, held = self._limits.window_max, len(self._held)
+        own = self._retries_count if delivery.attempts else held - self._retries_count
+        return min(most - held, share(most) - own)
+
+    def add(self, delivery: Delivery, flow: Flow, *, beyond: bool = False) -> None:
+        """Take a delivery in, into its sender's share or beyond it."""
         account = delivery.message.account
         self._held[delivery.key] = delivery
-        tenancy = self._tenancies.get(account)
-        if tenancy is None:
-            tenancy = self._tenancies[account] = Tenancy()
-        tenancy.add(flow)
+        if beyond:
+            self._beyond.add(delivery.key)
+        else:
+            tenancy = self._tenancies.get(account)
+            if tenancy is None:
+                tenancy = self._tenancies[account] = Tenancy()
+            tenancy.add(flow)
         domains = self._counts(delivery)
         domains[account, delivery.domain] += 1
         self._retries_count += domains is self._retries
@@ -87,10 +106,13 @@ class ReadyWindow:
         if delivery is None:
             return False
         account = delivery.message.account
-        tenancy = self._tenancies[account]
-        tenancy.add(flow_of(delivery.message), -1)
-        if not tenancy.held:
-            del self._tenancies[account]
+        if key in self._beyond:
+            self._beyond.remove(key)
+        else:
+            tenancy = self._tenancies[account]
+            tenancy.add(flow_of(delivery.message), -1)
+            if not tenancy.held:
+                del self._tenancies[account]
         domain, domains = (account, delivery.domain), self._counts(delivery)
         self._retries_count -= domains is self._retries
         domains[domain] -= 1

@@ -2,7 +2,7 @@
 
 A list answers for `4.3.2.1.zone` with an address in 127.0.0.0/8 when 1.2.3.4 is on it. Answers elsewhere are no
 listing: a list that has closed down may answer for everything. Some lists answer 127.255.255.x to say that they do
-not talk to this resolver, which is no listing either.
+not talk to this resolver, which is no listing either. Nor is it one when a list has what none may have (`nobody`).
 """
 
 import ipaddress
@@ -14,6 +14,8 @@ from relay.policy.records import Answer
 
 _CODES = ipaddress.IPv4Network("127.0.0.0/8")
 _REFUSALS = ipaddress.IPv4Network("127.255.255.0/24")
+NO_DOMAIN = "invalid"  # no working list of domains has it (RFC 5782 section 5)
+EVERYBODY = "the list has everybody (127.0.0.1, RFC 5782 section 5); take it out of own_checks.block_lists"
 
 
 class Action(StrEnum):
@@ -59,6 +61,11 @@ def question(address: str, zone: str) -> str:
     ip = ipaddress.ip_address(address)
     labels = str(ip).split(".") if ip.version == 4 else list(ip.exploded.replace(":", ""))  # noqa: PLR2004
     return ".".join([*reversed(labels), zone])
+
+
+def nobody(address: str) -> str:
+    """Return the address of the same family that no working list has (RFC 5782 section 5)."""
+    return "127.0.0.1" if ipaddress.ip_address(address).version == 4 else "::ffff:127.0.0.1"  # noqa: PLR2004
 
 
 def domain_question(domain: str, zone: str) -> str:

@@ -26,7 +26,7 @@ from relay.policy.spf_evaluation import SpfResult, SpfVerdict, evaluate
 from relay.policy.tls_report import record_name as tls_report_record
 from relay.ports import Resolver
 from relay.reputation import own
-from relay.reputation.blocklist import Action, BlockList, Verdict, judge, question
+from relay.reputation.blocklist import EVERYBODY, Action, BlockList, Verdict, judge, nobody, question
 from relay.reputation.own import OwnCheck
 from relay.runtime import address_look, settings
 from relay.runtime.config.model import Config
@@ -261,6 +261,8 @@ async def _listing(asker: _Asker, address: str, block_list: BlockList) -> tuple[
     name = question(address, block_list.zone)
     verdict = judge(await asker.answer(name, "A"))
     detail = ""
+    if verdict.listed and judge(await asker.answer(question(nobody(address), block_list.zone), "A")).listed:
+        verdict = Verdict(unknown=EVERYBODY)  # a list that was given up must not take all addresses out
     if verdict.listed:
         words = await asker.answer(name, "TXT")
         detail = " ".join([*verdict.codes, *words.values])[:500]

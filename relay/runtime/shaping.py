@@ -95,6 +95,14 @@ def findings_of(shaping: "Shaping") -> list[Finding]:
     return []
 
 
+def provider_names(shaping: "Shaping") -> frozenset[str]:
+    """Return the names of all providers that have rules; none while shaping is off, or rules have faults."""
+    try:
+        return frozenset(load_rules(shaping).providers) if shaping.enabled else frozenset()
+    except InvalidRulesError:
+        return frozenset()
+
+
 def _own_files(shaping: "Shaping") -> tuple[list[Path], list[Finding]]:
     if shaping.directory is None:
         return list(shaping.files), []

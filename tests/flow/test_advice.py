@@ -11,6 +11,7 @@ ADDRESS = "127.0.22.1"
 ZONES = {
     "example": "",
     "domains.example": "bad.example 1 IN A 127.0.1.2\n",
+    "everybody.example": "* 1 IN A 127.0.0.2\n",
     "relay.example": f'bounce 1 IN TXT "v=spf1 ip4:{ADDRESS} -all"\n',
     "shop.example": "",
 }
@@ -18,6 +19,7 @@ MESSAGE = (
     "From: no-reply@shop.example\r\nTo: bob@remote.example\r\nSubject: x\r\n\r\n"
     "http://www.bad.example/ and http://good.example/\r\n"
 )
+LISTS = [{"name": "Bad", "zone": "domains.example"}, {"name": "Given up", "zone": "everybody.example"}]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def relay(names, receiver):
     settings = {
         "dns": {"nameservers": [names.address], "cache_entries_max": 0},
         "delivery": {"source_addresses": [ADDRESS]},
-        "own_checks": {"enabled": False, "domain_lists": [{"name": "Bad", "zone": "domains.example"}]},
+        "own_checks": {"enabled": False, "domain_lists": LISTS},
         "reputation": {"every": "0.2s", "sampled_per_hour": 50},
     }
     with Product(receiver.port, domain="shop.example", **settings) as product:
@@ -50,8 +52,19 @@ def test_links_on_a_list_are_told(relay):
     found = {one["rule"]: one["subject"] for one in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 65
     assert found == {"no-reply": "no-reply@shop.example", "listed-link": "bad.example"}
+    # The list that has every name, "invalid" too, has nobody (RFC 5782 section 5).
     clean = MESSAGE.replace("no-reply", "ann").replace("bad.example", "good.example")
     assert relay.run("lint", input_text=clean).returncode == 0
+
+
+def test_addresses_that_nobody_sees_are_left_out_unless_they_are_named(relay):
+    """They have no place in an SPF record, and on no block list."""
+    checked = relay.run("dnsbl", "check")
+    assert "There is nothing to ask" in checked.stderr
+    assert "own_checks.private_addresses" in checked.stderr
+    refused = relay.run("spf", check=False)
+    assert refused.returncode == 75
+    assert f"{ADDRESS} cannot be seen by any receiver" in refused.stderr
 
 
 @pytest.mark.req("REP-022")

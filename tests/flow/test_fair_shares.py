@@ -7,6 +7,7 @@ from tests.adversarial.wire import open_listener, waiting
 from tests.product import Product, eventually
 
 GOOD = [f"good{number}.test" for number in range(100)]
+SLOW = [f"slow{number}.test" for number in range(100)]
 TARPIT_CONNECTIONS_MAX = 20
 OTHER = "000000000002"
 
@@ -14,18 +15,22 @@ OTHER = "000000000002"
 @pytest.fixture(scope="module")
 def net():
     # Nobody is ever greeted by the tarpit: its connections hang until the time-out of minutes.
-    domains = {"tarpit.test": ["greet-hang"], "tarpit2.test": ["greet-hang"], **{domain: [""] for domain in GOOD}}
+    tarpits = ["tarpit.test", "tarpit2.test", *SLOW]
+    domains = {domain: ["greet-hang"] for domain in tarpits} | {domain: [""] for domain in GOOD}
     with FakeInternet(domains).in_thread() as made:
         yield made
 
 
+def settings(net, **delivery):
+    return {
+        "dns": {"nameservers": [net.dns.nameserver], "timeout": "2s"},
+        "delivery": {"port": net.port, "allow_private_destinations": True, **delivery},
+    }
+
+
 @pytest.fixture
 def product(net):
-    settings = {
-        "dns": {"nameservers": [net.dns.nameserver], "timeout": "2s"},
-        "delivery": {"port": net.port, "allow_private_destinations": True, "connections_max": 60},
-    }
-    with Product(**settings) as made:
+    with Product(**settings(net, connections_max=60)) as made:
         yield made
 
 
@@ -54,6 +59,15 @@ def test_a_tarpit_with_5000_messages_delays_no_other_domain(net, product):
         send(client, [f"u@{domain}" for domain in GOOD], text=b"mark-again\r\n")
     eventually(lambda: len(arrived(net, b"mark-again")) == len(GOOD), 30, "mail to all good domains")
     eventually(lambda: waiting(product) == 5000, what="the end of the rest")
+
+
+def test_a_hundred_tarpits_delay_no_other_domain_of_their_sender(net):
+    """What waits for them is more than one account's share of the window, and all of it is bulk."""
+    with Product(**settings(net)) as product, open_listener(product, "trusted") as client:
+        for tarpit in SLOW:
+            send(client, [f"u{each}@{tarpit}" for each in range(30)])
+        send(client, [f"u@{domain}" for domain in GOOD[:30]], text=b"mark-hundred\r\n")
+        eventually(lambda: len(arrived(net, b"mark-hundred")) == 30, 30, "mail to all good domains")
 
 
 def started(product):

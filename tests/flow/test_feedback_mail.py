@@ -118,7 +118,7 @@ def test_a_complaint_with_our_return_path_is_told_once_and_mailed_on(product, re
         assert len(event_of(product, "Complaint", message_id)) == 1
 
 
-@pytest.mark.req("EVT-028")
+@pytest.mark.req("EVT-028", "FLOW-014")
 def test_a_redacted_complaint_is_about_those_at_the_reporter(product, receiver):
     message_id = product.send(["one@provider.example", "two@provider.example", "three@other.example"])
     left(receiver, "three@other.example")

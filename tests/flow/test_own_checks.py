@@ -19,6 +19,7 @@ ZONES = {
     "quiet.example": "",
     "refusing.example": REFUSED,
     "out.example": LISTED,
+    "everybody.example": "* 1 IN A 127.0.0.2\n",
     "relay.example": f"""@ 1 IN A {ONE}
 bounce 1 IN TXT "v=spf1 ip4:{ONE} -all"
 bounce 1 IN MX 10 relay.example.
@@ -33,6 +34,7 @@ LISTS = [
     {"name": "Main", "zone": "list.example", "about": "https://list.example/why"},
     {"name": "Quiet", "zone": "quiet.example"},
     {"name": "Refusing", "zone": "refusing.example"},
+    {"name": "Given up", "zone": "everybody.example", "action": "withdraw"},
 ]
 
 
@@ -117,10 +119,14 @@ def test_a_list_that_does_not_talk_to_us_lists_nobody(relay):
         (ONE, "Main"): "listed",
         (ONE, "Quiet"): "not listed",
         (ONE, "Refusing"): "unknown",
+        (ONE, "Given up"): "unknown",
         (TWO, "Main"): "not listed",
         (TWO, "Quiet"): "not listed",
         (TWO, "Refusing"): "unknown",
+        (TWO, "Given up"): "unknown",
     }
+    assert all("has everybody" in row["description"] for row in rows if row["rblName"] == "Given up")
+    assert {row["suspended"] for row in relay.rows("address", "list")} == {None}
 
 
 def test_names_and_records_are_judged_for_each_address(relay):

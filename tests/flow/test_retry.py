@@ -5,7 +5,7 @@ import pytest
 from tests.product import Product, Receiver, eventually
 
 
-@pytest.mark.req("FLOW-009")
+@pytest.mark.req("FLOW-009", "FLOW-021")
 def test_greylisted_then_delivered():
     seen = []
 
@@ -17,11 +17,19 @@ def test_greylisted_then_delivered():
 
     with Receiver(answer=answer) as receiver, Product(receiver.port, delivery={"retry": ["1s"]}) as product:
         message_id = product.send()
+        first, *_ = eventually(lambda: product.json("trace", message_id)["deliveries"][0]["attempts"])
+        assert first["nextAttempt"] > first["finished"]  # it will be tried again
         product.wait_event("Delivery")
         kinds = [event["eventType"] for event in product.events()]
         assert kinds == ["Send", "DeliveryDelay", "Delivery"]
         attempts = product.json("trace", message_id)["deliveries"][0]["attempts"]
         assert [attempt["outcome"] for attempt in attempts] == ["temporary", "delivered"]
+        assert [attempt["reply"] for attempt in attempts] == ["451 4.7.1 greylisted", "250 2.0.0 taken"]
+        for attempt in attempts:
+            assert attempt["time"] <= attempt["finished"]
+            assert (attempt["remoteAddress"], attempt["tls"]) == ("127.0.0.1", "none")
+            assert attempt["sourceAddress"] == "127.0.0.1"  # as the system chose it
+        assert attempts[1]["nextAttempt"] is None
         assert len(receiver.messages) == 1
 
 

@@ -130,7 +130,7 @@ def test_what_is_not_the_recipients_fault_suppresses_nobody(product, local):
     assert relay_wide(product, address) == {"emailAddress": address, "listed": False}
 
 
-@pytest.mark.req("SUPP-001", "SUPP-004", "SUPP-005", "SUPP-022")
+@pytest.mark.req("SUPP-001", "SUPP-004", "SUPP-005", "SUPP-022", "FLOW-015")
 def test_the_relays_list_stops_who_uses_no_list_of_his_own(product, receiver):
     address, fresh = "gone.second@remote.example", "here@remote.example"
     end_of(product, send(product, address))
@@ -205,7 +205,7 @@ def test_the_settings_of_an_account(product):
     assert product.run("suppression", "settings", "--reasons", "SPITE", check=False).returncode == 64
 
 
-@pytest.mark.req("SUPP-004", "SUPP-010")
+@pytest.mark.req("SUPP-004", "SUPP-010", "FLOW-015")
 def test_suppressed_recipients_count_against_the_daily_quota(receiver):
     with Product(receiver.port, suppression=True) as product:
         product.run("suppression", "add", "stop@remote.example")

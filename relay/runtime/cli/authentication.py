@@ -160,6 +160,11 @@ def _own_record(site: "Site") -> tuple[str, str, list[str]]:
             addresses = list(asyncio.run(asking(site.config).addresses(site.config.hostname)))
         remarks.append(f"There are no source addresses: these are the addresses of {site.config.hostname}.")
     public = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
+    if addresses and not public:
+        raise TemporaryError(
+            f"{', '.join(addresses[:3])} cannot be seen by any receiver: loopback addresses have no place in an SPF "
+            "record. Name public ones in delivery.source_addresses."
+        )
     if not public:
         raise TemporaryError(
             f"No address is known that mail leaves from: {site.config.hostname} has none in DNS. Set "

@@ -6,7 +6,7 @@ import typer
 
 from relay.errors import EX_UNAVAILABLE, UsageError
 from relay.runtime.cli.options import ConfigOption, JsonOption
-from relay.runtime.cli.output import iso, when, working, write_json_lines, write_table
+from relay.runtime.cli.output import iso, note, when, working, write_json_lines, write_table
 
 if TYPE_CHECKING:
     from relay.reputation.blocklist import Listing
@@ -73,7 +73,10 @@ def check(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the configured lists now; nothing is kept. Exit code 69 when an address is on one."""
+    """Ask the configured lists now; nothing is kept. Exit code 69 when an address is on one.
+
+    Private and loopback addresses are asked about only when they are named, or with `own_checks.private_addresses`.
+    """
     import asyncio  # noqa: PLC0415
 
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
@@ -110,5 +113,9 @@ async def _ask(site: "Site", given: list[str]) -> "LookedAt":
             raise UsageError(f"{text} is no IP address.")
     config = site.config
     asked = [own_look.OwnAddress(ip_address(text), config.hostname) for text in given]
-    resolver = asking(config)
-    return await own_look.look_lists(config, asked or own_look.configured_addresses(config), resolver.records)
+    if not asked:
+        known = own_look.configured_addresses(config)
+        asked = [one for one in known if config.own_checks.private_addresses or own_look.routed(one.address)]
+        if len(asked) < len(known):
+            note("Private addresses were left out: name them, or set own_checks.private_addresses.")
+    return await own_look.look_lists(config, asked, asking(config).records)

@@ -79,7 +79,8 @@ def check(file: FileArgument, *, config: ConfigOption = None, as_json: JsonOptio
     if as_json:
         write_json({"ok": True, "findings": [], "provider": made.name, "responses": len(made.responses)})
     else:
-        typer.echo(f"ok  {printable(file)}: {made.name}, {len(made.responses)} rules about replies")
+        rules = "1 rule" if len(made.responses) == 1 else f"{len(made.responses)} rules"
+        typer.echo(f"ok  {printable(file)}: {made.name}, {rules} about replies")
 
 
 app.command()(shaping_lanes.explain)

@@ -176,7 +176,8 @@ def _write_explained(found: "dict[str, Any]") -> None:
         typer.echo("Nothing holds this lane up now." if not found["silent"] else "Nothing is known to hold it up.")
     for lane in found["lanes"]:
         where = lane["source"] or "default"
-        typer.echo(f"{where}: {lane['in_use']} of {lane['connections']} connections, {lane['waiting']} waiting")
+        limit = f" of {lane['connections']}" if lane["connections"] else ""  # who asks for none told none
+        typer.echo(f"{where}: {lane['in_use']}{limit} connections, {lane['waiting']} waiting")
     for one in found["lastHour"]:
         _write_hour(one)
     if found["silent"]:

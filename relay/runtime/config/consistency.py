@@ -260,6 +260,25 @@ def _warm_up(config: Config) -> Iterator[Fault]:
         yield Fault(("warmup", "shares"), "are more than 100 % together")
 
 
+def _lists_and_rules(config: Config) -> Iterator[Fault]:
+    """Nothing is named twice where the second entry would take the place of the first without a word."""
+    own = config.own_checks
+    for setting, entries in (("block_lists", own.block_lists), ("domain_lists", own.domain_lists)):
+        for index in _repeated([one.name for one in entries]):
+            yield Fault(("own_checks", setting, index, "name"), f"is taken by another entry of `{setting}`")
+    for index in _repeated([one.domain for one in config.tls_policies]):
+        text = "has a rule already; put both into one"
+        yield Fault(("tls_policies", index, "domain"), text)
+
+
+def _repeated(names: Sequence[str]) -> Iterator[int]:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name.lower() in seen:
+            yield index
+        seen.add(name.lower())
+
+
 def _source_addresses(config: Config) -> Iterator[Fault]:
     seen: set[str] = set()
     for index, one in enumerate(config.delivery.source_addresses):
@@ -282,6 +301,7 @@ _CHECKS: tuple[Callable[[Config], Iterable[Fault]], ...] = (
     _topics,
     _auth_limits,
     _source_addresses,
+    _lists_and_rules,
     _reputation,
     _warm_up,
 )

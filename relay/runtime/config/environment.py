@@ -22,7 +22,9 @@ from relay.runtime.config.faults import Finding, Severity, dotted
 from relay.runtime.config.faults import Path as KeyPath
 from relay.runtime.config.incoming import Listener
 from relay.runtime.config.load import Loaded
+from relay.runtime.config.suggest import nearest
 from relay.runtime.config.values import shown
+from relay.schedule.warmup import OTHER
 
 _SERVED_KINDS = ("submission", "mx", "http", "metrics")
 _LOG_BYTES_A_WORKER = 16 << 20  # a spool's log before it is carried over into the database, which grows by it
@@ -44,6 +46,7 @@ def check(loaded: Loaded, *, now_ms: int, ports: bool = True) -> list[Finding]:
         *_authorities(loaded),
         *_extras(loaded),
         *_source_addresses(loaded),
+        *_warm_up_shares(loaded),
         *_served(loaded),
     ]
     if ports:
@@ -186,6 +189,24 @@ def _source_addresses(loaded: Loaded) -> _Found:
         if failure:
             path: KeyPath = ("delivery", "source_addresses", index)
             yield "warning", path, f"{one.address} is not an address of this machine; nothing leaves from it"
+
+
+def _warm_up_shares(loaded: Loaded) -> _Found:
+    """Look for shares that nobody would use, and for providers that would have none.
+
+    Somebody who uses it is a provider with rules, or a site, whose name has a dot.
+    """
+    shares = loaded.config.warmup.shares
+    if shares and OTHER not in {one.provider for one in shares}:
+        text = f"have no `{OTHER}`: nothing goes from an address that warms up to providers that are not named"
+        yield "warning", ("warmup", "shares"), text
+    known = shaping.provider_names(loaded.config.shaping)
+    for index, one in enumerate(shares if known else ()):
+        if one.provider not in known and one.provider != OTHER and "." not in one.provider:
+            meant = nearest(one.provider, known)
+            hint = f"; did you mean `{meant}`?" if meant else "; `relay shaping list` names all"
+            text = f"no shaping rules are named {one.provider}, so nobody uses this share{hint}"
+            yield "warning", ("warmup", "shares", index, "provider"), text
 
 
 def _served(loaded: Loaded) -> _Found:

@@ -314,6 +314,27 @@ def test_however_many_domains_are_slow_there_is_room_for_the_next(domains):
     assert len(seen) == 5
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+def test_new_mail_to_another_domain_passes_when_a_hundred_slow_ones_fill_the_share(bulk):
+    place = Place(WindowLimits(window_max=2000, domain_max=400))
+    for number in range(100 * 30):
+        place.dispatch.accepted(place.message(f"tarpit{number // 30}.example", account=A, bulk=bulk))
+    held = len(place.outbound.jobs)
+    assert held < 1500
+    for number in range(10):
+        place.dispatch.accepted(place.message(f"good{number}.example", account=A, bulk=bulk))
+    assert [job.delivery.domain for job in place.outbound.jobs[held:]] == [f"good{n}.example" for n in range(10)]
+    place.dispatch.accepted(place.message("good1.example", account=A, bulk=bulk))
+    assert len(place.outbound.jobs) == held + 10  # one for each domain
+    for number in range(50):
+        place.dispatch.accepted(place.message(f"d{number}.example", account=B))
+    assert accounts(place.outbound.jobs)[B] == 50  # and nobody else's room
+    while place.outbound.jobs or place.spool.deliveries:  # everything has its turn, once
+        seen = place.deliver(100)
+        assert seen
+        place.run(6)
+
+
 def test_a_stream_of_new_mail_does_not_keep_older_mail_on_disk(place):
     old = [place.message(f"old{number}.example") for number in range(200)]
     place.dispatch.start()

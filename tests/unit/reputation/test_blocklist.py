@@ -3,7 +3,7 @@
 import pytest
 
 from relay.policy.records import Answer
-from relay.reputation.blocklist import Change, Listing, Verdict, changes, domain_question, judge, question
+from relay.reputation.blocklist import Change, Listing, Verdict, changes, domain_question, judge, nobody, question
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,18 @@ from relay.reputation.blocklist import Change, Listing, Verdict, changes, domain
 )
 def test_an_address_is_asked_for_backwards(address, name):
     assert question(address, "list.example") == name
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.99", "1.0.0.127.list.example"),
+        ("2001:db8::1", "1.0.0.0.0.0.f.7.f.f.f.f." + "0." * 20 + "list.example"),
+    ],
+)
+def test_there_is_an_address_of_each_family_that_no_list_may_have(address, name):
+    """RFC 5782 section 5."""
+    assert question(nobody(address), "list.example") == name
 
 
 def test_a_domain_is_asked_for_as_it_is():

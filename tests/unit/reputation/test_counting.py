@@ -154,7 +154,7 @@ def test_what_the_accounts_own_list_stops_counts_in_no_rate():
     assert (found.points, found.cell) == ({Count.SUPPRESSED: 1}, Cell(ACCEPTED, sent=-1))
 
 
-@pytest.mark.req("REP-002", "SUPP-004")
+@pytest.mark.req("REP-002", "SUPP-004", "FLOW-015")
 def test_what_the_list_of_the_relay_stops_counts_as_a_bounce():
     body = payload.suppressed_by_relay(mail(), ["user@remote.example"], timestamp_ms=ACCEPTED, feedback_id="f")
     found = count("Bounce", body)

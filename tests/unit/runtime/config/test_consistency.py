@@ -272,3 +272,24 @@ def test_limits_of_reputation_do_not_contradict_each_other():
     assert "complaint_pause: must not be below" in problems("reputation: {complaint_review: 1%}")
     assert "spamtrap_pause_hits: must not be" in problems("reputation: {spamtrap_hits: 5, spamtrap_pause_hits: 4}")
     assert "daily: must not be below hourly" in problems("statistics: {hourly: 90d, daily: 30d}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "own_checks: {block_lists: [{name: A, zone: a.example}, {name: a, zone: b.example}]}",
+            "own_checks.block_lists[1].name: is taken by another entry",
+        ),
+        (
+            "own_checks: {domain_lists: [{name: A, zone: a.example}, {name: A, zone: b.example}]}",
+            "own_checks.domain_lists[1].name: is taken by another entry",
+        ),
+        (
+            "tls_policies: [{domain: a.example, tls: none}, {domain: A.example, tls: verify}]",
+            "tls_policies[1].domain: has a rule already",
+        ),
+    ],
+)
+def test_no_list_or_rule_takes_the_place_of_another(text, words):
+    assert words in problems(text)

@@ -153,6 +153,17 @@ def test_an_address_of_another_machine(site):
     ]
 
 
+def test_a_share_of_a_warm_up_that_nobody_would_use(site):
+    shares = "{provider: gmial, share: 40%}, {provider: mx1.site.example, share: 10%}, {provider: other, share: 50%}"
+    (found,) = findings(site, f"warmup: {{shares: [{shares}]}}\n")
+    assert found.startswith("warning DIR/relay.yaml:")
+    assert "warmup.shares[0].provider: no shaping rules are named gmial" in found
+    assert found.endswith("nobody uses this share; did you mean `gmail`?")
+    assert findings(site, f"warmup: {{shares: [{shares}]}}\nshaping: {{enabled: false}}\n") == []
+    (found,) = findings(site, "warmup: {shares: [{provider: gmail, share: 100%}]}\n")
+    assert "warmup.shares: have no `other`" in found
+
+
 def test_what_is_said_of_a_port_that_may_not_be_opened():
     listener = Listener.model_validate({"kind": "mx", "address": "::1", "port": 25})
     assert port_sentence(listener, errno.EACCES).startswith(
