@@ -87,6 +87,9 @@ async def _connect(link: "TcpLink", address: str, port: int, options: LinkOption
         link.silence()
         gone = options.source_address and error.errno == errno.EADDRNOTAVAIL
         user.link_failed(SOURCE_GONE if gone else _reason(error))
+    except Exception as error:  # noqa: BLE001 - whoever waits for a connection has no time-out of its own
+        link.silence()
+        user.link_failed(_reason(error))
 
 
 class TcpLink(asyncio.Protocol):

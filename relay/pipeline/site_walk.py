@@ -133,7 +133,8 @@ class Walk:
                     found = self._known_tlsa(host) or await self._context.resolver.tlsa(host.host, self._port)
                     self._add(host, addresses, found)
             except BaseException:  # a walk that never ended would keep its connection, and its site waiting, for ever
-                self._fail(local_failure(Stage.DNS, "4.3.0", "Name lookup broke off"))
+                if not self._stopped:
+                    self._fail(local_failure(Stage.DNS, "4.3.0", "Name lookup broke off"))
                 raise
         self._by_recent_failure()
         if not self._stopped:
@@ -252,7 +253,7 @@ class Walk:
         return ClientOptions(
             helo_name=self._site.source.helo_name or settings.helo_name,
             tls=TlsUse.NEVER if clear else use,
-            extended=habits.helo_until <= now,
+            extended=habits.helo_until <= now or self._needs_ehlo(tls),
             pipelining=habits.unpipelined_until <= now,
             username=route.username if route else "",
             password=route.password if route else "",
@@ -262,6 +263,11 @@ class Walk:
             requiretls=tls.requiretls,
             downgrade=settings.downgrade,
         )
+
+    def _needs_ehlo(self, tls: HostTls) -> bool:
+        """Say whether mail cannot leave without STARTTLS or AUTH, which only an answer to EHLO offers."""
+        route = self._site.route
+        return bool(route and route.username) or (_TLS_USE[tls.need] is TlsUse.REQUIRED and not self._site.implicit)
 
     # --- SessionSetup; afterwards the session belongs to the site ---
 
@@ -313,7 +319,7 @@ class Walk:
         if answer.fault is Fault.TLS and tls.need is TlsNeed.OPPORTUNISTIC and habits.clear_until <= now:
             habits.clear_until = now + max(settings.tls_failure_memory_seconds, FAILED_SECONDS)
             return True
-        if answer.fault is Fault.EHLO and habits.helo_until <= now:
+        if answer.fault is Fault.EHLO and habits.helo_until <= now and not self._needs_ehlo(tls):
             habits.helo_until = now + HABIT_SECONDS
             return True
         habits.failed_until = now + FAILED_SECONDS

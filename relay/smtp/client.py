@@ -19,7 +19,7 @@ from enum import IntEnum
 
 from relay.model.content import BodyFile
 from relay.model.outcome import Stage, Verdict
-from relay.smtp.client_answer import Answer, Fault, from_reply, local_failure, local_refusal
+from relay.smtp.client_answer import Answer, Fault, from_reply, local_failure, local_refusal, misunderstood
 from relay.smtp.client_body import END, stuffed
 from relay.smtp.client_envelope import Transaction, Unfit, fit, mail_command, rcpt_commands
 from relay.smtp.client_extensions import Extensions, first_word, parse
@@ -33,6 +33,7 @@ _GREETING = 220
 _CLOSING = 421
 _TOO_MUCH = 552
 _TOO_MUCH_SAID = "Host says more than it was asked for"
+_NOT_ASKED = "(it broke off at EHLO, so it is spoken to by HELO for a while)"
 _NO_REQUIRETLS = "REQUIRETLS support required, which the host does not offer"
 _MISUNDERSTOOD = frozenset({500, 502, 503})  # what hosts say to commands they lost their place in
 
@@ -147,6 +148,9 @@ class Client:
                 self._take(reply, now)
         except ReplyError as error:
             self._break_off(f"Host sent something that is not SMTP: {error}", "4.5.0")
+            return
+        if self._transaction is None and self.idle and self._reader.pending:
+            self._leave()  # the rest of it would be taken for the reply to our next command
 
     def send(self, transaction: Transaction, now: float) -> Answer | None:
         """Start a transaction; only when `idle`. Return the refusal when this host can never take it, else None.
@@ -156,13 +160,19 @@ class Client:
         assert self.idle
         fitted = fit(transaction, self.extensions, self._options.downgrade)
         if isinstance(fitted, Unfit):
-            return local_refusal(Stage.LOCAL, fitted.enhanced, fitted.text)
+            return self._unfit(fitted)
         self._log.begin()
         self._transaction = fitted
         self._answers = [None] * len(fitted.recipients)
         self._next_recipient = 0
         self._issue(fitted, now)
         return None
+
+    def _unfit(self, why: Unfit) -> Answer:
+        """Judge what keeps a message from this host: a host that was not asked what it offers may offer it."""
+        if why.of_offer and not self._options.extended:
+            return local_failure(Stage.LOCAL, f"4{why.enhanced[1:]}", f"{why.text} {_NOT_ASKED}", Fault.NONE)
+        return local_refusal(Stage.LOCAL, why.enhanced, why.text)
 
     def hold(self) -> None:
         """Keep back the next final dot until `release` was called as often as `hold`."""
@@ -242,7 +252,7 @@ class Client:
             self._unasked(reply)
             return
         step = self._expected.popleft()
-        if reply.code == _CLOSING and step is not Step.GREETING:
+        if reply.code == _CLOSING and step not in _JUDGE_CLOSING:
             self._closing(reply, step)
             return
         _HANDLERS[step](self, reply, now)
@@ -253,6 +263,10 @@ class Client:
             text = f"Host gave up before the message was sent: {reply.code} {reply.text}"[:1000]
             self._close_with(local_failure(Stage.DATA, "4.4.2", text))
             return
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close an idle session whose host said something that nobody asked for."""
         self.open = False
         self.deadline = NEVER
         self._wire.close()
@@ -452,7 +466,7 @@ class Client:
         if reply.code // 100 == _OK:
             self._next_command(now)
         elif self._lied(reply):
-            self._close_with(from_reply(reply, Stage.MAIL, Fault.PIPELINE))
+            self._close_with(misunderstood(reply, Stage.MAIL))
         elif reply.code // 100 == _MORE:
             self._out_of_step(reply, Step.MAIL)
         else:
@@ -466,7 +480,7 @@ class Client:
         kind = reply.code // 100
         if kind != _OK and self._answers[index] is None:
             if self._lied(reply):
-                self._close_with(from_reply(reply, Stage.RCPT, Fault.PIPELINE))
+                self._close_with(misunderstood(reply, Stage.RCPT))
                 return
             if kind == _MORE:
                 self._out_of_step(reply, Step.RCPT)
@@ -527,6 +541,9 @@ class Client:
         if self._streaming or self._wire.unsent():
             self._too_early(reply)
             return
+        if reply.code == _CLOSING:
+            self._closing(reply, Step.FINAL_DOT)
+            return
         if reply.code // 100 == _MORE:  # no answer to a whole message: it may have it or not
             self._wire.close()
             self._end_open(self._unknown(f"Host answered the message with {reply.code} {reply.text}", "4.5.0"))
@@ -538,7 +555,9 @@ class Client:
         """The host did not wait for the final dot: no answer of its can mean that it has the message."""
         text = f"Host answered in the middle of the message: {reply.code} {reply.text}"
         self._wire.abort()
-        if reply.code // 100 not in (_OK, _MORE):
+        if reply.code == _CLOSING:
+            answer = from_reply(reply, Stage.FINAL_DOT, Fault.LINK)
+        elif reply.code // 100 not in (_OK, _MORE):
             answer = from_reply(reply, Stage.DATA)
         elif self._streaming:
             answer = local_failure(Stage.DATA, "4.5.0", text[:1000])
@@ -641,6 +660,8 @@ _HANDLERS: tuple[Callable[[Client, Reply, float], None], ...] = (
     Client._on_data,  # noqa: SLF001 - its own table
     Client._on_final_dot,  # noqa: SLF001 - its own table
 )
+
+_JUDGE_CLOSING = frozenset({Step.GREETING, Step.FINAL_DOT})  # what a 421 means there they say themselves
 
 _HIDDEN_LINE = {
     Step.AUTH_USER: b"(user name hidden)",

@@ -1,6 +1,6 @@
 """What a remote's reply, or the lack of one, means for a transaction or a session: one value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from relay.model.outcome import Stage, Verdict
@@ -40,6 +40,11 @@ def from_reply(reply: Reply, stage: Stage, fault: Fault = Fault.NONE) -> Answer:
     """Judge a reply by its first digit and by nothing else (RFC 5321 section 4.2.1)."""
     verdict = _VERDICTS.get(reply.code // 100, Verdict.TEMPORARY)
     return Answer(verdict, stage, reply.code, reply.enhanced, reply.text, fault=fault)
+
+
+def misunderstood(reply: Reply, stage: Stage) -> Answer:
+    """Return what a reply means that only pipelined commands get: it says nothing about message or recipient."""
+    return replace(from_reply(reply, stage, Fault.PIPELINE), verdict=Verdict.TEMPORARY)
 
 
 def local_failure(stage: Stage, enhanced: str, text: str, fault: Fault = Fault.LINK) -> Answer:

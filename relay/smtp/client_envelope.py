@@ -49,10 +49,14 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """Why a host cannot take a transaction: an enhanced code of class 5 and a sentence."""
+    """Why a host cannot take a transaction: an enhanced code of class 5 and a sentence.
+
+    `of_offer`: it could, if it offered an extension.
+    """
 
     enhanced: str
     text: str
+    of_offer: bool = False
 
 
 def sound_path(address: str) -> bool:
@@ -73,7 +77,8 @@ def fit(transaction: Transaction, host: Extensions, downgrade: Downgrade | None)
     if transaction.eight_bit and not host.eight_bit_mime:
         content = downgrade(transaction.content, transaction.tag) if downgrade is not None else None
         if content is None:  # RFC 6152 section 3
-            return Unfit("5.6.3", "Message has 8-bit content, the host takes none, and it cannot be converted")
+            text = "Message has 8-bit content, the host takes none, and it cannot be converted"
+            return Unfit("5.6.3", text, of_offer=True)
         transaction = replace(transaction, content=content, eight_bit=False)
     if host.size_max_bytes and transaction.content.size_bytes > host.size_max_bytes:  # RFC 1870 section 6.1
         size = transaction.content.size_bytes
@@ -85,7 +90,7 @@ def _international(transaction: Transaction, addresses: tuple[str, ...], host: E
     if transaction.content.head.isascii() and all(map(str.isascii, addresses)):
         return replace(transaction, smtputf8=False)
     if not host.smtputf8:  # RFC 6531 section 3.2
-        return Unfit("5.6.7", "Addresses or headers need SMTPUTF8, which the host does not offer")
+        return Unfit("5.6.7", "Addresses or headers need SMTPUTF8, which the host does not offer", of_offer=True)
     return transaction if transaction.smtputf8 else replace(transaction, smtputf8=True)
 
 

@@ -229,6 +229,9 @@ def test_failures_in_words():
         TcpConnector().connect("127.0.0.1", port, LinkOptions(5.0, source_address="192.0.2.1"), odd)
         assert await odd.ended
         assert (await odd.ended).isprintable()
+        never = User()
+        TcpConnector().connect("127.0.0.1", 70_000, LinkOptions(5.0), never)
+        assert (await asyncio.wait_for(never.ended, 5)).isprintable()  # whatever it is, it is told
 
     asyncio.run(run())
 

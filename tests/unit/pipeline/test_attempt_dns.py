@@ -7,7 +7,7 @@ import pytest
 
 from relay.model.outcome import Stage, Verdict
 from relay.net.guard import Guard
-from tests.unit.pipeline.outbound_harness import bench
+from tests.unit.pipeline.outbound_harness import bench, until
 
 CHAIN = {f"c{n}.test": {"CNAME": f"c{n + 1}.test"} for n in range(20)}
 BAD_TARGETS = ["10 127.0.16.1.", "10 localhost.", "10 mail.", "10 a\\032b.test.", "10 \\195\\188.test."]
@@ -274,6 +274,19 @@ def test_source_address_is_used_and_stays():
             assert again.verdict is Verdict.DELIVERED
             assert first.source_address == again.source_address == b.net.received[0].peer
             assert again.source_address in sources
+
+    asyncio.run(run())
+
+
+def test_a_drain_while_a_host_is_looked_up_gives_its_connection_back_once():
+    async def run():
+        zones = {"a.test": {"MX": ["10 mx.test."]}, "mx.test": {"FAULT": "timeout"}}
+        async with bench({"b.test": [""]}, zones, resolver={"timeout_seconds": 30.0}) as b:
+            b.send("x@a.test")
+            await until(lambda: any(name == "mx.test" for name, _, _ in b.net.dns.queries))
+            await b.outbound.drain(0.0)
+            assert b.outbound._connections.open == 0
+            assert [line for line in b.log.lines if "broke off" in line[0]] == []
 
     asyncio.run(run())
 

@@ -156,6 +156,35 @@ def test_eight_bit_and_utf8():
     asyncio.run(run())
 
 
+def test_a_host_that_broke_off_at_ehlo_bounces_nothing_for_want_of_an_extension():
+    """It is spoken to by HELO for an hour, and may have the extension all the same."""
+    eight = Content(CONTENT.head, "Grüße\r\n".encode())
+
+    async def run():
+        async with bench({"a.test": ["ehlo-drop"]}) as b:
+            refused = await b.one("x@a.test", eight, eight_bit=True)
+            assert (refused.verdict, refused.enhanced) == (Verdict.TEMPORARY, "4.6.3")
+            assert (await b.one("x@a.test")).verdict is Verdict.DELIVERED  # by HELO
+
+    asyncio.run(run())
+
+
+def test_a_host_that_broke_off_at_ehlo_is_asked_again_where_mail_leaves_over_tls_only():
+    async def run():
+        async with bench({"hub.test": ["tls"]}, timeouts=QUICK) as b:
+            host = b.net.hosts["mx1.hub.test"]
+            host.faults = ("tls", "ehlo-drop")
+            route = Route("*", "mx1.hub.test", b.net.port, TlsMode.REQUIRE)
+            b.outbound.apply(replace(b.outbound.settings, routes=(route,)))
+            outcome = await b.one("x@a.test")
+            assert (outcome.verdict, outcome.stage) == (Verdict.TEMPORARY, Stage.EHLO)
+            assert not host.commands(b"HELO")
+            host.faults = ("tls",)
+            assert (await b.one("x@a.test")).verdict is Verdict.DELIVERED
+
+    asyncio.run(run())
+
+
 def test_eight_bit_is_converted_by_the_hook():
     eight = Content(CONTENT.head, "Grüße\r\n".encode())
     seven = Content(CONTENT.head, b"Gr=C3=BC=C3=9Fe\r\n")

@@ -357,11 +357,63 @@ def test_misunderstood_pipelining_is_no_refusal():
     play.client.send(ONE, 1.0)
     play.hear(b"250 ok\r\n503 5.5.1 MAIL first\r\n")
     assert (play.answers[0][0].fault, play.client.open) == (Fault.PIPELINE, False)
+    assert play.answers[0][0].verdict is Verdict.TEMPORARY  # also when it is not tried again at once
     serial = Play(*SERIAL)
     serial.client.send(ONE, 1.0)
     serial.hear(b"250 ok\r\n")
     serial.hear(b"503 5.5.1 no\r\n")
     assert (serial.answers[0][0].verdict, serial.answers[0][0].fault) == (Verdict.PERMANENT, Fault.NONE)
+
+
+@pytest.mark.parametrize("transaction", [ONE, LARGE])
+def test_421_in_the_middle_of_the_message_keeps_the_final_dot_from_leaving(transaction):
+    """It is tried again at once elsewhere: what still waits here must not make a second copy."""
+    play = Play(*PIPELINED)
+    play.client.send(transaction, 1.0)
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    play.taken()
+    play.left = True
+    play.hear(b"421 4.3.2 going down\r\n")
+    answer = play.answers[0][0]
+    assert (answer.verdict, answer.fault, answer.code) == (Verdict.TEMPORARY, Fault.LINK, 421)
+    assert play.taken() == ["abort"]
+    assert play.events[-1] == "over"
+
+
+def test_421_to_a_whole_message_is_no_delivery_and_the_link_is_closed():
+    play = Play(*PIPELINED)
+    play.client.send(ONE, 1.0)
+    play.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    play.taken()
+    play.hear(b"421 4.3.2 going down\r\n")
+    answer = play.answers[0][0]
+    assert (answer.verdict, answer.fault, answer.stage) == (Verdict.TEMPORARY, Fault.LINK, Stage.FINAL_DOT)
+    assert play.taken() == ["close"]
+
+
+def test_half_a_reply_to_an_idle_session_ends_it():
+    """Its other half would be taken for the reply to the next MAIL, and refuse that message."""
+    play = Play(*PIPELINED)
+    play.hear(b"550 5.3.0 idle ")
+    assert play.events == ["ready", "over"]
+    assert play.taken() == ["close"]
+    assert not play.client.idle
+
+
+@pytest.mark.parametrize(
+    ("extended", "verdict", "enhanced"), [(False, "temporary", "4.6"), (True, "permanent", "5.6")]
+)
+def test_who_was_not_asked_for_extensions_refuses_nothing_for_good(extended, verdict, enhanced):
+    play = Play(b"220 x\r\n", b"250 x\r\n", extended=extended)
+    eight = Transaction(
+        "s@a.example", ("r@b.example",), Content(b"Subject: x\r\n\r\n", b"\xc3\xbc\r\n"), eight_bit=True
+    )
+    wide = Transaction("s@a.example", ("\u00fc@b.example",), CONTENT, smtputf8=True)
+    for transaction in (eight, wide):
+        answer = play.client.send(transaction, 1.0)
+        assert (answer.verdict.value, answer.enhanced[:3], answer.fault) == (verdict, enhanced, Fault.NONE)
+    never = play.client.send(Transaction("s@a.example", ("r>@b.example",), CONTENT), 1.0)
+    assert (never.verdict, never.enhanced) == (Verdict.PERMANENT, "5.1.3")
 
 
 def test_421_to_an_idle_session_ends_it_in_silence():
