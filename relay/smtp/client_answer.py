@@ -42,6 +42,11 @@ def from_reply(reply: Reply, stage: Stage, fault: Fault = Fault.NONE) -> Answer:
     return Answer(verdict, stage, reply.code, reply.enhanced, reply.text, fault=fault)
 
 
+def in_doubt(text: str, enhanced: str) -> Answer:
+    """Everything has left, the reply has not come: nobody can know (RFC 5321 section 6.1)."""
+    return Answer(Verdict.UNKNOWN, Stage.FINAL_DOT, 0, enhanced, text[:1000], local=True)
+
+
 def misunderstood(reply: Reply, stage: Stage) -> Answer:
     """Return what a reply means that only pipelined commands get: it says nothing about message or recipient."""
     return replace(from_reply(reply, stage, Fault.PIPELINE), verdict=Verdict.TEMPORARY)
