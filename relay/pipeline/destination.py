@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from relay.model.lane import Lane, Source
-from relay.pipeline.departure import ANY_FAMILY
+from relay.pipeline.departure import ANY_FAMILY, Shapes
 from relay.ports import MailHost
 from relay.schedule import mx
 from relay.schedule.route import Route
 from relay.schedule.shaping import Shape
 
+DESTINATIONS_MAX = 20_000
 FAMILY_SECONDS = 300.0
 
 
@@ -36,6 +37,38 @@ class Destination:
         """Note for a while that no host has an address of a family."""
         self._families = self.families(now) - {family}
         self._families_until = now + FAMILY_SECONDS
+
+
+class Destinations:
+    """Those in use, by name; all are forgotten when they are too many."""
+
+    shapes: Shapes
+
+    def __init__(self) -> None:
+        self._destinations: dict[str, Destination] = {}
+
+    def known(self, name: str) -> Destination | None:
+        """Return what is known of a destination."""
+        return self._destinations.get(name)
+
+    def of(self, name: str, hosts: Sequence[MailHost], route: Route | None, domain: str = "") -> Destination:
+        """Return what is known of some hosts together; `domain`: the special one that they are asked for."""
+        found = self._destinations.get(name)
+        if found is None or found.route is not route:
+            if len(self._destinations) >= DESTINATIONS_MAX:
+                self._destinations.clear()
+            shape = self.shapes.shape(name, hosts, domain=domain, routed=route is not None)
+            found = self._destinations[name] = Destination(name, hosts, route, shape, domain)
+        found.hosts = hosts
+        return found
+
+    def forget(self) -> None:
+        """Ask anew how each may be used."""
+        self._destinations.clear()
+
+    def keep(self, names: set[str]) -> None:
+        """Forget all but these."""
+        self._destinations = {name: one for name, one in self._destinations.items() if name in names}
 
 
 def lane_of(destination: Destination, source: Source) -> Lane:

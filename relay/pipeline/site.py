@@ -1,4 +1,4 @@
-"""A site: one set of mail exchangers, the deliveries that wait for it, and its connections.
+"""A site: one set of mail exchangers, the deliveries that wait for it (`site_queue`), and its connections.
 
 A site is a lane: it leaves from one source address, and its connections and messages are counted over all workers
 under its `Lane` (`relay.pipeline.departure.Gate`).
@@ -6,31 +6,32 @@ under its `Lane` (`relay.pipeline.departure.Gate`).
 Deliveries that need another TLS (`relay.policy.tls_policy`) have a site of their own beside the one of the same
 hosts, so that no connection is ever shared with those that need less (TLS-004, TLS-005).
 
-A connection is opened while deliveries wait and fewer than `limit` are open. `limit` starts low, rises by one with
-each delivery, and falls to what the hosts bear when they refuse a connection while others are open; then nothing is
-deferred or bounced. Only when the last connection that could be made fails do the waiting deliveries get its answer,
-and for a moment later ones get it too, so that a dead site empties quickly. Who goes
-next is dealt fairly between accounts, classes and configuration sets (`relay.schedule.fair`), and first attempts go
-before retries, three to one.
+A connection is opened while deliveries wait and fewer are open than the hosts bear (`site_health`). When they refuse
+one while others are open nothing is deferred or bounced. Only when the last connection that could be made fails do
+the waiting deliveries get its answer, and for a moment later ones get it too. One module: what a walk and what a
+session tell, and what follows for queue, connections and health, is one decision each.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
-from relay.model.dialogue import Skipped, Try
 from relay.model.lane import Source
 from relay.model.outcome import Verdict
-from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX, OutboundSettings
+from relay.pipeline.attempt_settings import ATTEMPT_SESSIONS_MAX
 from relay.pipeline.connections import TURN_MESSAGES
 from relay.pipeline.destination import Destination, lane_of
+from relay.pipeline.site_health import Health
+from relay.pipeline.site_item import Item
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS
-from relay.pipeline.site_session import Item, Session, Target
-from relay.pipeline.site_walk import Walk, WalkContext
+from relay.pipeline.site_outcome import tried
+from relay.pipeline.site_protocols import Openings, Reports, SiteOwner
+from relay.pipeline.site_queue import SiteQueue
+from relay.pipeline.site_session import Session
+from relay.pipeline.site_walk import Walk
 from relay.policy.tls_policy import SiteTls
 from relay.ports import Job, Json, MailHost
-from relay.schedule.fair import FairQueue, Flow
+from relay.schedule.fair import Flow
 from relay.schedule.mx import Deck
 from relay.schedule.route import Route, TlsMode
 from relay.schedule.shaping import Shape
@@ -40,73 +41,6 @@ DOMAINS_NOTED = 20
 TRIES_MAX = 8  # connections of one attempt that are told of
 
 
-class SiteOwner(Protocol):
-    """What a site asks of the whole."""
-
-    @property
-    def settings(self) -> OutboundSettings:
-        """The settings in force."""
-        ...
-
-    @property
-    def draining(self) -> bool:
-        """True when nothing new starts."""
-        ...
-
-    @property
-    def crowded(self) -> bool:
-        """True when sites wait for a connection, so that none is kept idle."""
-        ...
-
-    def context(self, site: "Site") -> WalkContext:
-        """What a walk needs."""
-        ...
-
-    def may_connect(self, site: "Site", flow: Flow) -> bool:
-        """Say whether a connection more may be opened for somebody's mail; when not, `pump` is called later."""
-        ...
-
-    def connection_closed(self, site: "Site") -> None:
-        """Give a connection back."""
-        ...
-
-    def may_send(self, site: "Site") -> bool:
-        """Say whether a message more may be sent; when not, `wake` is called when one may."""
-        ...
-
-    def elsewhere(self, site: "Site", items: list[Item], *, unfit: bool = True) -> None:
-        """Let deliveries leave from another address; `unfit`: of another family, which the hosts have."""
-        ...
-
-    def source_gone(self, site: "Site") -> bool:
-        """Note that the host does not have the address of a site; False: there is no other."""
-        ...
-
-    def refused(self, site: "Site", answer: Answer, target: Target | None) -> None:
-        """Note the reply to a connection that no delivery gets, because others go on."""
-        ...
-
-    def report(self, item: Item, answer: Answer, session: Session) -> None:
-        """Turn an answer into the outcome of a delivery."""
-        ...
-
-    def report_soon(self, item: Item, answer: Answer, session: Session | None, target: Target | None = None) -> None:
-        """The same, from the event loop; without a session, `target` is the last address that was tried."""
-        ...
-
-    def started(self, item: Item) -> None:
-        """A delivery can no longer be withdrawn."""
-        ...
-
-    def waits_again(self, item: Item) -> None:
-        """A delivery went back to its queue without any effect."""
-        ...
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-        ...
-
-
 class Site:
     """Queue and connections of one destination."""
 
@@ -114,8 +48,11 @@ class Site:
         self,
         destination: Destination,
         source: Source,
-        owner: SiteOwner,
         tls: SiteTls,
+        *,
+        owner: SiteOwner,
+        openings: Openings,
+        reports: Reports,
     ) -> None:
         self.name = destination.name
         self.hosts: Sequence[MailHost] = destination.hosts
@@ -127,18 +64,15 @@ class Site:
         self.lane = lane_of(destination, source)
         self.tls = tls
         self.domains: dict[str, None] = {}
-        self.queue: FairQueue[Item] = FairQueue()
+        self.queue = SiteQueue(reports)
         self.sessions: set[Session] = set()
         self._owner = owner
+        self._openings = openings
+        self._reports = reports
+        self._health = Health(self.shape)
         self._idle: list[Session] = []
         self._walks: set[Walk] = set()
-        self._limit = min(self.shape.connections_start, self.shape.connections)
         self._recalls = 0
-        self._refused_until = 0.0
-        self._dead_until = 0.0
-        self._dead_answer: Answer | None = None
-        self._dead_target: Target | None = None
-        self._dead_story: tuple[tuple[Try, ...], tuple[Skipped, ...]] = ((), ())
 
     @property
     def implicit(self) -> bool:
@@ -155,7 +89,7 @@ class Site:
     @property
     def unused(self) -> bool:
         """True when the site may be forgotten."""
-        return not (self.queue or self.sessions or self._walks) and self._dead_until <= self._owner.now()
+        return not (self.queue or self.sessions or self._walks or self._health.dead(self._owner.now()))
 
     @property
     def connected(self) -> bool:
@@ -165,7 +99,7 @@ class Site:
     def use(self, shape: Shape) -> None:
         """Go by other limits from now on; connections that are too many end by themselves."""
         self.shape = shape
-        self._limit = min(self._limit, shape.connections)
+        self._health.bound(shape)
 
     def state(self, now: float) -> Json:
         """Return how it is now, for people."""
@@ -175,23 +109,22 @@ class Site:
             "sessions": len(self.sessions),
             "idle": len(self._idle),
             "connecting": len(self._walks),
-            "limit": self._limit,
-            "dead_seconds": round(max(0.0, self._dead_until - now), 1),
-            "dead_reply": self._dead_answer.text[:300] if self._dead_answer is not None else "",
+            **self._health.state(now),
         }
 
     # --- in ---
 
     def add(self, item: Item) -> None:
         """Take a delivery; it may start from inside the call, its answer comes later."""
-        if self._dead_answer is not None:
-            if self._owner.now() < self._dead_until:
-                self._owner.started(item)
-                item.tries, item.skipped = self._dead_story
-                self._owner.report_soon(item, self._dead_answer, None, self._dead_target)
+        health = self._health
+        if health.answer is not None:
+            if health.dead(self._owner.now()):
+                self._reports.started(item)
+                health.tell(item)
+                self._reports.report_soon(item, health.answer, None, health.target)
                 return
-            self._dead_answer = None
-        self.queue.add(item.flow, item, first=not item.job.delivery.attempts)
+            health.revived()
+        self.queue.enter(item)
         self.pump(item.flow)
 
     def pump(self, flow: Flow | None = None) -> None:
@@ -206,12 +139,12 @@ class Site:
             self._walk()
 
     def _has_room(self, flow: Flow) -> bool:
-        if self._owner.draining or len(self.sessions) + len(self._walks) >= self._limit:
+        if self._openings.draining or len(self.sessions) + len(self._walks) >= self._health.limit:
             return False
-        return self._owner.may_connect(self, flow)
+        return self._openings.may_connect(self, flow)
 
     def _walk(self) -> None:
-        walk = Walk(self, self._owner.context(self))
+        walk = Walk(self, self._owner.context)
         self._walks.add(walk)
         walk.start()
 
@@ -237,45 +170,44 @@ class Site:
                 return True
         return False
 
+    def forgive(self) -> None:
+        """Try at once what failed a moment ago."""
+        self._health.forgive()
+
     # --- what a walk tells ---
 
     def walk_ready(self, walk: Walk, session: Session) -> None:
         """A connection is ready for its first delivery."""
         self._walks.discard(walk)
         self.sessions.add(session)
-        self._dead_answer = None
+        self._health.revived()
         session.work()
-
-    def forgive(self) -> None:
-        """Forget that no host took a connection: somebody knows better."""
-        self._dead_answer = None
-        self._dead_until = self._refused_until = 0.0
 
     def walk_failed(self, walk: Walk, answer: Answer) -> None:
         """No host would take a connection."""
         self._walks.discard(walk)
-        self._owner.connection_closed(self)
-        settings = self._owner.settings
-        if answer.fault is Fault.SOURCE and not self._owner.draining and self._owner.source_gone(self):
-            self._owner.elsewhere(self, self._all_items(), unfit=False)
+        self._openings.connection_closed(self)
+        draining = self._openings.draining
+        if answer.fault is Fault.SOURCE and not draining and self._owner.source_gone(self):
+            self._owner.elsewhere(self, self.queue.clear(), unfit=False)
             return
         others = len(self.sessions) + len(self._walks)
-        if others and not self._owner.draining:  # they bear that many and no more (cohort feedback)
-            self._limit = max(1, others)
-            self._refused_until = self._owner.now() + settings.refusal_memory_seconds
-            self._owner.refused(self, answer, walk.last_target)
-            return
-        if answer.fault is Fault.FAMILY:
-            self._owner.elsewhere(self, self._all_items())
-            return
-        self._limit, self._refused_until = 1, 0.0  # none is borne: from one up again, whatever it was before
-        self._dead_answer = answer
-        self._dead_target = walk.last_target
-        self._dead_story = (walk.tries, walk.skipped)
-        self._dead_until = self._owner.now() + settings.pause_after_failure_seconds
-        while not self._owner.draining and (item := self._take()) is not None:
-            item.tries, item.skipped = self._dead_story
-            self._owner.report_soon(item, answer, None, walk.last_target)
+        if others and not draining:
+            until = self._owner.now() + self._owner.settings.refusal_memory_seconds
+            self._health.refused_beside(others, until)
+            self._reports.refused(self, answer, walk.last_target)
+        elif answer.fault is Fault.FAMILY:
+            self._owner.elsewhere(self, self.queue.clear())
+        else:
+            self._die(walk, answer)
+
+    def _die(self, walk: Walk, answer: Answer) -> None:
+        """Give everybody who waits the answer to the last connection that could be made."""
+        until = self._owner.now() + self._owner.settings.pause_after_failure_seconds
+        self._health.died(answer, walk.last_target, (walk.tries, walk.skipped), until)
+        while not self._openings.draining and (item := self.queue.start()) is not None:
+            self._health.tell(item)
+            self._reports.report_soon(item, answer, None, walk.last_target)
 
     # --- what a session tells (SessionOwner, without the setup that a walk looks after) ---
 
@@ -284,7 +216,7 @@ class Site:
         settings = self._owner.settings
         recalled = self._recalls > 0
         self._recalls -= recalled
-        if recalled or self._owner.draining or self._owner.crowded or settings.connection_idle_seconds <= 0:
+        if recalled or self._openings.draining or self._openings.crowded or settings.connection_idle_seconds <= 0:
             session.quit()
             return
         session.idle_until = self._owner.now() + settings.connection_idle_seconds
@@ -297,78 +229,36 @@ class Site:
         self.sessions.discard(session)
         if session in self._idle:
             self._idle.remove(session)
-        session.when_gone(partial(self._owner.connection_closed, self))
-        self._limit = max(1, self._limit)
+        session.when_gone(partial(self._openings.connection_closed, self))
+        self._health.limit = max(1, self._health.limit)
         self._recalls = min(self._recalls, len(self.sessions))
         self.pump()
 
     def gives_way(self, messages: int) -> bool:
         """Say whether a connection that carried so many messages makes room for another site that waits for one."""
-        return self._owner.crowded and messages % TURN_MESSAGES == 0
+        return self._openings.crowded and messages % TURN_MESSAGES == 0
 
     def next_item(self) -> Item | None:
         """Give up the next delivery that was not withdrawn."""
-        if self._owner.draining or self._recalls or not self.queue or not self._owner.may_send(self):
+        openings = self._openings
+        if openings.draining or self._recalls or not self.queue or not openings.may_send(self):
             return None
-        return self._take()
-
-    def _take(self) -> Item | None:
-        while self.queue:
-            item = self.queue.take()
-            if item.waiting:
-                self._owner.started(item)
-                return item
-        return None
-
-    def first_waiting(self) -> Item | None:
-        """Return a delivery that waits, and leave it where it is."""
-        return next((item for item in self.queue if item.waiting), None)
-
-    def _all_items(self) -> list[Item]:
-        """Take everybody who waits, without starting them."""
-        items: list[Item] = []
-        while self.queue:
-            item = self.queue.take()
-            items += [item] if item.waiting else []
-        return items
+        return self.queue.start()
 
     def return_path(self, job: Job) -> str:
         """Return the sender that a delivery leaves with: the submitter's where the route keeps it, else ours."""
         kept = self.route is not None and self.route.several_recipients
         return job.delivery.message.sender if kept else job.return_path
 
-    def sift(self, keep: Callable[[Item], bool]) -> None:
-        """Let go of waiting deliveries that shall not leave here now."""
-        for item in self._all_items():
-            if keep(item):
-                self.queue.add(item.flow, item, first=not item.job.delivery.attempts)
-
     def more_items(self, item: Item, limit: int) -> list[Item]:
-        """Give up those right behind that carry the same message under the same sender (decision 17)."""
-        found: list[Item] = []
+        """Give up those that may share a transaction, where the route keeps the sender that they have in common."""
         if self.route is None or not self.route.several_recipients:
-            return found
-        job = item.job
-        limit = min(limit, self.shape.recipients - 1)
-
-        def joins(other: Item) -> bool:
-            if not other.waiting:
-                return True
-            same = other.job.delivery.message.key == job.delivery.message.key
-            if len(found) >= limit or not same:
-                return False
-            self._owner.started(other)
-            found.append(other)
-            return True
-
-        self.queue.take_while(item.flow, joins, first=not job.delivery.attempts)
-        return found
+            return []
+        return self.queue.start_alike(item, min(limit, self.shape.recipients - 1))
 
     def put_back(self, items: list[Item]) -> None:
         """Take deliveries back to the front."""
-        for item in reversed(items):
-            self._owner.waits_again(item)
-            self.queue.put_back(item.flow, item, first=not item.job.delivery.attempts)
+        self.queue.enter_again(items)
 
     def settle(self, session: Session, item: Item, answer: Answer, *, stale: bool) -> None:
         """Report an answer, or try again at once when the connection was at fault and the message untouched."""
@@ -377,13 +267,13 @@ class Site:
         elif answer.fault is not Fault.NONE:
             self._learn(session, answer, stale=stale)
         if answer.fault is Fault.NONE or not self._again(item, answer, stale=stale):
-            self._owner.report(item, answer, session)
+            self._reports.report(item, answer, session)
             return
-        item.tries = (*item.tries, session.tried(answer))[-TRIES_MAX:]
-        self.put_back([item])
+        item.tries = (*item.tries, tried(session, answer))[-TRIES_MAX:]
+        self.queue.enter_again([item])
 
     def _learn(self, session: Session, answer: Answer, *, stale: bool) -> None:
-        habits = self._owner.context(self).memory.learn(session.target.address, session.target.port)
+        habits = self._owner.context.memory.learn(session.target.address, session.target.port)
         now = self._owner.now()
         if answer.fault is Fault.PIPELINE:
             habits.unpipelined_until = now + HABIT_SECONDS
@@ -392,10 +282,10 @@ class Site:
 
     def settle_soon(self, session: Session, item: Item, answer: Answer) -> None:
         """Report an answer that was known at once."""
-        self._owner.report_soon(item, answer, session)
+        self._reports.report_soon(item, answer, session)
 
     def _again(self, item: Item, answer: Answer, *, stale: bool) -> bool:
-        if self._owner.draining:
+        if self._openings.draining:
             return False
         if stale or answer.fault is Fault.CROWDED:  # each such session has carried something: this ends
             return True
@@ -403,8 +293,7 @@ class Site:
         return item.sessions < ATTEMPT_SESSIONS_MAX
 
     def _grow(self) -> None:
-        if self._limit < self.shape.connections and self._owner.now() >= self._refused_until:
-            self._limit += 1
+        if self._health.limit < self.shape.connections and self._health.grow(self._owner.now()):
             self.pump()  # those who wait already are served by more connections, too
 
     # --- time and ends ---

@@ -4,119 +4,22 @@ Takes its next delivery inside the callback that ended the last one. Nothing her
 """
 
 import math
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from dataclasses import replace
 
 from relay.errors import RelayError
 from relay.model.content import Content
-from relay.model.dialogue import Dialogue, Skipped, Try
-from relay.model.lane import Source
-from relay.model.outcome import Outcome, Stage
-from relay.pipeline.attempt_settings import RECIPIENTS_MAX
-from relay.pipeline.destination import Destination
-from relay.policy.notification import next_hop_told
-from relay.policy.tls_policy import PLAIN, SiteTls
-from relay.ports import SOURCE_GONE, Clock, Connector, Job, Link, LinkOptions
-from relay.schedule.fair import flow_of
+from relay.model.dialogue import Skipped, Try
+from relay.model.outcome import Stage
+from relay.pipeline.site_item import Item, Target
+from relay.pipeline.site_protocols import SessionOwner, SessionSetup
+from relay.pipeline.site_transaction import lesser, together, transaction_of
+from relay.ports import SOURCE_GONE, Clock, Connector, Link, LinkOptions
 from relay.smtp.client import Client
 from relay.smtp.client_answer import Answer, Fault, local_failure
 from relay.smtp.client_envelope import Transaction
 from relay.smtp.client_options import ClientOptions
 from relay.smtp.transcript import Transcript
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class Item:
-    """A job on its way: `sessions` counts those that broke under it in this attempt; `tries` tells of them."""
-
-    __slots__ = (
-        "destination",
-        "flow",
-        "job",
-        "sessions",
-        "skipped",
-        "source",
-        "started_ms",
-        "tls",
-        "tries",
-        "waiting",
-    )
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.flow = flow_of(job.delivery.message)
-        self.destination: Destination | None = None
-        self.source: Source | None = None
-        self.sessions = 0
-        self.tries: tuple[Try, ...] = ()
-        self.skipped: tuple[Skipped, ...] = ()
-        self.started_ms = 0
-        self.waiting = True
-        self.tls: SiteTls = PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a session goes."""
-
-    host: str
-    address: str
-    port: int
-
-
-class SessionSetup(Protocol):
-    """Whoever waits for a session to become ready: told of exactly one of these, once."""
-
-    def session_ready(self, session: "Session") -> None:
-        """The session can take deliveries."""
-        ...
-
-    def session_failed(self, session: "Session", answer: Answer) -> None:
-        """The session never became ready."""
-        ...
-
-
-class SessionOwner(Protocol):
-    """The site, as its sessions see it once they are ready."""
-
-    def session_idle(self, session: "Session") -> None:
-        """The session found nothing more to do."""
-        ...
-
-    def session_over(self, session: "Session") -> None:
-        """A session that was ready is closed."""
-        ...
-
-    def gives_way(self, messages: int) -> bool:
-        """Say whether a connection that carried so many messages makes room for others that wait."""
-        ...
-
-    def next_item(self) -> Item | None:
-        """Give up the next delivery that waits."""
-        ...
-
-    def return_path(self, job: Job) -> str:
-        """Return the sender that a delivery leaves with."""
-        ...
-
-    def more_items(self, item: Item, limit: int) -> list[Item]:
-        """Give up waiting deliveries that may share a transaction with this one."""
-        ...
-
-    def put_back(self, items: list[Item]) -> None:
-        """Take waiting deliveries back, to the front."""
-        ...
-
-    def settle(self, session: "Session", item: Item, answer: Answer, *, stale: bool) -> None:
-        """Take an answer; `stale`: the link was reused and died before its first reply to this transaction."""
-        ...
-
-    def settle_soon(self, session: "Session", item: Item, answer: Answer) -> None:
-        """Take an answer that was known at once; report it from the event loop."""
-        ...
 
 
 class Session:
@@ -229,7 +132,7 @@ class Session:
 
     # --- link ---
 
-    def when_gone(self, then: "Callable[[], None]") -> None:
+    def when_gone(self, then: Callable[[], None]) -> None:
         """Call `then` once the connection is closed on both sides, at once when there is none."""
         if self.link is None or self._gone:
             then()
@@ -314,7 +217,7 @@ class Session:
         client = self.client
         if client is None or not client.idle:
             return
-        messages_max = _lesser(self.messages_max, client.extensions.messages_max)  # RFC 9422 section 4.1
+        messages_max = lesser(self.messages_max, client.extensions.messages_max)  # RFC 9422 section 4.1
         if client.transactions >= messages_max or self._owner.gives_way(client.transactions):
             self.quit()
             return
@@ -343,7 +246,7 @@ class Session:
         except RelayError as error:
             self._owner.settle_soon(self, item, local_failure(Stage.LOCAL, "4.3.0", str(error), Fault.NONE))
             return
-        items = self._together(client, item)
+        items = together(item, client.extensions, self._owner)
         refusal = self._send(client, items, content)
         if refusal is not None and len(items) > 1:  # one bad address must not refuse the others
             self._owner.put_back(items[1:])
@@ -352,39 +255,9 @@ class Session:
         if refusal is not None:
             self._owner.settle_soon(self, item, refusal)
 
-    def _together(self, client: Client, item: Item) -> list[Item]:
-        """Return the deliveries that share a transaction, within the limits of the host (RFC 9422 section 4)."""
-        offer = client.extensions
-        items = [item, *self._owner.more_items(item, _lesser(RECIPIENTS_MAX, offer.recipients_max) - 1)]
-        if not offer.recipient_domains_max or len(items) == 1:
-            return items
-        domains: set[str] = set()
-        for index, each in enumerate(items):
-            domains.add(each.job.delivery.domain)
-            if len(domains) > offer.recipient_domains_max:
-                self._owner.put_back(items[index:])
-                return items[:index]
-        return items
-
     def _send(self, client: Client, items: list[Item], content: Content) -> Answer | None:
-        job = items[0].job
-        message = job.delivery.message
-        for other in items[1:]:
-            other.started_ms = items[0].started_ms
         self._reused = client.transactions > 0
-        deliveries = [each.job.delivery for each in items]
-        sender = self._owner.return_path(job)
-        transaction = Transaction(
-            sender,
-            tuple([delivery.recipient for delivery in deliveries]),
-            content,
-            message.eight_bit,
-            message.smtputf8,
-            job,
-            next_hop_told(deliveries, items[0].started_ms, return_path_is_ours=sender != message.sender),
-            requiretls=message.options.requiretls,
-        )
-        refusal = client.send(transaction, self._clock.monotonic())
+        refusal = client.send(transaction_of(items, content, self._owner), self._clock.monotonic())
         if refusal is None:
             self._items = items
         return refusal
@@ -398,44 +271,3 @@ class Session:
         """Let it go."""
         if self.client is not None:
             self.client.release(self._clock.monotonic())
-
-    # --- outcome ---
-
-    def tried(self, answer: Answer) -> Try:
-        """Return what was said on this connection, up to an answer."""
-        link, target = self.link, self.target
-        facts = link.tls_facts() if link is not None else None
-        text = " ".join(filter(None, (str(answer.code or ""), answer.enhanced, answer.text)))
-        before = max(0, self.log.messages - 1)
-        return Try(target.host, target.address, target.port, text, facts, self.log.lines(), before)
-
-    def _dialogue(self, item: Item, answer: Answer) -> Dialogue:
-        tries = (*item.tries, *self.earlier, self.tried(answer))
-        return Dialogue(tries, (*item.skipped, *self.skipped))
-
-    def outcome(self, item: Item, answer: Answer) -> Outcome:
-        """Return the outcome of an attempt that this session made."""
-        link = self.link
-        return Outcome(
-            answer.verdict,
-            answer.stage,
-            answer.code,
-            answer.enhanced,
-            answer.text,
-            answer.local,
-            self.target.host,
-            self.target.address,
-            link.source_address if link is not None else "",
-            self.tls_version,
-            item.started_ms,
-            self._clock.now_ms(),
-            reports=self.client is not None and self.client.extensions.dsn,
-            tls_policy=self.tls_policy,
-            # What was refused before it was sent has no part in what this connection says.
-            dialogue=None if answer.stage is Stage.LOCAL else partial(self._dialogue, item, answer),
-        )
-
-
-def _lesser(ours: int, theirs: int) -> int:
-    """Return the lesser of our limit and the host's, which names none with 0."""
-    return min(ours, theirs) if theirs else ours

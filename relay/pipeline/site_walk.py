@@ -16,8 +16,10 @@ from relay.model.outcome import Stage, Verdict
 from relay.model.tls import NO_TLSA, TlsaFound
 from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.departure import family
+from relay.pipeline.site_item import Target
 from relay.pipeline.site_memory import FAILED_SECONDS, HABIT_SECONDS, HostMemory
-from relay.pipeline.site_session import Session, Target
+from relay.pipeline.site_outcome import tried
+from relay.pipeline.site_session import Session
 from relay.pipeline.tls_tally import TlsTally
 from relay.policy import dane
 from relay.policy.tls_policy import HostTls, TlsNeed, after_testing, of_host, result_of
@@ -292,7 +294,7 @@ class Walk:
         if answer.stage is Stage.TLS:
             answer = self._judged(session, answer)
         self._failures.append(answer)
-        self._tries.append(session.tried(answer))
+        self._tries.append(tried(session, answer))
         if self._stopped:
             self._fail(answer)
         elif answer.fault is Fault.LOOP:
