@@ -205,7 +205,7 @@ def test_a_large_file_waits_for_a_slow_reader(tmp_path, encrypted):
         link.write_content(Content(b"A: b\r\n", BodyFile(str(path), 4, len(body))))
         done, _ = await asyncio.wait({user.written}, timeout=0.3)
         assert not done  # most of it still waits in the file
-        assert link._left_bytes > 4_000_000
+        assert link._stream.left_bytes > 4_000_000
         go_on.set()
         assert await user.written
         wire = b"A: b\r\n" + body.replace(b"\r\n.", b"\r\n..").replace(b".", b"..", 1) + b".\r\n"
