@@ -25,7 +25,7 @@ from relay.pipeline.departure import Gate, PlainGate, PlainShapes, PlainSources,
 from relay.pipeline.destination import Destinations
 from relay.pipeline.site_item import Item
 from relay.pipeline.site_memory import HostMemory
-from relay.pipeline.site_walk import Judge, WalkContext
+from relay.pipeline.site_targets import Judge, WalkContext
 from relay.pipeline.tls_tally import TlsTally
 from relay.ports import Clock, Connector, Job, Json, Log, Metrics, Release, Resolver, StsPolicies
 from relay.schedule import mx

@@ -15,7 +15,7 @@ from relay.pipeline.departure import Deferral, Gate, Shapes, Sources, family, pu
 from relay.pipeline.destination import Destination, Destinations, lane_of
 from relay.pipeline.site import Site
 from relay.pipeline.site_item import Item
-from relay.pipeline.site_walk import WalkContext
+from relay.pipeline.site_targets import WalkContext
 from relay.ports import Clock, Json
 from relay.schedule.effects import EffectKind
 from relay.smtp.client_answer import Answer

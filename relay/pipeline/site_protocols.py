@@ -15,7 +15,7 @@ from relay.smtp.client_answer import Answer
 if TYPE_CHECKING:
     from relay.pipeline.site import Site
     from relay.pipeline.site_session import Session
-    from relay.pipeline.site_walk import WalkContext
+    from relay.pipeline.site_targets import WalkContext
 
 
 class SessionSetup(Protocol):

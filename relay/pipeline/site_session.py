@@ -92,6 +92,11 @@ class Session:
         return bool(self._items)
 
     @property
+    def source_address(self) -> str:
+        """The address that the connection was made from, "" before it is."""
+        return self.link.source_address if self.link is not None else ""
+
+    @property
     def ready(self) -> bool:
         """True when the session could take a delivery."""
         return self.client is not None and self.client.idle
