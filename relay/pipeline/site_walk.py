@@ -187,7 +187,7 @@ class Walk:
         if self._stopped:
             self._fail(answer)
         elif answer.fault is Fault.LOOP:
-            session.when_gone(lambda: self._go_on(self._fail, answer))
+            session.when_gone(lambda: self._go_on(self._give_up))
         elif self._learn(target, answer):
             session.when_gone(lambda: self._go_on(self._connect, target))
         else:
@@ -235,7 +235,10 @@ class Walk:
         self._fail(self._verdict())
 
     def _verdict(self) -> Answer:
-        """Sum up. Permanent only when every host said so, or when there is certainly no usable host (J06)."""
+        """Sum up. Permanent only when every host said so, or when there is certainly no usable host (J06).
+
+        A host that is ourselves ends the walk (RFC 5321 section 5.1), and the better ones may be back soon.
+        """
         failures = [*self._targets.failures, *self._failures]
         passing = [failure for failure in failures if failure.verdict is not Verdict.PERMANENT]
         if passing:

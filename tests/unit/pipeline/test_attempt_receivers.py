@@ -279,6 +279,21 @@ def test_falls_through_to_the_next_host():
     asyncio.run(run())
 
 
+def test_a_backup_host_that_is_ourselves_bounces_nothing_while_a_better_one_is_down():
+    """RFC 5321 section 5.1: we and all behind us are no way, but the better host may be back soon."""
+
+    async def run():
+        async with bench({"a.test": ["greet-421", "greet-us", ""]}) as b:
+            outcome = await b.one("x@a.test")
+            assert (outcome.verdict, outcome.code) == (Verdict.TEMPORARY, 421), outcome
+            assert b.net.hosts["mx3.a.test"].connections == 0
+            b.net.hosts["mx1.a.test"].faults = ("greet-554",)
+            refused = await b.one("x@a.test")
+            assert (refused.verdict, refused.enhanced) == (Verdict.PERMANENT, "5.4.6")
+
+    asyncio.run(run())
+
+
 def test_a_broken_session_leads_to_another_host():
     async def run():
         async with bench({"a.test": ["drop-rcpt no-pipelining", ""]}) as b:
