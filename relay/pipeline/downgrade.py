@@ -1,6 +1,5 @@
 """The 7-bit form of a message for a next hop without 8BITMIME, signed again (RFC 6152 section 3, MIME-008)."""
 
-from relay.errors import StorageError
 from relay.mail.encode import Unconvertible, downgrade, strip_own_signatures
 from relay.mail.headers import parse_head
 from relay.mail.scan import scan_body
@@ -19,7 +18,10 @@ class Downgrader:
         self._clock = clock
 
     def convert(self, content: Content, account: str) -> Content | None:
-        """Return the message in 7 bits; None where a signature of others, or its size, forbids that."""
+        """Return the message in 7 bits; None where a signature of others, or its size, forbids that.
+
+        Raise StorageError when the keys that sign it cannot be read now.
+        """
         if not isinstance(content.body, bytes):
             return None
         head, domains = strip_own_signatures(content.head)
@@ -30,10 +32,7 @@ class Downgrader:
         fields = parse_head(head)
         if not isinstance(fields, list):
             return None
-        try:
-            keys = [key for domain in dict.fromkeys(domains) for key in self._keys(account, domain)]
-        except StorageError:
-            return None
+        keys = [key for domain in dict.fromkeys(domains) for key in self._keys(account, domain)]
         now_s, expire_s = self._clock.now_ms() // 1000, self.rules.dkim_expire_s
         signature = sign(fields, scan_body(body).sha256_relaxed, keys, now_s, expire_s=expire_s)
         return Content(signature + head, body)

@@ -262,7 +262,10 @@ class Session:
 
     def _send(self, client: Client, items: list[Item], content: Content) -> Answer | None:
         self._reused = client.transactions > 0
-        refusal = client.send(transaction_of(items, content, self._owner), self._clock.monotonic())
+        try:
+            refusal = client.send(transaction_of(items, content, self._owner), self._clock.monotonic())
+        except RelayError as error:  # it could not be made fit for this host now; nothing was sent
+            return local_failure(Stage.LOCAL, "4.3.0", str(error), Fault.NONE)
         if refusal is None:
             self._items = items
         return refusal

@@ -109,7 +109,8 @@ class Client:
     def send(self, transaction: Transaction, now: float) -> Answer | None:
         """Start a transaction; only when `idle`. Return the refusal when this host can never take it, else None.
 
-        `transaction_done` follows only after None, and never from inside the call.
+        `transaction_done` follows only after None, and never from inside the call. What `downgrade` raises passes;
+        nothing was sent then.
         """
         assert self.idle
         host = self._setup.extensions

@@ -8,7 +8,10 @@ from relay.model.content import Content
 from relay.smtp.client_extensions import Extensions
 
 Downgrade = Callable[[Content, object], Content | None]
-"""Returns a message in 7-bit form, or None where that is not possible; takes the transaction's `tag` too."""
+"""Returns a message in 7-bit form, or None where that is not possible; takes the transaction's `tag` too.
+
+Raises StorageError when that cannot be known now.
+"""
 
 # Nothing that matches can end a path or a command line early: either a dot-string without specials or a quoted
 # string (RFC 5321 section 4.1.2), UTF-8 where RFC 6531 allows it.

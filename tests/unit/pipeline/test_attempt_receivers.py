@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from relay.errors import StorageError
 from relay.model.content import BodyFile, Content
 from relay.model.outcome import Stage, Verdict
 from relay.net.connection import TcpConnector
+from relay.pipeline.downgrade import Downgrader
+from relay.pipeline.promise import AcceptRules
 from relay.schedule.route import Route, TlsMode
 from relay.smtp.client_options import Timeouts
-from tests.unit.pipeline.outbound_harness import CONTENT, bench, until
+from relay.testing.directory import MemoryDirectory
+from tests.unit.pipeline.outbound_harness import CONTENT, SystemClock, bench, until
 
 QUICK = Timeouts(
     greeting=0.3,
@@ -194,6 +198,32 @@ def test_eight_bit_is_converted_by_the_hook():
             assert (await b.one("x@old.test", eight, eight_bit=True)).verdict is Verdict.DELIVERED
             assert b.net.received[0].content == seven.head + seven.body
             assert "8BITMIME" not in b.net.received[0].parameters
+
+    asyncio.run(run())
+
+
+def test_a_message_that_cannot_be_signed_anew_just_now_waits():
+    """Its keys are in a catalog that cannot be read for a moment: no bounce, and nobody else waits for it."""
+    head = (
+        b"DKIM-Signature: v=1; d=example.com; s=x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    )
+    eight = Content(head + CONTENT.head, "Grüße\r\n".encode())
+
+    class Unreadable(MemoryDirectory):
+        def signing_keys(self, account, domain):
+            raise StorageError("the catalog cannot be read")
+
+    rules = AcceptRules("relay", None, 0, 0, "auto", ed25519=True)
+    convert = Downgrader(Unreadable(), SystemClock(), rules).convert
+
+    async def run():
+        async with bench(
+            {"old.test": ["no-8bit"]}, downgrade=lambda content, _: convert(content, "000000000001")
+        ) as b:
+            outcome = await b.one("x@old.test", eight, eight_bit=True)
+            assert (outcome.verdict, outcome.stage, outcome.enhanced) == (Verdict.TEMPORARY, Stage.LOCAL, "4.3.0")
+            assert (await b.one("x@old.test")).verdict is Verdict.DELIVERED
+            assert b.net.hosts["mx1.old.test"].connections == 1
 
     asyncio.run(run())
 
