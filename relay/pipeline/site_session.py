@@ -3,6 +3,7 @@
 Takes its next delivery inside the callback that ended the last one. Nothing here waits.
 """
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,8 @@ from relay.smtp.client_answer import Answer, Fault, local_failure
 from relay.smtp.client_envelope import Transaction
 from relay.smtp.client_options import ClientOptions
 from relay.smtp.transcript import Transcript
+
+_REFUSALS_A_TURN = 10
 
 
 class Session:
@@ -233,12 +236,16 @@ class Session:
         client = self.client
         assert client is not None
         self.idle_until = math.inf
-        while client.idle and not self._items:
+        for _ in range(_REFUSALS_A_TURN):
+            if self._items or not client.idle:
+                return
             item = self._owner.next_item()
             if item is None:
                 self._owner.session_idle(self)
                 return
             self._begin(client, item)
+        if client.idle:  # all were refused here: reading and judging them takes time that others wait for
+            asyncio.get_running_loop().call_soon(self.work)
 
     def _begin(self, client: Client, item: Item) -> None:
         job = item.job

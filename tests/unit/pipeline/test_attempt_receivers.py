@@ -140,6 +140,28 @@ def test_size_tiny_is_refused_here_without_data():
     asyncio.run(run())
 
 
+def test_a_long_queue_that_is_refused_here_leaves_others_their_turns():
+    turns, loads = 0, []
+
+    async def run():
+        nonlocal turns
+
+        def load():
+            loads.append(turns)
+            return CONTENT
+
+        async with bench({"a.test": ["size.20"]}, connections_per_site=1) as b:
+            for number in range(100):
+                b.send(f"x{number}@a.test", load=load)
+            while len(b.outcomes) < 100:
+                turns += 1
+                await asyncio.sleep(0)
+            assert len(loads) == 100
+            assert max(map(loads.count, loads)) <= 20
+
+    asyncio.run(run())
+
+
 def test_eight_bit_and_utf8():
     eight = Content(CONTENT.head, "Grüße\r\n".encode())
     international = Content("Subject: Grüße\r\n\r\n".encode(), b"x\r\n")
