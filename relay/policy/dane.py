@@ -23,7 +23,7 @@ CHAIN_MAX = 10
 RECORDS_MAX = 50
 
 _DIGEST_BYTES = {SHA256: 32, SHA512: 64}
-_FAULTS = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature)
+_FAULTS = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion)
 
 
 def usable(records: Sequence[Tlsa]) -> tuple[Tlsa, ...]:

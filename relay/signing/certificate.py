@@ -10,7 +10,7 @@ def names_of(der: bytes) -> tuple[str, str]:
     try:
         certificate = x509.load_der_x509_certificate(der)
         names = (certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, x509.InvalidVersion):
         return "", ""
     subject, issuer = (_printable(name)[:NAME_MAX_CHARACTERS] for name in names)
     return subject, issuer

@@ -1,6 +1,7 @@
 """What a misbehaving receiver can do to a delivery: adversarial cases H, played on real sockets."""
 
 import asyncio
+import ssl
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from relay.pipeline.promise import AcceptRules
 from relay.schedule.route import Route, TlsMode
 from relay.smtp.client_options import Timeouts
 from relay.testing.directory import MemoryDirectory
+from relay.testing.internet import write_certificate
 from tests.unit.pipeline.outbound_harness import CONTENT, SystemClock, bench, until
 
 QUICK = Timeouts(
@@ -595,6 +597,28 @@ def test_opportunistic_tls_delivers_in_any_case(script):
                 return
             await b.one("y@a.test")
             assert len(host.commands(b"STARTTLS")) <= 1  # remembered
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("script", ["tls at-ehlos-421", "tls dot-554"])
+def test_a_certificate_that_cannot_be_read_is_no_way_to_keep_a_delivery(tmp_path, script):
+    """TLS that anybody may speak takes it; a version that there is none of is not to break what is told of it."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    write_certificate(certificate, key, ["mx1.a.test"])
+    version_three, version_ten = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09"
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text()).replace(version_three, version_ten, 1)
+    certificate.write_text(ssl.DER_cert_to_PEM_cert(der))
+
+    async def run():
+        async with bench({"a.test": [script]}) as b:
+            b.net.hosts["mx1.a.test"].context = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            b.send("x@a.test")
+            (outcome,) = await b.wait(1, timeout_seconds=5.0)
+            assert outcome.code in (421, 554)
+            tried = outcome.dialogue().tries[-1]
+            assert (tried.tls.version, tried.tls.subject) == ("TLSv1.3", "")
 
     asyncio.run(run())
 

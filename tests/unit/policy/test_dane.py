@@ -48,6 +48,9 @@ def test_usages_of_the_web_cannot_be_used(usage):
         Tlsa(3, 1, 0, b"no key"),
         Tlsa(2, 0, 0, b"no certificate"),
         Tlsa(3, 1, 1, b""),
+        Tlsa(
+            2, 0, 0, ROOT.der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09", 1)
+        ),  # a version that is none
     ],
 )
 def test_malformed_records_cannot_be_used(record):
