@@ -8,6 +8,7 @@ from relay.smtp.client import Client
 from relay.smtp.client_answer import Fault
 from relay.smtp.client_envelope import Transaction
 from relay.smtp.client_options import ClientOptions, Timeouts, TlsUse
+from relay.smtp.client_steps import STEPS, Step
 
 CONTENT = Content(b"Subject: x\r\n\r\n", b".y\r\n")
 WIRE = b"Subject: x\r\n\r\n..y\r\n.\r\n"
@@ -429,6 +430,11 @@ def test_loop():
         for data in heard:
             play.hear(data)
         assert (play.events[0].enhanced, play.events[0].fault) == ("5.4.6", Fault.LOOP)
+
+
+def test_every_state_has_its_row_and_somebody_who_takes_its_reply():
+    assert [step.value for step in Step] == list(range(len(STEPS)))
+    assert len(Play().client._handlers) == len(STEPS)
 
 
 @pytest.mark.parametrize(
