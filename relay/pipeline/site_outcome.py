@@ -27,7 +27,7 @@ def tried(session: "Session", answer: Answer) -> Try:
 
 def of_session(session: "Session", item: Item, answer: Answer, now_ms: int) -> Outcome:
     """Return the outcome of an attempt that a connection made."""
-    client, target = session.client, session.target
+    link, client, target = session.link, session.client, session.target
     return Outcome(
         answer.verdict,
         answer.stage,
@@ -37,7 +37,7 @@ def of_session(session: "Session", item: Item, answer: Answer, now_ms: int) -> O
         answer.local,
         target.host,
         target.address,
-        session.source_address,
+        link.source_address if link is not None else "",
         session.tls_version,
         item.started_ms,
         now_ms,

@@ -225,8 +225,9 @@ class Session:
         client = self.client
         if client is None or not client.idle:
             return
+        messages = client.transactions
         messages_max = lesser(self.messages_max, client.extensions.messages_max)  # RFC 9422 section 4.1
-        if client.transactions >= messages_max or self._owner.gives_way(client.transactions):
+        if messages >= messages_max or self._owner.gives_way(messages):
             self.quit()
             return
         self.work()
@@ -237,13 +238,15 @@ class Session:
         assert client is not None
         self.idle_until = math.inf
         for _ in range(_REFUSALS_A_TURN):
-            if self._items or not client.idle:
+            if not client.idle:
                 return
             item = self._owner.next_item()
             if item is None:
                 self._owner.session_idle(self)
                 return
             self._begin(client, item)
+            if self._items:
+                return
         if client.idle:  # all were refused here: reading and judging them takes time that others wait for
             asyncio.get_running_loop().call_soon(self.work)
 

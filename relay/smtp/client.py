@@ -44,6 +44,7 @@ class Client:
         "_setup",
         "_transactions",
         "_user",
+        "extensions",
     )
 
     def __init__(
@@ -52,6 +53,7 @@ class Client:
         self._user = user
         self._options = options
         self._ready = False
+        self.extensions = Extensions()
         self._exchange = exchange = Exchange(wire, options.timeouts, log or Transcript(now), self._over)
         self._setup = Setup(exchange, options, self._authenticate)
         self._login = Login(exchange, options, self._become_ready)
@@ -76,11 +78,6 @@ class Client:
     def deadline(self) -> float:
         """When `expire` is to be called."""
         return self._exchange.deadline
-
-    @property
-    def extensions(self) -> Extensions:
-        """What the host offers."""
-        return self._setup.extensions
 
     @property
     def transactions(self) -> int:
@@ -113,7 +110,7 @@ class Client:
         nothing was sent then.
         """
         assert self.idle
-        host = self._setup.extensions
+        host = self.extensions
         fitted = fit(transaction, host, self._options.downgrade)
         if isinstance(fitted, Unfit):
             return self._unfit(fitted)
@@ -197,6 +194,7 @@ class Client:
             self._exchange.end(local_failure(Stage.EHLO, "4.5.0", TOO_MUCH_SAID))
             return
         self._ready = True
+        self.extensions = self._setup.extensions
         self._exchange.deadline = NEVER
         self._user.session_ready()
 

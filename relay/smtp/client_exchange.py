@@ -25,16 +25,19 @@ _seconds_of: Callable[[Timeouts], tuple[float, ...]] = attrgetter(*(state.timeou
 
 
 class Exchange:
-    """`over` is told what ended the session. `slipped`: nobody can tell any more what each reply was for."""
+    """`over` is told what ended the session. `seconds`: how long each reply is waited for, in the order of `Step`.
+
+    `slipped`: nobody can tell any more what each reply was for.
+    """
 
     __slots__ = (
         "_over",
-        "_seconds",
         "deadline",
         "expected",
         "log",
         "open",
         "reader",
+        "seconds",
         "slipped",
         "timeouts",
         "wire",
@@ -42,7 +45,7 @@ class Exchange:
 
     def __init__(self, wire: Wire, timeouts: Timeouts, log: Transcript, over: Callable[[Answer], None]) -> None:
         self._over = over
-        self._seconds = _seconds_of(timeouts)
+        self.seconds = _seconds_of(timeouts)
         self.deadline = NEVER
         self.expected: deque[Step] = deque()
         self.log = log
@@ -57,7 +60,7 @@ class Exchange:
     def expect(self, step: Step, now: float) -> None:
         """Expect a reply, and wait for it from now on."""
         self.expected.append(step)
-        self.deadline = now + self._seconds[step]
+        self.deadline = now + self.seconds[step]
 
     def ask(self, step: Step, line: bytes, now: float) -> None:
         """Send a command and expect its reply."""
@@ -74,10 +77,6 @@ class Exchange:
         self.deadline = now + self.timeouts.mail
         self.log.sent(now, data)
         self.wire.write(data)
-
-    def await_next(self, now: float) -> None:
-        """Wait for the first of the replies that are expected."""
-        self.deadline = now + self._seconds[self.expected[0]]
 
     # --- ends ---
 

@@ -90,7 +90,8 @@ class Transactions:
 
     def _go_on(self, now: float) -> None:
         if self.pipelined:
-            self._exchange.await_next(now)
+            exchange = self._exchange
+            exchange.deadline = now + exchange.seconds[exchange.expected[0]]
         elif self._todo:
             self._exchange.ask(*self._todo.popleft(), now)
         elif None in self._answers:
