@@ -1,9 +1,12 @@
 """Sends what waits in the queue: each target by a courier of its kind, at its own pace (DEST-011).
 
-A target that is down delays no other and costs little: after `FAILURES` failed tries in a row it *rests*. Posts that
-failed are tried again as their courier's policy says; of those that were never tried, one goes out each time a rest
-ends, and with the first success all do. So a destination may be down for days with a million posts waiting, and
-neither they nor memory are used up.
+A target that is down delays no other and costs little: after `FAILURES` failed tries in a row it *rests*. Of the
+posts that were never tried one goes out each time a rest ends, and with the first success all do; posts that failed
+are tried again as their courier's policy says, or, where that has no end, wait for the end of the rest, too. So a
+destination may be down for days with a million posts waiting, and neither they nor memory are used up.
+
+Posts that a working target never takes are in nobody's way: only the failure of a post that was new makes a rest
+longer, and beside posts that failed there is always room for new ones.
 
 A batch (`GatheringCourier`) is all or nothing for its target: what was not taken stays as it is while the target
 rests. What is settled is noted after the other side has it: at least once.
@@ -45,11 +48,12 @@ AnyCourier = Courier | GatheringCourier
 
 @dataclass(slots=True)
 class _Rest:
-    """How a target has failed lately: `until_ms` nothing fresh goes out."""
+    """How a target has failed lately: `until_ms` nothing fresh goes out, `tried_until_ms` nothing of the patient."""
 
     failures: int = 0
     rests: int = 0
     until_ms: int = 0
+    tried_until_ms: int = 0
 
 
 class Dispatcher:
@@ -237,9 +241,10 @@ class Dispatcher:
             return None
         if isinstance(courier, GatheringCourier):
             return max(until, _full_ms(state, courier.gathering(state.name), self._clock.now_ms()))
+        tried_until = rest.tried_until_ms if rest is not None and courier.patient(state.name) else 0
         fresh = max(until, state.fresh_due_ms) if state.fresh_due_ms is not None else None
-        times = [due for due in (fresh, state.tried_due_ms) if due is not None]
-        return min(times, default=None)
+        tried = max(tried_until, state.tried_due_ms) if state.tried_due_ms is not None else None
+        return min((due for due in (fresh, tried) if due is not None), default=None)
 
     async def _serve(self, target: str) -> None:
         """Send what is due to a target, until nothing is; each time by the courier of now (`replace`)."""
@@ -262,7 +267,7 @@ class Dispatcher:
             now = self._clock.now_ms()
             results = [self._result(courier, post, answer, now) for post, answer in zip(posts, sent, strict=True)]
             await self._call(self._queue.settle, results, now)
-            self._note(target, sent)
+            self._note(target, sent, fresh=any(not post.attempts for post in posts))
             return True
         await self._plan_again(target)
         return False
@@ -283,10 +288,12 @@ class Dispatcher:
         room = courier.parallel(target)
         if rest is None or rest.failures < FAILURES:
             return await self._read(target, now, room, tried=None)
-        tried = await self._read(target, now, room, tried=True)
-        if tried or rest.until_ms > now:
-            return tried
-        return await self._read(target, now, 1, tried=False)
+        fresh = await self._read(target, now, 1, tried=False) if rest.until_ms <= now else ()
+        if courier.patient(target):
+            room = 1 if rest.tried_until_ms <= now else 0
+        if room <= len(fresh):
+            return fresh
+        return (*fresh, *await self._read(target, now, room - len(fresh), tried=True))
 
     async def _read(self, target: str, now_ms: int, limit: int, *, tried: bool | None) -> Sequence[Post]:
         found = await self._call(lambda: self._queue.due(target, now_ms, limit, BYTES_MAX, tried=tried))
@@ -336,8 +343,8 @@ class Dispatcher:
             return Settled(post.target, post.item.id, dead=True, error=sent.detail)
         return Settled(post.target, post.item.id, due_ms=now_ms + int(wait * 1000), error=sent.detail)
 
-    def _note(self, target: str, sent: Sequence[Sent]) -> None:
-        """Count what became of posts, and let a target rest that keeps failing."""
+    def _note(self, target: str, sent: Sequence[Sent], *, fresh: bool = True) -> None:
+        """Count what became of posts, and let a target rest that keeps failing. `fresh`: one was new."""
         done = sum(answer.verdict is Verdict.DONE for answer in sent)
         again = [answer for answer in sent if answer.verdict is Verdict.AGAIN]
         if done:
@@ -351,12 +358,15 @@ class Dispatcher:
         rest = self._rests.setdefault(target, _Rest())
         rest.failures += len(again)
         if rest.failures >= FAILURES or isinstance(self._courier(target), GatheringCourier):
-            self._let_rest(target, rest, again[-1].detail)
+            self._let_rest(target, rest, again[-1].detail, fresh=fresh)
 
-    def _let_rest(self, target: str, rest: _Rest, reason: str) -> None:
+    def _let_rest(self, target: str, rest: _Rest, reason: str, *, fresh: bool) -> None:
+        """Begin a rest. Posts that failed before may be what the target never takes: they keep no new one back."""
         seconds = min(REST_FIRST_SECONDS * 2.0**rest.rests, REST_MAX_SECONDS) * (0.8 + 0.4 * self._jitter())
         rest.rests = min(rest.rests + 1, 16)
-        rest.until_ms = self._clock.now_ms() + int(seconds * 1000)
+        rest.tried_until_ms = self._clock.now_ms() + int(seconds * 1000)
+        if fresh or not rest.until_ms:
+            rest.until_ms = rest.tried_until_ms
         self._log.warning("events wait", target=target, error=reason, seconds=round(seconds, 1))
 
     # --- small things --------------------------------------------------------------------------------------------
