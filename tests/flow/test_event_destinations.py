@@ -222,6 +222,8 @@ def test_what_a_bus_refuses_is_listed_and_replayed(relay, bus):
     eventually(lambda: letters[0]["eventId"].encode() in b"".join(bus.bodies()))
     assert relay.json("event-destination", "dead-letters", "delete", "bus:default") == {"count": 2}
     assert relay.rows("event-destination", "dead-letters", "list") == []
+    wrong = relay.run("event-destination", "dead-letters", "list", "defualt", check=False)
+    assert (wrong.returncode, "stream:NAME, bus:NAME" in wrong.stderr) == (64, True)
     refused = relay.run("event-destination", "dead-letters", "replay", check=False)
     assert refused.returncode == 64
 
