@@ -51,8 +51,8 @@ def erase(
 ) -> None:
     """Erase an address from everything that the relay keeps, and tell how many records that were, by place.
 
-    What is left is named with what to do about it; the exit code is then 75. Files are written anew, so that nothing
-    stays in their free pages: a queue takes no mail while its file is rewritten.
+    What is left is named with what to do about it; where that are records of the relay, the exit code is 75. Files
+    are written anew, so that nothing stays in their free pages: a queue takes no mail while its file is rewritten.
     """
     from relay.runtime.cli.queue_actions import owner  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
