@@ -274,7 +274,9 @@ class Places:
         for stream in self.site.config.streams:
             if stream.type != "directory":
                 where = stream.bucket or stream.topic
-                yield Left(f"stream {stream.name}", 0, f"not searched; erase it in the {stream.type} {where} yourself")
+                yield Left(
+                    f"stream {stream.name}", 0, f"not searched; erase it in the {stream.type} {where} yourself"
+                )
 
 
 def erase_stream_files(places: Places, name: str) -> int:
