@@ -5,6 +5,9 @@ posts that were never tried one goes out each time a rest ends, and with the fir
 are tried again as their courier's policy says, or, where that has no end, wait for the end of the rest, too. So a
 destination may be down for days with a million posts waiting, and neither they nor memory are used up.
 
+Turns are of a second, and half of them are for targets that did not fail lately: many that hang, or have much to
+take, keep no other waiting.
+
 Posts that a working target never takes are in nobody's way: only the failure of a post that was new makes a rest
 longer, and beside posts that failed there is always room for new ones.
 
@@ -38,6 +41,8 @@ FAILURES: Final = 3
 REST_FIRST_SECONDS: Final = 1.0
 REST_MAX_SECONDS: Final = 60.0
 SERVED_MAX: Final = 64  # targets at a time
+AILING_MAX: Final = 32  # of them that failed lately, so that consumers which hang leave room for the others
+TURN_SECONDS: Final = 1.0  # then a target with more due takes its place behind the others that are due
 BATCHES_MAX: Final = 2  # batches in memory at a time
 BYTES_MAX: Final = 4 * 1024 * 1024  # of posts read at a time for a target
 LOOK_SECONDS: Final = 10.0
@@ -179,22 +184,29 @@ class Dispatcher:
         """Begin to serve the targets that are due; say whether there was one."""
         now = self._clock.now_ms()
         begun = False
-        for target in [name for name, due in self._next_ms.items() if due <= now]:
-            if len(self._serving) >= SERVED_MAX:
-                break
-            if target in self._serving:
+        room, ailing_room = self._room()
+        for target in [name for name, due in self._next_ms.items() if due <= now and name not in self._serving]:
+            ailing = target in self._rests
+            if not room or (ailing and not ailing_room):
                 continue
             del self._next_ms[target]
             if self._courier(target) is not None:
                 self._serving[target] = task = asyncio.create_task(self._serve(target))
                 task.add_done_callback(partial(self._ended, target))
                 begun = True
+                room, ailing_room = room - 1, ailing_room - ailing
         return begun
+
+    def _room(self) -> tuple[int, int]:
+        """Return how many more targets may be served, and how many of them may be such that failed lately."""
+        room = SERVED_MAX - len(self._serving)
+        return room, max(0, min(room, AILING_MAX - sum(name in self._rests for name in self._serving)))
 
     async def _until_next(self) -> None:
         """Wait until a target is due, one ended, or something new came."""
-        ready = len(self._serving) < SERVED_MAX
-        waiting = [due for name, due in self._next_ms.items() if name not in self._serving] if ready else []
+        room, ailing_room = self._room()
+        free = ((name, due) for name, due in self._next_ms.items() if room and name not in self._serving)
+        waiting = [due for name, due in free if ailing_room or name not in self._rests]
         seconds = max(0.0, (min(waiting) - self._clock.now_ms()) / 1000) if waiting else None
         if self._woken.is_set():
             seconds = 0
@@ -247,10 +259,18 @@ class Dispatcher:
         return min((due for due in (fresh, tried) if due is not None), default=None)
 
     async def _serve(self, target: str) -> None:
-        """Send what is due to a target, until nothing is; each time by the courier of now (`replace`)."""
+        """Send what is due to a target, until nothing is or its turn ends; by the courier of now (`replace`).
+
+        One that begins to fail ends its turn, so that from then on it counts as ailing.
+        """
+        loop, well = asyncio.get_running_loop(), target not in self._rests
+        ends = loop.time() + TURN_SECONDS
         try:
             more = True
             while more and (courier := self._courier(target)) is not None:
+                if loop.time() >= ends or (well and target in self._rests):
+                    self._next_ms[target] = self._clock.now_ms()
+                    return
                 if isinstance(courier, GatheringCourier):
                     more = await self._serve_batch(target, courier)
                 else:

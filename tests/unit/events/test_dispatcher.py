@@ -205,6 +205,54 @@ async def test_three_days_down_lose_nothing_and_cost_little(bench):
     assert at.waiting("bus:down") == 0
 
 
+@pytest.mark.req("DEST-011")
+@played
+async def test_consumers_that_hang_leave_room_for_others(bench, monkeypatch):
+    monkeypatch.setattr(dispatching, "SERVED_MAX", 4)
+    monkeypatch.setattr(dispatching, "AILING_MAX", 2)
+    monkeypatch.setattr(dispatching, "TURN_SECONDS", 0.01)
+    hanging, ends = [], asyncio.Event()
+
+    class Hanging(Endpoint):
+        async def send(self, post):
+            if post.attempts < 3 or not post.target.startswith("bus:hang"):
+                return await super().send(post)
+            hanging.append(post.target)
+            await ends.wait()
+            return AGAIN
+
+    endpoint = Hanging(lambda post: AGAIN if post.target.startswith("bus:hang") else DONE, waits=lambda post: 0.0)
+    at = bench(endpoint)
+    for number in range(20):
+        at.put(*keys(3), target=f"bus:hang{number}")
+    async with running(at):
+        await until(lambda: len(set(hanging)) == 2)  # of twenty
+        for number in range(5):
+            at.put(*keys(3), target=f"bus:well{number}")
+        at.dispatcher.wake([f"bus:well{number}" for number in range(5)])
+        await until(lambda: len(endpoint.taken) == 15)
+        assert len(set(hanging)) == 2
+        ends.set()
+        await until(lambda: len(set(hanging)) == 20)
+    assert sum(at.waiting(f"bus:hang{number}") for number in range(20)) == 60
+
+
+@pytest.mark.req("DEST-011")
+@played
+async def test_busy_targets_take_turns(bench, monkeypatch):
+    monkeypatch.setattr(dispatching, "SERVED_MAX", 2)
+    monkeypatch.setattr(dispatching, "TURN_SECONDS", 0.01)
+    endpoint = Endpoint(parallel=1)
+    at = bench(endpoint)
+    for number in range(3):
+        at.put(*keys(400), target=f"bus:{number}")
+    at.put("k0", target="bus:last")
+    async with running(at):
+        await until(lambda: endpoint.tries["bus:last"])
+        assert sum(endpoint.tries.values()) < 1000  # not when the others had all of theirs
+        await until(lambda: len(endpoint.taken) == 1201)
+
+
 def endless_seconds(post):
     return LOCAL.wait_ms(post.attempts + 1, 0.5) / 1000
 
