@@ -2,11 +2,15 @@
 
 Nothing is tried again in here; the dispatcher does that, so that a bucket that is away costs one request now and
 then. Every refusal counts as temporary: a right or a bucket that is missing can be given back, and no event is lost.
+What is stored can be listed, read, replaced and deleted, for erasing personal data.
 """
 
+import contextlib
 import importlib.util
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from relay.errors import ConfigurationError, TemporaryError
@@ -14,6 +18,7 @@ from relay.errors import ConfigurationError, TemporaryError
 CONNECT_SECONDS: Final = 10
 READ_SECONDS: Final = 30
 CONTENT_TYPE: Final = "application/x-ndjson"
+PART_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,43 @@ class BucketStore:
         self._client: Any = None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Put an object. Raise TemporaryError."""
+        """Put an object, or another one in its place. Raise TemporaryError."""
+        with self._asked() as client:
+            client.put_object(Bucket=self._settings.bucket, Key=name, Body=data, ContentType=CONTENT_TYPE)
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield objects below a prefix: name, and when it was written, in ms since 1970. Raise TemporaryError."""
+        with self._asked() as client:
+            pages = iter(
+                client.get_paginator("list_objects_v2").paginate(Bucket=self._settings.bucket, Prefix=prefix)
+            )
+        while True:
+            with self._asked():
+                page = next(pages, None)
+            if page is None:
+                return
+            for one in page.get("Contents", ()):
+                yield one["Key"], int(one["LastModified"].timestamp() * 1000)
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Write an object into a file. Raise TemporaryError, OSError."""
+        with self._asked() as client, path.open("wb") as file:
+            answer = client.get_object(Bucket=self._settings.bucket, Key=name)
+            for part in answer["Body"].iter_chunks(PART_BYTES):
+                file.write(part)
+
+    def delete(self, name: str) -> None:
+        """Delete an object, if it is there. Raise TemporaryError."""
+        with self._asked() as client:
+            client.delete_object(Bucket=self._settings.bucket, Key=name)
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[Any]:
+        """Lend the client, and say what the other side refused."""
         import botocore.exceptions  # noqa: PLC0415 (see above)
 
         try:
-            self._connected().put_object(Bucket=self._settings.bucket, Key=name, Body=data, ContentType=CONTENT_TYPE)
+            yield self._connected()
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise TemporaryError(f"bucket {self._settings.bucket}: {_reason(error)}") from error
 

@@ -86,6 +86,10 @@ class BusCourier:
         bus = self._bus(target)
         return bus.parallel if bus is not None else 1
 
+    def patient(self, target: str) -> bool:  # noqa: ARG002 (of the port)
+        """Return True: events wait for a bus until the queue's bounds."""
+        return True
+
     async def send(self, post: Post) -> Sent:
         """Post an event once."""
         bus = self._bus(post.target)

@@ -1,9 +1,15 @@
 """Sends what waits in the queue: each target by a courier of its kind, at its own pace (DEST-011).
 
-A target that is down delays no other and costs little: after `FAILURES` failed tries in a row it *rests*. Posts that
-failed are tried again as their courier's policy says; of those that were never tried, one goes out each time a rest
-ends, and with the first success all do. So a destination may be down for days with a million posts waiting, and
-neither they nor memory are used up.
+A target that is down delays no other and costs little: after `FAILURES` failed tries in a row it *rests*. Of the
+posts that were never tried one goes out each time a rest ends, and with the first success all do; posts that failed
+are tried again as their courier's policy says, or, where that has no end, wait for the end of the rest, too. So a
+destination may be down for days with a million posts waiting, and neither they nor memory are used up.
+
+Turns are of a second, and half of them are for targets that did not fail lately: many that hang, or have much to
+take, keep no other waiting.
+
+Posts that a working target never takes are in nobody's way: only the failure of a post that was new makes a rest
+longer, and beside posts that failed there is always room for new ones.
 
 A batch (`GatheringCourier`) is all or nothing for its target: what was not taken stays as it is while the target
 rests. What is settled is noted after the other side has it: at least once.
@@ -35,6 +41,8 @@ FAILURES: Final = 3
 REST_FIRST_SECONDS: Final = 1.0
 REST_MAX_SECONDS: Final = 60.0
 SERVED_MAX: Final = 64  # targets at a time
+AILING_MAX: Final = 32  # of them that failed lately, so that consumers which hang leave room for the others
+TURN_SECONDS: Final = 1.0  # then a target with more due takes its place behind the others that are due
 BATCHES_MAX: Final = 2  # batches in memory at a time
 BYTES_MAX: Final = 4 * 1024 * 1024  # of posts read at a time for a target
 LOOK_SECONDS: Final = 10.0
@@ -45,11 +53,12 @@ AnyCourier = Courier | GatheringCourier
 
 @dataclass(slots=True)
 class _Rest:
-    """How a target has failed lately: `until_ms` nothing fresh goes out."""
+    """How a target has failed lately: `until_ms` nothing fresh goes out, `tried_until_ms` nothing of the patient."""
 
     failures: int = 0
     rests: int = 0
     until_ms: int = 0
+    tried_until_ms: int = 0
 
 
 class Dispatcher:
@@ -175,22 +184,29 @@ class Dispatcher:
         """Begin to serve the targets that are due; say whether there was one."""
         now = self._clock.now_ms()
         begun = False
-        for target in [name for name, due in self._next_ms.items() if due <= now]:
-            if len(self._serving) >= SERVED_MAX:
-                break
-            if target in self._serving:
+        room, ailing_room = self._room()
+        for target in [name for name, due in self._next_ms.items() if due <= now and name not in self._serving]:
+            ailing = target in self._rests
+            if not room or (ailing and not ailing_room):
                 continue
             del self._next_ms[target]
             if self._courier(target) is not None:
                 self._serving[target] = task = asyncio.create_task(self._serve(target))
                 task.add_done_callback(partial(self._ended, target))
                 begun = True
+                room, ailing_room = room - 1, ailing_room - ailing
         return begun
+
+    def _room(self) -> tuple[int, int]:
+        """Return how many more targets may be served, and how many of them may be such that failed lately."""
+        room = SERVED_MAX - len(self._serving)
+        return room, max(0, min(room, AILING_MAX - sum(name in self._rests for name in self._serving)))
 
     async def _until_next(self) -> None:
         """Wait until a target is due, one ended, or something new came."""
-        ready = len(self._serving) < SERVED_MAX
-        waiting = [due for name, due in self._next_ms.items() if name not in self._serving] if ready else []
+        room, ailing_room = self._room()
+        free = ((name, due) for name, due in self._next_ms.items() if room and name not in self._serving)
+        waiting = [due for name, due in free if ailing_room or name not in self._rests]
         seconds = max(0.0, (min(waiting) - self._clock.now_ms()) / 1000) if waiting else None
         if self._woken.is_set():
             seconds = 0
@@ -237,15 +253,24 @@ class Dispatcher:
             return None
         if isinstance(courier, GatheringCourier):
             return max(until, _full_ms(state, courier.gathering(state.name), self._clock.now_ms()))
+        tried_until = rest.tried_until_ms if rest is not None and courier.patient(state.name) else 0
         fresh = max(until, state.fresh_due_ms) if state.fresh_due_ms is not None else None
-        times = [due for due in (fresh, state.tried_due_ms) if due is not None]
-        return min(times, default=None)
+        tried = max(tried_until, state.tried_due_ms) if state.tried_due_ms is not None else None
+        return min((due for due in (fresh, tried) if due is not None), default=None)
 
     async def _serve(self, target: str) -> None:
-        """Send what is due to a target, until nothing is; each time by the courier of now (`replace`)."""
+        """Send what is due to a target, until nothing is or its turn ends; by the courier of now (`replace`).
+
+        One that begins to fail ends its turn, so that from then on it counts as ailing.
+        """
+        loop, well = asyncio.get_running_loop(), target not in self._rests
+        ends = loop.time() + TURN_SECONDS
         try:
             more = True
             while more and (courier := self._courier(target)) is not None:
+                if loop.time() >= ends or (well and target in self._rests):
+                    self._next_ms[target] = self._clock.now_ms()
+                    return
                 if isinstance(courier, GatheringCourier):
                     more = await self._serve_batch(target, courier)
                 else:
@@ -262,7 +287,7 @@ class Dispatcher:
             now = self._clock.now_ms()
             results = [self._result(courier, post, answer, now) for post, answer in zip(posts, sent, strict=True)]
             await self._call(self._queue.settle, results, now)
-            self._note(target, sent)
+            self._note(target, sent, fresh=any(not post.attempts for post in posts))
             return True
         await self._plan_again(target)
         return False
@@ -283,10 +308,12 @@ class Dispatcher:
         room = courier.parallel(target)
         if rest is None or rest.failures < FAILURES:
             return await self._read(target, now, room, tried=None)
-        tried = await self._read(target, now, room, tried=True)
-        if tried or rest.until_ms > now:
-            return tried
-        return await self._read(target, now, 1, tried=False)
+        fresh = await self._read(target, now, 1, tried=False) if rest.until_ms <= now else ()
+        if courier.patient(target):
+            room = 1 if rest.tried_until_ms <= now else 0
+        if room <= len(fresh):
+            return fresh
+        return (*fresh, *await self._read(target, now, room - len(fresh), tried=True))
 
     async def _read(self, target: str, now_ms: int, limit: int, *, tried: bool | None) -> Sequence[Post]:
         found = await self._call(lambda: self._queue.due(target, now_ms, limit, BYTES_MAX, tried=tried))
@@ -336,8 +363,8 @@ class Dispatcher:
             return Settled(post.target, post.item.id, dead=True, error=sent.detail)
         return Settled(post.target, post.item.id, due_ms=now_ms + int(wait * 1000), error=sent.detail)
 
-    def _note(self, target: str, sent: Sequence[Sent]) -> None:
-        """Count what became of posts, and let a target rest that keeps failing."""
+    def _note(self, target: str, sent: Sequence[Sent], *, fresh: bool = True) -> None:
+        """Count what became of posts, and let a target rest that keeps failing. `fresh`: one was new."""
         done = sum(answer.verdict is Verdict.DONE for answer in sent)
         again = [answer for answer in sent if answer.verdict is Verdict.AGAIN]
         if done:
@@ -351,12 +378,15 @@ class Dispatcher:
         rest = self._rests.setdefault(target, _Rest())
         rest.failures += len(again)
         if rest.failures >= FAILURES or isinstance(self._courier(target), GatheringCourier):
-            self._let_rest(target, rest, again[-1].detail)
+            self._let_rest(target, rest, again[-1].detail, fresh=fresh)
 
-    def _let_rest(self, target: str, rest: _Rest, reason: str) -> None:
+    def _let_rest(self, target: str, rest: _Rest, reason: str, *, fresh: bool) -> None:
+        """Begin a rest. Posts that failed before may be what the target never takes: they keep no new one back."""
         seconds = min(REST_FIRST_SECONDS * 2.0**rest.rests, REST_MAX_SECONDS) * (0.8 + 0.4 * self._jitter())
         rest.rests = min(rest.rests + 1, 16)
-        rest.until_ms = self._clock.now_ms() + int(seconds * 1000)
+        rest.tried_until_ms = self._clock.now_ms() + int(seconds * 1000)
+        if fresh or not rest.until_ms:
+            rest.until_ms = rest.tried_until_ms
         self._log.warning("events wait", target=target, error=reason, seconds=round(seconds, 1))
 
     # --- small things --------------------------------------------------------------------------------------------

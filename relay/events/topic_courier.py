@@ -110,6 +110,11 @@ class TopicCourier:
         rate = self._policy(subscription, topic).receives_per_second
         return PARALLEL_WEB if rate is None else max(1, min(PARALLEL_WEB, rate))
 
+    def patient(self, target: str) -> bool:
+        """Say whether tries have no end (TOPIC-136)."""
+        job = self._known(target)
+        return job is not None and job[0].protocol is Protocol.QUEUE
+
     def retry_seconds(self, post: Post) -> float | None:
         """Return how long to wait after a failed try, None to give up (TOPIC-132 to 136)."""
         known = self._known(post.target)

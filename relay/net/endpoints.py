@@ -3,8 +3,8 @@
 Promises, for each post: the host is looked up here, every address is judged, and the connection goes to the very
 address that was judged; a certificate must be trusted and for the host's name, which is in the handshake; redirects
 are not followed; no cookie, proxy or environment variable counts; the whole takes at most `SECONDS_MAX`, however
-the other side drips; of an answer only the status is taken. User and password leave only after a challenge of that
-endpoint, and are in no error.
+the other side drips; of an answer only the status is taken, also when the rest of it never comes. User and password
+leave only after a challenge of that endpoint, and are in no error.
 
 Connections are kept for one scheme, host, port and address; never for another host at the same address, since the
 certificate was checked for one name. A host is looked up and judged again every `PIN_SECONDS`.

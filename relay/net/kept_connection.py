@@ -17,6 +17,7 @@ import h11
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 BODY_BYTES_MAX: Final = 16 * 1024  # a longer answer is not read to its end, and the connection not used again
+BODY_SECONDS_MAX: Final = 1.0  # nor is one that takes longer
 _READ_BYTES: Final = 16 * 1024
 
 
@@ -103,13 +104,15 @@ class KeptConnection:
         return b"".join(part for part in parts if part)
 
     async def _read_body(self) -> None:
-        """Read an answer to its end, so that the connection is fit again; not when it is long or breaks off."""
+        """Read an answer to its end, so that the connection is fit again; not when it is long, slow or breaks off."""
+        ends = asyncio.get_running_loop().time() + BODY_SECONDS_MAX
         size = 0
         while size <= BODY_BYTES_MAX:
             try:
                 event = self._h11.next_event()
                 if event is h11.NEED_DATA:
-                    self._h11.receive_data(await self._reader.read(_READ_BYTES))
+                    async with asyncio.timeout_at(ends):
+                        self._h11.receive_data(await self._reader.read(_READ_BYTES))
                 elif isinstance(event, h11.Data):
                     size += len(event.data)
                 elif isinstance(event, h11.EndOfMessage):

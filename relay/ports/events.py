@@ -214,6 +214,10 @@ class Courier(Protocol):
         """Return how many posts of a target may be on their way at a time, at least 1."""
         ...
 
+    def patient(self, target: str) -> bool:
+        """Say whether posts of a target are never given up: while it is down, one post at a time asks for all."""
+        ...
+
     async def send(self, post: Post) -> Sent:
         """Try once to deliver a post."""
         ...

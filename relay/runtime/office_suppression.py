@@ -2,7 +2,8 @@
 
 Imports are looked for every second, and run one after the other on a thread of their own: large ones take minutes,
 and nothing else of the office may wait for them. What a killed command or an earlier office left goes on here.
-The list of an account that was paused for 90 days is emptied (SUPP-011); a resumed account keeps its list.
+The list of an account that enforcement paused for 90 days is emptied (SUPP-011). One that may send again before keeps
+its list, and so does one that paused itself.
 """
 
 import asyncio
@@ -90,13 +91,13 @@ class SuppressionService:
         return catalog.import_jobs.run_waiting(self._stopping.is_set)
 
     def look_after(self, catalog: Catalog) -> None:
-        """Forget what is old, and empty the lists of accounts that have been paused for 90 days."""
+        """Forget what is old, and empty the lists of accounts that enforcement paused for 90 days."""
         catalog.relay_list.forget_ended()
         catalog.import_jobs.forget_old()
         for account in catalog.accounts.paused_before(self._clock.now_ms() - PAUSED_MAX_MS):
             removed = catalog.suppression.remove_all(account)
             if removed:
-                reason = {"removed": removed, "reason": "the account has been paused for 90 days"}
+                reason = {"removed": removed, "reason": "enforcement has paused the account for 90 days"}
                 record(self._context.config.data_dir, "suppression.remove_all", account, reason, caller="office")
                 self._context.log.info("suppression list emptied", account=account, **reason)
 

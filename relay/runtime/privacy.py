@@ -41,6 +41,7 @@ from relay.store.traces import traces
 if TYPE_CHECKING:
     from relay.runtime.cli.queue_actions import Owner
     from relay.runtime.cli.site import Site
+    from relay.runtime.config.publishing import Stream as StreamConfig
     from relay.store.catalog import Catalog
 
 PASSES: Final = 3
@@ -273,8 +274,7 @@ class Places:
             yield Left(place, count, _advice(place, wish))
         for stream in self.site.config.streams:
             if stream.type != "directory":
-                where = stream.bucket or stream.topic
-                yield Left(f"stream {stream.name}", 0, f"not searched: {stream.type} {where} is not on this machine")
+                yield Left(f"stream {stream.name}", 0, f"not searched: {_elsewhere(stream, self.address)}")
 
 
 def erase_stream_files(places: Places, name: str) -> int:
@@ -301,6 +301,13 @@ def _advice(place: str, wish: Wish) -> str:
     if "quarantine" in file or file.endswith(".damaged"):
         return "kept after damage for the operator: remove it by hand"
     return "erase again"
+
+
+def _elsewhere(stream: "StreamConfig", address: str) -> str:
+    """Return how to erase an address in what a stream stored outside this machine."""
+    if stream.type == "bucket":
+        return f"`relay privacy delete-files --stream {stream.name} --recipient {address}` does it"
+    return f"erase it in the {stream.type} topic {stream.topic} yourself"
 
 
 def _search_key(site: "Site") -> bytes:

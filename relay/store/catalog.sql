@@ -194,7 +194,7 @@ CREATE TABLE notice (
 -- name: migration_3
 -- What delivery asks of accounts.
 ALTER TABLE account ADD COLUMN recipient_check INTEGER NOT NULL DEFAULT 0;
--- What counts for its suppression list, and since when it is paused.
+-- What counts for its suppression list, and since when enforcement has paused it.
 ALTER TABLE account ADD COLUMN suppressed_reasons TEXT NOT NULL DEFAULT '["BOUNCE","COMPLAINT"]';
 ALTER TABLE account ADD COLUMN paused_ms INTEGER NOT NULL DEFAULT 0;
 -- Since when it is closed; 90 days later it is deleted.
@@ -456,9 +456,8 @@ UPDATE account SET daily_quota = coalesce(:daily_quota, daily_quota), send_rate 
 WHERE id = :id;
 
 -- name: set_state
--- Pause, close or enable an account; the time of a pause, or of being closed, is that of its beginning.
+-- Pause, close or enable an account; the time of being closed is that of its beginning.
 UPDATE account SET state = :state,
-    paused_ms = CASE WHEN :state <> 'paused' THEN 0 WHEN state = 'paused' THEN paused_ms ELSE :now_ms END,
     closed_ms = CASE WHEN :state <> 'closed' THEN 0 WHEN state = 'closed' THEN closed_ms ELSE :now_ms END
 WHERE id = :id;
 
@@ -468,11 +467,11 @@ SELECT id FROM account WHERE state = 'closed' AND closed_ms > 0 AND closed_ms <=
 
 -- name: note_pauses
 -- Begin to count where a pause has no beginning yet.
-UPDATE account SET paused_ms = :now_ms WHERE state = 'paused' AND paused_ms = 0;
+UPDATE account SET paused_ms = :now_ms WHERE enforcement <> 'none' AND paused_ms = 0;
 
 -- name: paused_before
--- Accounts whose pause began before a time.
-SELECT id FROM account WHERE state = 'paused' AND paused_ms BETWEEN 1 AND :until_ms ORDER BY id;
+-- Accounts whose pause by enforcement began before a time.
+SELECT id FROM account WHERE enforcement <> 'none' AND paused_ms BETWEEN 1 AND :until_ms ORDER BY id;
 
 -- name: set_suppressed_reasons
 -- Change which reasons count for an account's suppression list.
@@ -1432,11 +1431,15 @@ SELECT EXISTS (SELECT 1 FROM finding WHERE account = :account AND configuration_
 
 -- name: enforce_account
 -- Pause an account by enforcement or end that; one that is suspended stays so.
-UPDATE account SET enforcement = :enforcement WHERE id = :account AND enforcement <> 'suspended';
+UPDATE account SET enforcement = :enforcement,
+    paused_ms = CASE WHEN :enforcement = 'none' THEN 0 WHEN enforcement <> 'none' THEN paused_ms ELSE :now_ms END
+WHERE id = :account AND enforcement <> 'suspended';
 
 -- name: suspend_account
 -- Suspend an account for good, or undo that.
-UPDATE account SET enforcement = :enforcement WHERE id = :account;
+UPDATE account SET enforcement = :enforcement,
+    paused_ms = CASE WHEN :enforcement = 'none' THEN 0 WHEN enforcement <> 'none' THEN paused_ms ELSE :now_ms END
+WHERE id = :account;
 
 -- name: enforce_set
 -- Pause a configuration set by enforcement or end that.

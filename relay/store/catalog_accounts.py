@@ -107,7 +107,7 @@ class Accounts:
         )
 
     def paused_before(self, until_ms: int) -> Sequence[str]:
-        """Return the accounts whose pause began before a time; one that has no beginning yet begins now."""
+        """Return the accounts that enforcement paused before a time; a pause without a beginning begins now."""
         with self._tables.keeping_notes():
             self._tables.run("note_pauses", {"now_ms": self._tables.now_ms()})
         return [row[0] for row in self._tables.rows("paused_before", {"until_ms": until_ms})]

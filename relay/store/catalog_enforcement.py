@@ -49,7 +49,7 @@ class AccountEnforcement:
         """Suspend an account for good, whatever becomes of its cases, and tell its contacts (REVIEW-011)."""
         with self._tables.writing(account):
             self._accounts.require(account)
-            self._tables.run("suspend_account", {"account": account, "enforcement": str(Enforcement.SUSPENDED)})
+            self._suspend(account, Enforcement.SUSPENDED)
             self._notices.tell_contacts(account, write)
             self.note(account, SUSPENDED_EVENT, write)
 
@@ -58,7 +58,7 @@ class AccountEnforcement:
         with self._tables.writing(account):
             if self._accounts.require(account).enforcement is not Enforcement.SUSPENDED:
                 raise ConflictError(f"Account {account} is not suspended.")
-            self._tables.run("suspend_account", {"account": account, "enforcement": str(Enforcement.NONE)})
+            self._suspend(account, Enforcement.NONE)
             self.follow(account, "")
         return self._accounts.require(account).enforcement
 
@@ -70,7 +70,11 @@ class AccountEnforcement:
         row = self._tables.row("has_paused_finding", values)
         taken = Enforcement.PAUSED if row is not None and row[0] else Enforcement.NONE
         query = "enforce_set" if configuration_set else "enforce_account"
-        self._tables.run(query, {**values, "enforcement": str(taken)})
+        self._tables.run(query, {**values, "enforcement": str(taken), "now_ms": self._tables.now_ms()})
+
+    def _suspend(self, account: str, taken: Enforcement) -> None:
+        values = {"account": account, "enforcement": str(taken), "now_ms": self._tables.now_ms()}
+        self._tables.run("suspend_account", values)
 
     def note(self, account: str, name: str, write: Callable[[str], Letter]) -> None:
         """Write a line of an account's event log, with a copy of the notice to its contact."""

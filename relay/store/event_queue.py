@@ -126,7 +126,8 @@ class EventQueue:
     ) -> list[Post]:
         """Return posts of a target that are due, those tried before first; at least one if any is.
 
-        At most `limit`, and about `bytes_max`. `tried`: only those that were, or were never, tried before.
+        At most `limit`, and about `bytes_max`. `tried`: only those that were, or were never, tried before; where
+        both are wanted, at most half of the room is for those tried before, so that no number of them stops others.
         """
         posts: list[Post] = []
         size = 0
@@ -134,8 +135,8 @@ class EventQueue:
             number = self._known(target)
             if number is None:
                 return []
-            for kind in (1, 0) if tried is None else (int(tried),):
-                for row in self._connection.execute(_QUERIES["due"], (number, kind, now_ms, limit - len(posts))):
+            for kind, room in ((1, max(1, limit // 2)), (0, limit)) if tried is None else ((int(tried), limit),):
+                for row in self._connection.execute(_QUERIES["due"], (number, kind, now_ms, room - len(posts))):
                     posts.append(_post_of(target, row))
                     size += len(row[-1])
                     if size >= bytes_max:

@@ -61,6 +61,14 @@ def test_lists_of_commands_cut_no_sentence(capsys):
         assert ".." not in listed, group
 
 
+def test_files_that_do_not_exist_are_usage_errors(tmp_path, capsys):
+    assert run(["init", str(tmp_path / "relay")]) == 0
+    config = str(tmp_path / "relay" / "relay.yaml")
+    assert run(["suppression", "import", str(tmp_path / "none.csv"), "-c", config]) == 64
+    assert run(["analyse", "--file", str(tmp_path), "-c", config]) == 64
+    assert str(tmp_path / "none.csv") in capsys.readouterr().err
+
+
 def test_unknown_commands_and_options_are_usage_errors(capsys):
     assert run(["nonsense"]) == 64
     assert run(["queue", "list", "--nonsense"]) == 64

@@ -215,6 +215,8 @@ def test_what_a_bus_refuses_is_listed_and_replayed(relay, bus):
     assert {json.loads(one["body"])["mail"]["messageId"] for one in letters} == set(message_ids)
     assert {one["error"] for one in letters} == {"status 404"}
     assert "status 404" in relay.run("event-destination", "dead-letters", "list").stdout
+    told = [row for row in relay.rows("doctor", check=False) if row["check"] == "events"]
+    assert "bus:default: 3 dead letters" in [row["detail"] for row in told]
     bus.answer = lambda _request: 200
     bus.requests.clear()
     done = relay.json("event-destination", "dead-letters", "replay", "--id", str(letters[0]["id"]))
@@ -222,6 +224,8 @@ def test_what_a_bus_refuses_is_listed_and_replayed(relay, bus):
     eventually(lambda: letters[0]["eventId"].encode() in b"".join(bus.bodies()))
     assert relay.json("event-destination", "dead-letters", "delete", "bus:default") == {"count": 2}
     assert relay.rows("event-destination", "dead-letters", "list") == []
+    wrong = relay.run("event-destination", "dead-letters", "list", "defualt", check=False)
+    assert (wrong.returncode, "stream:NAME, bus:NAME" in wrong.stderr) == (64, True)
     refused = relay.run("event-destination", "dead-letters", "replay", check=False)
     assert refused.returncode == 64
 

@@ -49,7 +49,7 @@ def told_meanwhile(product, receiver, needle):
     return bool(mailed(receiver, needle))
 
 
-@pytest.mark.req("NOTIF-002", "NOTIF-004", "NOTIF-009", "NOTIF-011")
+@pytest.mark.req("NOTIF-002", "NOTIF-009", "NOTIF-011")
 def test_forwarding_is_on_and_off_only_where_somebody_else_is_told(product, receiver, settings):
     shown = product.json("identity", "notifications", "show", "example.com")
     assert shown["ForwardingEnabled"] is True
@@ -89,6 +89,36 @@ def report(product, content, to="fbl@relay.example"):
 
 def left(receiver, recipient):
     return eventually(lambda: [m for m in receiver.messages if m[1] == [recipient]])[0]
+
+
+@pytest.mark.req("NOTIF-004", "NOTIF-008")
+def test_a_bounce_goes_to_the_mail_from_with_the_header_section_and_not_the_body(product, receiver):
+    headers = "X-Order: 4711\r\nX-SES-MESSAGE-TAGS: a=b\r\n"
+    product.send("nobody3@remote.example", "the words of it\r\n", headers, sender="returns@example.com")
+    (mail,) = eventually(lambda: mailed(receiver, "nobody3@remote.example", to="returns@example.com"))
+    assert b"From: App <app@example.com>" in mail[2]
+    assert b"X-Order: 4711" in mail[2]
+    assert b"the words of it" not in mail[2]
+    assert mailed(receiver, "nobody3@remote.example", to="app@example.com") == []
+
+
+@pytest.mark.req("NOTIF-004", "NOTIF-007")
+def test_a_complaint_goes_to_the_mail_from_and_original_return_paths_say_nothing(product, receiver):
+    paths = set()
+    for _ in range(2):
+        product.send("cross@provider.example", sender="returns@example.com")
+    mails = eventually(
+        lambda: len(found := [m for m in receiver.messages if m[1] == ["cross@provider.example"]]) == 2 and found
+    )
+    for path, _, _ in mails:
+        local, _, domain = path.partition("@")
+        assert domain == "bounce.relay.example"
+        assert not any(word in local for word in ("cross", "provider", "returns"))
+        assert local.isalnum()
+        paths.add(path)
+    assert len(paths) == 2
+    report(product, arf(f"Return-Path: <{mails[0][0]}>\r\n".encode() + mails[0][2]))
+    eventually(lambda: mailed(receiver, "This is a complaint", to="returns@example.com"))
 
 
 @pytest.mark.req("EVT-020", "EVT-026", "NOTIF-007", "NOTIF-008")

@@ -322,7 +322,7 @@ def test_records_end_by_the_time_set_for_their_kind(relay):
     relay.save()
     relay.start()
     relay.send(BOB)
-    eventually(lambda: audit.read_text() == known, 60)
+    eventually(lambda: audit.read_text().startswith(known), 60)  # without the old line before it
     assert not audit.with_name("audit.jsonl.1").exists()
     eventually(lambda: not any(path.exists() for path in days), 90, "the end of old days")
 

@@ -370,6 +370,8 @@ def test_dead_letters_are_listed_replayed_and_deleted_by_commands(product):
         awaited(hook, before + 2)
         assert json.loads(hook.requests[-1].body)["MessageId"] == keys[2]
         assert product.rows("topic", "dead-letters", "list", topic) == []
+        wrong = product.run("topic", "dead-letters", "list", "nonesuch", check=False)
+        assert (wrong.returncode, "Topic does not exist" in wrong.stderr) == (64, True)
         assert product.json("topic", "subscription", arn)["state"] == "confirmed"
 
 

@@ -31,7 +31,9 @@ def list_(target: TargetArgument = "", *, config: ConfigOption = None, as_json: 
     """List dead letters, oldest first; with --json also the events themselves."""
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
 
-    with _relay(open_site(config)) as relay:
+    site = open_site(config)
+    with _relay(site) as relay:
+        _check(site, relay, target)
         letters = relay.pages("events.dead_letters", target=target, after=0)
         if as_json:
             write_json_lines(_object(one) for one in letters)
@@ -112,9 +114,24 @@ def _act(
         raise UsageError("Say which dead letters: a target, --id, or --all.")
     site = open_site(config)
     with _relay(site) as relay:
+        _check(site, relay, target)
         count = _by_number(relay, operation, ids) if ids else _by_target(relay, operation, target)
     site.audit(f"dead-letters.{verb}", "", {"target": target, "ids": ids or [], "count": count})
     return count
+
+
+def _check(site: "Site", relay: "Client", target: str) -> None:
+    """Raise UsageError for a target that is neither configured nor has ever had something to wait for."""
+    from relay.errors import UsageError  # noqa: PLC0415
+
+    config = site.config
+    known = {f"stream:{one.name}" for one in config.streams} | {f"bus:{one.name}" for one in config.buses}
+    if not target or target in known or target in {one["target"] for one in relay.call("events.targets")["targets"]}:
+        return
+    raise UsageError(
+        f"Nothing is known of a target {target!r}; it is stream:NAME, bus:NAME or subscription:ARN, "
+        "as in `relay event-destination backlog`."
+    )
 
 
 def _by_number(relay: "Client", operation: str, ids: list[int]) -> int:

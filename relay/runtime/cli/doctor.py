@@ -23,7 +23,7 @@ def doctor(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check configuration, files, processes, ports, DNS, certificate, clock, spool and scanners.
+    """Check configuration, files, processes, ports, DNS, certificate, clock, spool, scanners and consumers of events.
 
     Exit code 0 when nothing is wrong (warnings included), 75 when something is, 78 when the configuration is.
     """
@@ -48,7 +48,7 @@ def _collect(config: object, *, network: bool) -> "list[Check]":
     from pathlib import Path  # noqa: PLC0415
 
     from relay.errors import RelayError  # noqa: PLC0415
-    from relay.runtime.cli import doctor_checks  # noqa: PLC0415
+    from relay.runtime.cli import doctor_checks, doctor_events  # noqa: PLC0415
     from relay.runtime.cli.site import become_run_as, read_site  # noqa: PLC0415
 
     assert config is None or isinstance(config, Path)
@@ -62,7 +62,7 @@ def _collect(config: object, *, network: bool) -> "list[Check]":
     # Certificate, key and ports are looked at with the rights that the start would have, the data without them.
     checks = list(doctor_checks.environment(site))
     become_run_as(site)
-    for look in doctor_checks.LOOKS:
+    for look in (*doctor_checks.LOOKS, doctor_events.events):
         with working(f"checking {look.__name__.replace('_', ' ')}"):
             checks += doctor_checks.guarded(look, site)
     if network:

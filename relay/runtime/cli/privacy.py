@@ -9,6 +9,8 @@ from relay.runtime.cli.options import ConfigOption, JsonOption, confirm
 from relay.runtime.cli.output import note, working, write_fields, write_json, write_json_lines, write_table
 
 if TYPE_CHECKING:
+    from relay.runtime.cli.site import Site
+    from relay.runtime.config.publishing import Stream
     from relay.runtime.privacy import Erased
 
 app = typer.Typer(help="Personal data: give out or erase what is known about an address.", no_args_is_help=True)
@@ -24,7 +26,11 @@ def export(address: AddressArgument, *, config: ConfigOption = None, as_json: Js
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
     from relay.runtime.privacy import Places  # noqa: PLC0415
 
-    places = Places(open_site(config), address)
+    site = open_site(config)
+    places = Places(site, address)
+    for stream in site.config.streams:
+        if stream.type != "directory":
+            note(f"Not searched: stream {stream.name}, which stores outside this machine.")
     if as_json:
         write_json_lines({"place": place, "record": record} for place, record in places.found())
         return
@@ -51,8 +57,8 @@ def erase(
 ) -> None:
     """Erase an address from everything that the relay keeps, and tell how many records that were, by place.
 
-    What is left is named with what to do about it; the exit code is then 75. Files are written anew, so that nothing
-    stays in their free pages: a queue takes no mail while its file is rewritten.
+    What is left is named with what to do about it; where that are records of the relay, the exit code is 75. Files
+    are written anew, so that nothing stays in their free pages: a queue takes no mail while its file is rewritten.
     """
     from relay.runtime.cli.queue_actions import owner  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
@@ -101,7 +107,7 @@ def _write(done: "Erased", address: str, *, as_json: bool) -> None:
 @app.command("delete-files")
 def delete_files(
     *,
-    stream: Annotated[str, typer.Option(metavar="NAME", help="The stream, one of type `directory`.")],
+    stream: Annotated[str, typer.Option(metavar="NAME", help="The stream, to a directory or bucket.")],
     older_than: Annotated[str, typer.Option("--older-than", metavar="TIME", help="Files written longer ago.")] = "",
     recipient: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Erase this address in its files; they stay.")
@@ -111,31 +117,48 @@ def delete_files(
     as_json: JsonOption = False,
 ) -> None:
     """Delete stored files of a stream by age, or erase an address in them."""
-    import time  # noqa: PLC0415
-
-    from relay.runtime.cli.queue_choice import milliseconds  # noqa: PLC0415
     from relay.runtime.cli.site import open_site  # noqa: PLC0415
-    from relay.runtime.privacy import Places, erase_stream_files  # noqa: PLC0415
 
     if bool(older_than) == bool(recipient):
         raise UsageError("Give one of --older-than and --recipient.")
     site = open_site(config)
-    found = next((one for one in site.config.streams if one.name == stream), None)
-    if found is None or found.type != "directory":
-        raise UsageError(f"There is no stream {stream!r} of type directory in the configuration.")
+    found = next((one for one in site.config.streams if one.name == stream and one.type != "kafka"), None)
+    if found is None:
+        raise UsageError(f"There is no stream {stream!r} to a directory or bucket in the configuration.")
     if not yes:
         confirm(f"Delete what stream {stream} has stored?")
-    places = Places(site, recipient or "nobody@example.invalid")
-    if recipient:
-        count, what = erase_stream_files(places, stream), "records"
-    else:
-        before = time.time() - milliseconds("--older-than", older_than) / 1000
-        old = [path for path in places.stream_files(stream) if path.stat().st_mtime < before]
-        for path in old:
-            path.unlink(missing_ok=True)
-        count, what = len(old), "files"
+    with working("searching"):
+        count = _erase_stored(site, found, recipient) if recipient else _delete_stored(site, found, older_than)
+    what = "records" if recipient else "files"
     site.audit("privacy.delete_files", "", {"stream": stream, "olderThan": older_than or None, what: count})
     if as_json:
         write_json({"count": count})
     else:
         typer.echo(f"{count} {what} of stream {stream} {'lost the address' if recipient else 'are deleted'}.")
+
+
+def _erase_stored(site: "Site", stream: "Stream", address: str) -> int:
+    from relay.runtime.privacy import Places, erase_stream_files  # noqa: PLC0415
+    from relay.runtime.privacy_bucket import StoredObjects  # noqa: PLC0415
+
+    places = Places(site, address)
+    if stream.type == "bucket":
+        return StoredObjects(stream, site.data_dir).erase(places.erasure)
+    return erase_stream_files(places, stream.name)
+
+
+def _delete_stored(site: "Site", stream: "Stream", older_than: str) -> int:
+    import time  # noqa: PLC0415
+
+    from relay.runtime.cli.queue_choice import milliseconds  # noqa: PLC0415
+    from relay.runtime.privacy import Places  # noqa: PLC0415
+    from relay.runtime.privacy_bucket import StoredObjects  # noqa: PLC0415
+
+    before_ms = time.time_ns() // 1_000_000 - milliseconds("--older-than", older_than)
+    if stream.type == "bucket":
+        return StoredObjects(stream, site.data_dir).delete(before_ms)
+    found = Places(site, "nobody@example.invalid").stream_files(stream.name)
+    old = [path for path in found if path.stat().st_mtime * 1000 < before_ms]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)

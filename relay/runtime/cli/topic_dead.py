@@ -116,15 +116,19 @@ def _client(site: "Site") -> "Client":
 
 
 def _targets(site: "Site", client: "Client", which: str, account: str) -> list[str]:
-    """Return the targets that a topic or a subscription stands for and that have dead letters."""
+    """Return the targets that a topic or a subscription stands for and that have dead letters. Raise CatalogError."""
     from relay.policy.arn import BadArn, parse_subscription_arn  # noqa: PLC0415
     from relay.runtime.topic_requests import topic_arn  # noqa: PLC0415
 
     if not isinstance(parse_subscription_arn(which), BadArn):
         return [f"{TARGET}{which}"]
-    prefix = f"{TARGET}{topic_arn(which, site.config.region, account)}:"
+    topic = topic_arn(which, site.config.region, account)
     states = client.call("events.targets")["targets"]
-    return [one["target"] for one in states if one["target"].startswith(prefix) and one["deadLetters"]]
+    known = [one for one in states if one["target"].startswith(f"{TARGET}{topic}:")]
+    if not known:
+        with site.catalog() as catalog:
+            catalog.topics.require(topic.account, topic.name)
+    return [one["target"] for one in known if one["deadLetters"]]
 
 
 def _letters(client: "Client", targets: list[str]) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.events import stream as streaming
-from relay.events.bucket import BucketSettings, BucketStore
 from relay.events.bus import Bus, BusCourier
 from relay.events.dispatcher import AnyCourier
 from relay.events.kafka import KafkaSink
@@ -15,6 +14,7 @@ from relay.net.resolver import DnsResolver
 from relay.ports import Clock, Resolver
 from relay.ports.events import Gathering
 from relay.runtime import settings
+from relay.runtime.buckets import bucket_store
 from relay.runtime.children import ChildContext
 from relay.runtime.config.model import Config
 from relay.runtime.config.publishing import Bus as BusConfig
@@ -72,12 +72,7 @@ def _sink(config: Config, stream: StreamConfig) -> Sink:
     if stream.type == "kafka":
         return KafkaSink(stream.brokers, stream.topic)
     if stream.type == "bucket":
-        secret = settings.secret_of(
-            stream.secret_access_key, stream.secret_access_key_file, f"the stream {stream.name}"
-        )
-        store: streaming.Store = BucketStore(
-            BucketSettings(stream.bucket, stream.region, stream.endpoint or "", stream.access_key_id, secret)
-        )
+        store: streaming.Store = bucket_store(stream)
     else:
         store = DirectoryStore(config.stream_directory(stream), stream.name)
     sealer = settings.stream_sealer(stream)

@@ -9,6 +9,7 @@ import pytest
 
 from relay.events import dispatcher as dispatching
 from relay.events.dispatcher import Dispatcher
+from relay.events.retry_policy import LOCAL
 from relay.ports.events import DONE, Gathering, NewItem, Sent, Verdict
 from relay.runtime.observe.metrics import ProcessMetrics
 from relay.store.event_queue import EventQueue
@@ -51,8 +52,9 @@ class Endpoint:
 
     kind = "bus"
 
-    def __init__(self, answer=lambda post: DONE, waits=None, parallel=8):
+    def __init__(self, answer=lambda post: DONE, waits=None, parallel=8, *, endless=False):
         self.answer = answer
+        self.endless = endless
         self.waits = waits
         self.tries = Counter()
         self.taken = []
@@ -61,6 +63,9 @@ class Endpoint:
 
     def parallel(self, target):
         return self._parallel
+
+    def patient(self, target):
+        return self.endless
 
     async def send(self, post):
         self.now += 1
@@ -181,7 +186,7 @@ async def test_a_policy_that_ends_makes_a_dead_letter(bench):
 @pytest.mark.req("DEST-011")
 @played
 async def test_three_days_down_lose_nothing_and_cost_little(bench):
-    endpoint = Endpoint(lambda post: AGAIN if post.target == "bus:down" else DONE)
+    endpoint = Endpoint(lambda post: AGAIN if post.target == "bus:down" else DONE, endless=True)
     at = bench(endpoint)
     at.put(*keys(2000), target="bus:down")
     at.put(*keys(100))
@@ -198,6 +203,101 @@ async def test_three_days_down_lose_nothing_and_cost_little(bench):
     await at.later(120)
     assert set(endpoint.taken) >= {*keys(2000), "fresh"}
     assert at.waiting("bus:down") == 0
+
+
+@pytest.mark.req("DEST-011")
+@played
+async def test_consumers_that_hang_leave_room_for_others(bench, monkeypatch):
+    monkeypatch.setattr(dispatching, "SERVED_MAX", 4)
+    monkeypatch.setattr(dispatching, "AILING_MAX", 2)
+    monkeypatch.setattr(dispatching, "TURN_SECONDS", 0.01)
+    hanging, ends = [], asyncio.Event()
+
+    class Hanging(Endpoint):
+        async def send(self, post):
+            if post.attempts < 3 or not post.target.startswith("bus:hang"):
+                return await super().send(post)
+            hanging.append(post.target)
+            await ends.wait()
+            return AGAIN
+
+    endpoint = Hanging(lambda post: AGAIN if post.target.startswith("bus:hang") else DONE, waits=lambda post: 0.0)
+    at = bench(endpoint)
+    for number in range(20):
+        at.put(*keys(3), target=f"bus:hang{number}")
+    async with running(at):
+        await until(lambda: len(set(hanging)) == 2)  # of twenty
+        for number in range(5):
+            at.put(*keys(3), target=f"bus:well{number}")
+        at.dispatcher.wake([f"bus:well{number}" for number in range(5)])
+        await until(lambda: len(endpoint.taken) == 15)
+        assert len(set(hanging)) == 2
+        ends.set()
+        await until(lambda: len(set(hanging)) == 20)
+    assert sum(at.waiting(f"bus:hang{number}") for number in range(20)) == 60
+
+
+@pytest.mark.req("DEST-011")
+@played
+async def test_busy_targets_take_turns(bench, monkeypatch):
+    monkeypatch.setattr(dispatching, "SERVED_MAX", 2)
+    monkeypatch.setattr(dispatching, "TURN_SECONDS", 0.01)
+    endpoint = Endpoint(parallel=1)
+    at = bench(endpoint)
+    for number in range(3):
+        at.put(*keys(400), target=f"bus:{number}")
+    at.put("k0", target="bus:last")
+    async with running(at):
+        await until(lambda: endpoint.tries["bus:last"])
+        assert sum(endpoint.tries.values()) < 1000  # not when the others had all of theirs
+        await until(lambda: len(endpoint.taken) == 1201)
+
+
+def endless_seconds(post):
+    return LOCAL.wait_ms(post.attempts + 1, 0.5) / 1000
+
+
+@pytest.mark.req("DEST-011", "DEST-010")
+@played
+@pytest.mark.parametrize("endless", [True, False])
+@pytest.mark.parametrize("poisoned", [1, 3, 8, 100])
+async def test_posts_that_are_never_taken_are_in_nobodys_way(bench, endless, poisoned):
+    endpoint = Endpoint(
+        lambda post: AGAIN if post.item.key.startswith("poison") else DONE, waits=endless_seconds, endless=endless
+    )
+    at = bench(endpoint)
+    at.put(*[f"poison{number}" for number in range(poisoned)])
+    for _ in range(poisoned + 5):  # each was tried at the end of a rest
+        await at.later(61)
+    at.put(*keys(200))
+    for _ in range(90):  # a rest is a minute at most
+        await at.later(1)
+    assert len(endpoint.taken) == 200
+    assert at.waiting() == poisoned
+    at.put("new")
+    for _ in range(5):
+        await at.later(1)
+    assert "new" in endpoint.taken  # nor do they bring long rests about later
+
+
+@pytest.mark.req("DEST-010")
+@played
+async def test_a_bus_that_is_down_is_asked_once_a_minute_however_long(bench):
+    endpoint = Endpoint(lambda post: AGAIN, waits=endless_seconds, endless=True)
+    at = bench(endpoint)
+    at.put(*keys(500))
+    for _ in range(360):
+        await at.later(10)
+    before = endpoint.tries["bus:a"]
+    assert before < 100
+    for _ in range(360):
+        await at.later(10)
+    assert endpoint.tries["bus:a"] - before <= 60
+    endpoint.answer = lambda post: DONE
+    for _ in range(10):  # a rest, and the last wait of those that failed
+        await at.later(10)
+    assert at.waiting() == 0
+    assert len(endpoint.taken) == 500
 
 
 @played

@@ -124,6 +124,13 @@ def test_an_endless_answer_is_not_read():
 
 
 @pytest.mark.req("TOPIC-131")
+def test_a_status_counts_whose_answer_never_ends():
+    with Webhook(always(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx")) as hook:
+        assert [one.status for one in post(hook, times=2)] == [200, 200]
+        assert hook.connections == 2
+
+
+@pytest.mark.req("TOPIC-131")
 @pytest.mark.parametrize(
     "raw",
     [

@@ -1,4 +1,4 @@
-"""What the office does with suppression lists: imports that wait, and the lists of accounts paused for long."""
+"""What the office does with suppression lists: imports that wait, and lists of accounts that enforcement paused."""
 
 import asyncio
 import io
@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from relay.model.account import AccountState
+from relay.model.finding import FindingKind, FindingStep
 from relay.model.import_job import ImportAction, JobState
 from relay.runtime import office_suppression
 from relay.runtime.config.model import Config
@@ -16,6 +17,7 @@ from relay.runtime.config.values import BASE
 from relay.runtime.office_suppression import SuppressionService
 from relay.signing.secrets import encode_master_key
 from relay.store.catalog import open_catalog
+from relay.store.catalog_findings import NewFinding
 from relay.store.suppression import Form
 from relay.testing.clock import ManualClock
 from relay.testing.log import MemoryLog
@@ -52,11 +54,23 @@ def look_after(catalog, made):
     asyncio.run(made.close())
 
 
+def tell(finding, news, reason, contact):
+    return b"", b""
+
+
+def paused(catalog, account=A):
+    """Pause an account by enforcement; return the case."""
+    return catalog.findings.open(NewFinding(account, FindingKind.SPAMTRAP, 10**9, paused=True), tell).finding_id
+
+
 @pytest.mark.req("SUPP-011")
-def test_the_list_of_an_account_paused_for_90_days_is_emptied(catalog, tmp_path, clock):
-    catalog.accounts.set_state(A, AccountState.PAUSED)
+@pytest.mark.parametrize("suspended", [False, True])
+def test_the_list_of_an_account_that_enforcement_paused_for_90_days_is_emptied(catalog, tmp_path, clock, suspended):
+    paused(catalog)
     clock.advance(60 * DAY_SECONDS)
-    catalog.accounts.set_state(A, AccountState.PAUSED)  # again: the pause began at the first time
+    paused(catalog)  # by another case: the pause began with the first
+    if suspended:
+        catalog.enforcement.suspend(A, lambda contact: (b"", b""))
     clock.advance(29 * DAY_SECONDS)
     look_after(catalog, service(tmp_path, clock))
     assert catalog.suppression.count(A) == 1
@@ -70,18 +84,31 @@ def test_the_list_of_an_account_paused_for_90_days_is_emptied(catalog, tmp_path,
 
 @pytest.mark.req("SUPP-011")
 def test_an_account_that_may_send_again_keeps_its_list(catalog, tmp_path, clock):
+    for _ in range(2):
+        case = paused(catalog)
+        clock.advance(89 * DAY_SECONDS)
+        look_after(catalog, service(tmp_path, clock))
+        catalog.findings.step(case, FindingStep.ACCEPT, tell)
+        clock.advance(10 * DAY_SECONDS)
+    look_after(catalog, service(tmp_path, clock))
+    assert catalog.suppression.count(A) == 1
+
+
+@pytest.mark.req("SUPP-011", "PAUSE-007")
+def test_the_accounts_own_switch_empties_nothing(catalog, tmp_path, clock):
     catalog.accounts.set_state(A, AccountState.PAUSED)
-    clock.advance(89 * DAY_SECONDS)
-    catalog.accounts.set_state(A, AccountState.ENABLED)
-    clock.advance(10 * DAY_SECONDS)
-    catalog.accounts.set_state(A, AccountState.PAUSED)
+    for _ in range(2):
+        look_after(catalog, service(tmp_path, clock))
+        clock.advance(200 * DAY_SECONDS)
+    assert catalog.suppression.count(A) == 1
+    paused(catalog)  # whose 90 days begin now
     clock.advance(89 * DAY_SECONDS)
     look_after(catalog, service(tmp_path, clock))
     assert catalog.suppression.count(A) == 1
 
 
 def test_a_pause_of_which_nothing_is_known_begins_when_it_is_seen(catalog, tmp_path, clock):
-    catalog.accounts.set_state(A, AccountState.PAUSED)
+    paused(catalog)
     with catalog._tables.writing(A):
         catalog._tables.connection.execute("UPDATE account SET paused_ms = 0")
     look_after(catalog, service(tmp_path, clock))
