@@ -260,10 +260,18 @@ class Dispatcher:
         if posts:
             sent = await asyncio.gather(*(self._send(courier, post) for post in posts))
             now = self._clock.now_ms()
-            results = [self._result(courier, post, answer, now) for post, answer in zip(posts, sent, strict=True)]
-            await self._call(self._queue.settle, results, now)
+            results = [
+                self._result(courier, post, answer, now)
+                for post, answer in zip(posts, sent, strict=True)
+                if answer.verdict is not Verdict.HELD
+            ]
+            if results:
+                await self._call(self._queue.settle, results, now)
             self._note(target, sent)
-            return True
+            if len(results) == len(posts):
+                return True
+            self._next_ms[target] = now + int(LOOK_SECONDS * 1000)  # those held are still the first that are due
+            return False
         await self._plan_again(target)
         return False
 

@@ -183,11 +183,12 @@ class Waiting(Protocol):
 
 
 class Verdict(StrEnum):
-    """What became of a try: taken; not now; never (it becomes a dead letter at once)."""
+    """What became of a try: taken; not now; never (it becomes a dead letter at once); not tried, stays as it is."""
 
     DONE = "done"
     AGAIN = "again"
     REFUSED = "refused"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)

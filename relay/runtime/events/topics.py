@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from relay.errors import RelayError, RequestRefusedError
+from relay.errors import RelayError, RequestRefusedError, StorageError
 from relay.events.publisher import TARGET, PublishRules, TopicPublisher
 from relay.events.queue_files import LocalQueues
 from relay.events.topic_courier import TopicCourier
@@ -98,6 +98,7 @@ class TopicService:
         self._clock = SteadyClock()
         self._keys = TopicKeys(config.data_dir, config.hostname)
         self._signer = KeptSigner()
+        self._no_key = ""
         self._count = LoopCount(context.metrics)
         self._catalog = CatalogThread(config.data_dir)
         self._directories = [CatalogTopics(config.data_dir / CATALOG_FILE, master) for _ in range(4)]
@@ -119,6 +120,7 @@ class TopicService:
             mailer=self,
             queues=self._queues,
             tokens=tokens,
+            signer=self._signer,
             mail_head=settings.letterhead(config),
             clock=self._clock,
             log=context.log,
@@ -128,9 +130,12 @@ class TopicService:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin. Raise ConfigurationError when there is no key to sign with."""
+        """Begin. Raise ConfigurationError when the configured certificate cannot be used.
+
+        Damaged files of keys let wait what must be signed, and nothing else.
+        """
         self._count.begin()
-        await self._take_key()
+        await self._take_key_or_tell()
         self._context.ops.add(PUBLISH, self.publish)
         self._context.ops.add(ERASE_IN_QUEUES, self._erase)
         self._task = asyncio.create_task(self._go_round(), name="topics")
@@ -143,7 +148,7 @@ class TopicService:
         """Take on a new configuration. Raise ConfigurationError when its certificate cannot be used."""
         old, self._config = self._config, config
         try:
-            await self._take_key()
+            await self._take_key_or_tell()
         except RelayError:
             self._config = old
             raise
@@ -264,18 +269,40 @@ class TopicService:
 
     async def _look_at_key(self) -> None:
         """Sign with the key that is to sign now: a command may have changed it, or it grew old."""
+        try:
+            if not await self._is_current():
+                await self._take_key()
+                name = self._signer.name
+                self._context.log.info("notifications are signed with another certificate", certificate=name)
+        except RelayError as error:
+            self._tell_no_key(error)
+        else:
+            self._no_key = ""
+
+    async def _is_current(self) -> bool:
         state = await asyncio.to_thread(self._keys.state)
         age_ms = self._config.topics.certificate_rotation * 1000
         old = state.origin == "own" and state.since_ms + age_ms <= self._clock.now_ms()
-        if state.current == self._signer.name and not old:
-            return
-        await self._take_key()
-        self._context.log.info("notifications are signed with another certificate", certificate=self._signer.name)
+        return state.current == self._signer.name and not old
 
     async def _take_key(self) -> None:
         """Sign with the key that the files and the configuration say, made where there is none."""
         signer = await asyncio.to_thread(self._keys.signer, self._config, self._clock.now_ms())
         self._signer.replace(signer, self._config.http.public_url)
+
+    async def _take_key_or_tell(self) -> None:
+        try:
+            await self._take_key()
+        except StorageError as error:
+            self._tell_no_key(error)
+
+    def _tell_no_key(self, error: RelayError) -> None:
+        """Say once for each reason that there is no key, or that the one in use cannot be looked after."""
+        if str(error) == self._no_key:
+            return
+        self._no_key = str(error)
+        what = "the key of notifications cannot be renewed" if self._signer.name else "notifications cannot be signed"
+        self._context.log.error(what, reason=self._no_key)
 
     def _make_endpoints(self, config: Config) -> Endpoints:
         resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)
