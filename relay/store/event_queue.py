@@ -18,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from relay.errors import ConfigurationError, StorageError
+from relay.errors import StorageError
 from relay.model.erasure import Erasure
 from relay.ports import Log
 from relay.ports.events import DeadLetter, Item, NewItem, Post, Settled, TargetState
 from relay.store.places import Places
-from relay.store.small_file import open_or_anew, whole
+from relay.store.small_file import OwnedFile
 from relay.store.sql import queries
 
 FILE: Final = Path("events", "queue.db")
@@ -55,17 +55,12 @@ class EventQueue:
 
     def __init__(self, path: Path, log: Log, *, bytes_max: int, age_seconds_max: float) -> None:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
-        self._path = path
         self.bound(bytes_max=bytes_max, age_seconds_max=age_seconds_max)
         self._lock = threading.RLock()
         self._ids: dict[str, int] = {}
+        self._file = OwnedFile(path, "event_queue", log, "event queue", checkpoint_pages=CHECKPOINT_PAGES)
+        self._file.open()
         self._places = Places(lambda: self._connection, self._failed)
-        try:
-            self._connection = open_or_anew(
-                path, "event_queue", log, "event queue", checkpoint_pages=CHECKPOINT_PAGES
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the event queue {path} cannot be opened: {error}") from error
 
     def bound(self, *, bytes_max: int, age_seconds_max: float) -> None:
         """Take on other bounds; they hold from the next trimming on."""
@@ -75,7 +70,7 @@ class EventQueue:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._connection.close()
+            self._file.close()
 
     # --- what comes ----------------------------------------------------------------------------------------------
 
@@ -378,14 +373,12 @@ class EventQueue:
     @contextlib.contextmanager
     def _writing(self, *, synced: bool) -> Iterator[None]:
         with self._lock:
+            self._file.run("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
             try:
-                self._connection.execute("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
-                with whole(self._connection):
+                with self._file.whole():
                     yield
-            except BaseException as error:
+            except BaseException:
                 self._ids.clear()  # a number given in the transaction is not in the file
-                if isinstance(error, sqlite3.Error):
-                    raise self._failed(error) from error
                 raise
 
     def _run(self, name: str, values: tuple[Any, ...]) -> list[Any]:
@@ -395,8 +388,13 @@ class EventQueue:
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._file.connection
+
     def _failed(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"the event queue {self._path} cannot be used: {error}")
+        self._ids.clear()  # of a damaged file no number is in the next one
+        return self._file.failed(error)
 
 
 def _post_of(target: str, row: Sequence[Any]) -> Post:
