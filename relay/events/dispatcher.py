@@ -11,7 +11,7 @@ rests. What is settled is noted after the other side has it: at least once.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +39,9 @@ BATCHES_MAX: Final = 2  # batches in memory at a time
 BYTES_MAX: Final = 4 * 1024 * 1024  # of posts read at a time for a target
 LOOK_SECONDS: Final = 10.0
 TRIM_SECONDS: Final = 1.0
+GATHER_SECONDS: Final = (
+    0.002  # for more posts to end, so that they are settled together: a tenth of the CPU at full speed
+)
 
 AnyCourier = Courier | GatheringCourier
 
@@ -50,6 +53,15 @@ class _Rest:
     failures: int = 0
     rests: int = 0
     until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A post, by which courier it was tried, and what became of it."""
+
+    courier: Courier
+    post: Post
+    sent: Sent
 
 
 class Dispatcher:
@@ -244,36 +256,60 @@ class Dispatcher:
     async def _serve(self, target: str) -> None:
         """Send what is due to a target, until nothing is; each time by the courier of now (`replace`)."""
         try:
-            more = True
-            while more and (courier := self._courier(target)) is not None:
-                if isinstance(courier, GatheringCourier):
-                    more = await self._serve_batch(target, courier)
-                else:
-                    more = await self._serve_posts(target, courier)
+            courier = self._courier(target)
+            if isinstance(courier, GatheringCourier):
+                while isinstance(courier, GatheringCourier) and await self._serve_batch(target, courier):
+                    courier = self._courier(target)
+            elif courier is not None:
+                await self._serve_posts(target)
         except RelayError as error:
             self._log.warning("events wait", target=target, error=str(error))
-            self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)
+            self._look_later(target)
 
-    async def _serve_posts(self, target: str, courier: Courier) -> bool:
-        """Send a few posts at a time; say whether more may be due."""
-        posts = await self._due_posts(target, courier)
-        if posts:
-            sent = await asyncio.gather(*(self._send(courier, post) for post in posts))
-            now = self._clock.now_ms()
-            results = [
-                self._result(courier, post, answer, now)
-                for post, answer in zip(posts, sent, strict=True)
-                if answer.verdict is not Verdict.HELD
-            ]
-            if results:
-                await self._call(self._queue.settle, results, now)
-            self._note(target, sent)
-            if len(results) == len(posts):
-                return True
-            self._next_ms[target] = now + int(LOOK_SECONDS * 1000)  # those held are still the first that are due
-            return False
-        await self._plan_again(target)
-        return False
+    async def _serve_posts(self, target: str) -> None:
+        """Keep as many posts on their way as the courier allows, until none is due: a slow one holds up no other."""
+        under_way: dict[int, asyncio.Task[None]] = {}
+        tried: asyncio.Queue[_Try] = asyncio.Queue()
+        held = False
+        try:
+            while True:
+                courier = self._courier(target)
+                if courier is not None and not isinstance(courier, GatheringCourier) and not held:
+                    for post in await self._due_posts(target, courier, under_way):
+                        under_way[post.item.id] = asyncio.create_task(self._try(courier, post, tried))
+                if not under_way:
+                    break
+                ended = [await tried.get()]
+                await asyncio.sleep(GATHER_SECONDS)
+                while not tried.empty():
+                    ended.append(tried.get_nowait())
+                for one in ended:
+                    del under_way[one.post.item.id]
+                held = await self._settle(target, ended) or held
+        finally:
+            for task in under_way.values():
+                task.cancel()
+            if under_way:
+                await asyncio.wait(under_way.values())
+        if held:
+            self._look_later(target)  # those held are still the first that are due
+        else:
+            await self._plan_again(target)
+
+    async def _settle(self, target: str, tries: Sequence[_Try]) -> bool:
+        """Note what became of posts; say whether the courier holds some."""
+        now = self._clock.now_ms()
+        results = [self._result(one, now) for one in tries if one.sent.verdict is not Verdict.HELD]
+        if results:
+            await self._call(self._queue.settle, results, now)
+        self._note(target, [one.sent for one in tries])
+        return len(results) < len(tries)
+
+    def _look_later(self, target: str) -> None:
+        self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)
+
+    async def _try(self, courier: Courier, post: Post, tried: "asyncio.Queue[_Try]") -> None:
+        tried.put_nowait(_Try(courier, post, await self._send(courier, post)))
 
     async def _send(self, courier: Courier, post: Post) -> Sent:
         """Try a post. A fault of ours is a try that failed, so that it neither repeats nor holds up the others."""
@@ -285,19 +321,27 @@ class Dispatcher:
             self._log.error("a courier failed", target=post.target, key=post.item.key, error=error)
             return Sent(Verdict.AGAIN, f"a fault of the relay: {type(error).__name__}")
 
-    async def _due_posts(self, target: str, courier: Courier) -> Sequence[Post]:
+    async def _due_posts(self, target: str, courier: Courier, under_way: Collection[int]) -> Sequence[Post]:
+        """Return posts for which there is room beside those of the items that are on their way."""
         rest = self._rests.get(target)
         now = self._clock.now_ms()
-        room = courier.parallel(target)
+        room = courier.parallel(target) - len(under_way)
+        if room <= 0:
+            return ()
         if rest is None or rest.failures < FAILURES:
-            return await self._read(target, now, room, tried=None)
-        tried = await self._read(target, now, room, tried=True)
-        if tried or rest.until_ms > now:
+            return await self._read(target, now, room, under_way, tried=None)
+        tried = await self._read(target, now, room, under_way, tried=True)
+        if tried or under_way or rest.until_ms > now:
             return tried
-        return await self._read(target, now, 1, tried=False)
+        return await self._read(target, now, 1, under_way, tried=False)
 
-    async def _read(self, target: str, now_ms: int, limit: int, *, tried: bool | None) -> Sequence[Post]:
-        found = await self._call(lambda: self._queue.due(target, now_ms, limit, BYTES_MAX, tried=tried))
+    async def _read(
+        self, target: str, now_ms: int, limit: int, besides: Collection[int], *, tried: bool | None
+    ) -> Sequence[Post]:
+        others = tuple(besides)  # those on their way change while the thread reads
+        found = await self._call(
+            lambda: self._queue.due(target, now_ms, limit, BYTES_MAX, tried=tried, besides=others)
+        )
         return tuple(found)
 
     async def _serve_batch(self, target: str, courier: GatheringCourier) -> bool:
@@ -313,7 +357,7 @@ class Dispatcher:
         async with self._batches:
             posts = await self._call(lambda: self._queue.due(target, now, gathering.count, gathering.size_bytes))
             if not posts:  # the clock went back
-                self._next_ms[target] = now + int(LOOK_SECONDS * 1000)
+                self._look_later(target)
                 return False
             sent = await courier.send_batch(target, posts)
             now = self._clock.now_ms()
@@ -332,7 +376,8 @@ class Dispatcher:
         if state is not None:
             self._plan(state)
 
-    def _result(self, courier: Courier, post: Post, sent: Sent, now_ms: int) -> Settled:
+    def _result(self, tried: _Try, now_ms: int) -> Settled:
+        courier, post, sent = tried.courier, tried.post, tried.sent
         if sent.verdict is Verdict.DONE:
             return Settled(post.target, post.item.id)
         wait = courier.retry_seconds(post) if sent.verdict is Verdict.AGAIN else None
@@ -362,6 +407,8 @@ class Dispatcher:
             self._let_rest(target, rest, again[-1].detail)
 
     def _let_rest(self, target: str, rest: _Rest, reason: str) -> None:
+        if rest.until_ms > self._clock.now_ms():
+            return  # what was on its way when the rest began failed too
         seconds = min(REST_FIRST_SECONDS * 2.0**rest.rests, REST_MAX_SECONDS) * (0.8 + 0.4 * self._jitter())
         rest.rests = min(rest.rests + 1, 16)
         rest.until_ms = self._clock.now_ms() + int(seconds * 1000)

@@ -1,6 +1,6 @@
 """Events on their way from a shard to whoever wants them: sources, destinations, and files of effects."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -160,9 +160,19 @@ class Waiting(Protocol):
     """What waits for targets (`relay.store.event_queue`). Calls raise StorageError when the disk refuses."""
 
     def due(
-        self, target: str, now_ms: int, limit: int, bytes_max: int, *, tried: bool | None = None
+        self,
+        target: str,
+        now_ms: int,
+        limit: int,
+        bytes_max: int,
+        *,
+        tried: bool | None = None,
+        besides: Collection[int] = (),
     ) -> Sequence[Post]:
-        """Return posts that are due, those tried before first; at most `limit` and about `bytes_max`."""
+        """Return posts that are due, those tried before first; at most `limit` and about `bytes_max`.
+
+        `besides`: not those of these items.
+        """
         ...
 
     def settle(self, results: Sequence[Settled], now_ms: int) -> None:

@@ -14,9 +14,11 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 from relay.errors import StorageError
 from relay.model.erasure import Erasure
@@ -117,20 +119,30 @@ class EventQueue:
     # --- what goes -----------------------------------------------------------------------------------------------
 
     def due(
-        self, target: str, now_ms: int, limit: int, bytes_max: int = DUE_BYTES_MAX, *, tried: bool | None = None
+        self,
+        target: str,
+        now_ms: int,
+        limit: int,
+        bytes_max: int = DUE_BYTES_MAX,
+        *,
+        tried: bool | None = None,
+        besides: Collection[int] = (),
     ) -> list[Post]:
         """Return posts of a target that are due, those tried before first; at least one if any is.
 
-        At most `limit`, and about `bytes_max`. `tried`: only those that were, or were never, tried before.
+        At most `limit`, and about `bytes_max`. `tried`: only those that were, or were never, tried before. `besides`:
+        none of these items.
         """
         posts: list[Post] = []
         size = 0
+        others = orjson.dumps(list(besides)).decode()
         with self._reading():
             number = self._known(target)
             if number is None:
                 return []
             for kind in (1, 0) if tried is None else (int(tried),):
-                for row in self._connection.execute(_QUERIES["due"], (number, kind, now_ms, limit - len(posts))):
+                values = (number, kind, now_ms, others, limit - len(posts))
+                for row in self._connection.execute(_QUERIES["due"], values):
                     posts.append(_post_of(target, row))
                     size += len(row[-1])
                     if size >= bytes_max:
