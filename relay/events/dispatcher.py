@@ -86,6 +86,7 @@ class Dispatcher:
         self._rests: dict[str, _Rest] = {}
         self._next_ms: dict[str, int] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
+        self._tried: dict[str, asyncio.Queue[_Try | None]] = {}  # of those served; None: there may be more to send
         self._batches = asyncio.Semaphore(BATCHES_MAX)
         self._woken = asyncio.Event()
         self._to_look: set[str] = set()
@@ -188,9 +189,10 @@ class Dispatcher:
         now = self._clock.now_ms()
         begun = False
         for target in [name for name, due in self._next_ms.items() if due <= now]:
-            if len(self._serving) >= SERVED_MAX:
-                break
             if target in self._serving:
+                self._nudge(target)
+                continue
+            if len(self._serving) >= SERVED_MAX:
                 continue
             del self._next_ms[target]
             if self._courier(target) is not None:
@@ -199,10 +201,21 @@ class Dispatcher:
                 begun = True
         return begun
 
+    def _nudge(self, target: str) -> None:
+        """Let who serves a target look for more, beside what is on its way."""
+        tried = self._tried.get(target)
+        if tried is not None:
+            del self._next_ms[target]
+            tried.put_nowait(None)
+
     async def _until_next(self) -> None:
         """Wait until a target is due, one ended, or something new came."""
         ready = len(self._serving) < SERVED_MAX
-        waiting = [due for name, due in self._next_ms.items() if name not in self._serving] if ready else []
+        waiting = [
+            due
+            for name, due in self._next_ms.items()
+            if (name in self._tried if name in self._serving else ready)  # a batch looks by itself when it ended
+        ]
         seconds = max(0.0, (min(waiting) - self._clock.now_ms()) / 1000) if waiting else None
         if self._woken.is_set():
             seconds = 0
@@ -269,7 +282,7 @@ class Dispatcher:
     async def _serve_posts(self, target: str) -> None:
         """Keep as many posts on their way as the courier allows, until none is due: a slow one holds up no other."""
         under_way: dict[int, asyncio.Task[None]] = {}
-        tried: asyncio.Queue[_Try] = asyncio.Queue()
+        tried = self._tried[target] = asyncio.Queue()
         held = False
         try:
             while True:
@@ -279,14 +292,12 @@ class Dispatcher:
                         under_way[post.item.id] = asyncio.create_task(self._try(courier, post, tried))
                 if not under_way:
                     break
-                ended = [await tried.get()]
-                await asyncio.sleep(GATHER_SECONDS)
-                while not tried.empty():
-                    ended.append(tried.get_nowait())
+                ended = await _gathered(tried)
                 for one in ended:
                     del under_way[one.post.item.id]
                 held = await self._settle(target, ended) or held
         finally:
+            del self._tried[target]
             for task in under_way.values():
                 task.cancel()
             if under_way:
@@ -302,13 +313,14 @@ class Dispatcher:
         results = [self._result(one, now) for one in tries if one.sent.verdict is not Verdict.HELD]
         if results:
             await self._call(self._queue.settle, results, now)
-        self._note(target, [one.sent for one in tries])
+        if tries:
+            self._note(target, [one.sent for one in tries])
         return len(results) < len(tries)
 
     def _look_later(self, target: str) -> None:
         self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)
 
-    async def _try(self, courier: Courier, post: Post, tried: "asyncio.Queue[_Try]") -> None:
+    async def _try(self, courier: Courier, post: Post, tried: "asyncio.Queue[_Try | None]") -> None:
         tried.put_nowait(_Try(courier, post, await self._send(courier, post)))
 
     async def _send(self, courier: Courier, post: Post) -> Sent:
@@ -430,6 +442,15 @@ class Dispatcher:
     async def _call(self, call: Callable[..., Any], *values: object) -> Any:
         """Run on the queue's thread; what has begun goes on when the caller is cancelled."""
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call, *values))
+
+
+async def _gathered(tried: "asyncio.Queue[_Try | None]") -> Sequence[_Try]:
+    """Wait for the end of a post, or for a nudge, and a moment longer; return what ended."""
+    found = [await tried.get()]
+    await asyncio.sleep(GATHER_SECONDS)
+    while not tried.empty():
+        found.append(tried.get_nowait())
+    return [one for one in found if one is not None]
 
 
 def _full_ms(state: TargetState, gathering: Gathering, now_ms: int) -> int:

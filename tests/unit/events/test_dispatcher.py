@@ -162,12 +162,15 @@ async def test_a_slow_post_holds_up_none_of_the_others(bench):
 
     endpoint = Slow(parallel=3)
     at = bench(endpoint)
-    at.put(*keys(10))
-    ran = asyncio.create_task(at.later())
-    await until(lambda: len(endpoint.taken) == 9)
-    assert at.waiting() == 1
-    endpoint.gate.set()
-    await ran
+    async with running(at):
+        for key in keys(10):  # one by one: room is used also by what comes while the slow one is on its way
+            at.put(key)
+            at.dispatcher.wake(["bus:a"])
+            await asyncio.sleep(0.005)
+        await until(lambda: len(endpoint.taken) == 9)
+        assert at.waiting() == 1
+        endpoint.gate.set()
+        await until(lambda: at.waiting() == 0)
     assert endpoint.taken[-1] == "k0"
     assert endpoint.tries["bus:a"] == 10
     assert endpoint.most <= 3
