@@ -74,9 +74,12 @@ class TopicPublisher:
         """See what changed in the catalog; call it once before a batch. Raise StorageError."""
         return self._directory.refresh()
 
-    def publish(self, topic: TopicArn, publication: Publication, publisher: Publisher, now_ms: int) -> Published:
+    def publish(
+        self, topic: TopicArn, publication: Publication, publisher: Publisher, now_ms: int, key: str = ""
+    ) -> Published:
         """Return what a publication comes to. Raise RequestRefusedError: NotFound, AuthorizationError, ...
 
+        `key` is the id that it gets, a fresh one where it is "".
         A refusal for want of permission is counted (TOPIC-143).
         """
         check_publication(publication)
@@ -91,7 +94,7 @@ class TopicPublisher:
                 "AuthorizationError", f"Account {publisher.account} may not publish to this topic: {decision}"
             )
         self._count("relay_topic_published_total", labels)
-        message_id = str(uuid.uuid4())
+        message_id = key or str(uuid.uuid4())
         wanted = self._by_text(topic, publication)
         items = [self._item(found, topic, publication, message_id, text, to, now_ms) for text, to in wanted.items()]
         return Published(message_id, items)

@@ -95,9 +95,13 @@ class EventQueue:
             self._put(items, now_ms)
             self._places.move(shard, seq)
 
-    def put(self, items: Sequence[NewItem], now_ms: int) -> None:
-        """Keep items that come from no log; synced on return."""
+    def put(self, items: Sequence[NewItem], now_ms: int, once: str = "") -> None:
+        """Keep items that come from no log; synced on return. What was put under the name `once` is not put again."""
         with self._writing(synced=True):
+            if once:
+                self._run("forget_published", (now_ms - self._age_ms_max,))
+                if not self._run("note_published", (once, now_ms)):
+                    return
             self._put(items, now_ms)
 
     def _put(self, items: Sequence[NewItem], now_ms: int) -> None:

@@ -53,8 +53,11 @@ KEY_AGE_SECONDS = 3600.0
 class Outgoing(Protocol):
     """The queue of this process, asked from its event loop."""
 
-    async def put(self, items: Sequence[NewItem]) -> None:
-        """Keep items, synced on return, and begin to deliver them. Raise StorageError."""
+    async def put(self, items: Sequence[NewItem], once: str = "") -> None:
+        """Keep items, synced on return, and begin to deliver them. Raise StorageError.
+
+        Nothing is kept under a name `once` that was used before.
+        """
         ...
 
     async def targets(self) -> Sequence[str]:
@@ -188,7 +191,8 @@ class TopicService:
     async def publish(self, request: Json) -> Json:
         """Publish to a topic: {"topic", "account", "message", "subject", "attributes", "texts", "source_arn"}.
 
-        Answered with the notification's id after it is kept.
+        Answered with the notification's id after it is kept. A request may have that id, as "key": what was published
+        under it before is not published again.
         """
         account = text(request, "account")
         arn = topic_arn(text(request, "topic"), self._config.region, account)
@@ -199,10 +203,11 @@ class TopicService:
             {str(name): str(one) for name, one in _object(request, "texts").items()},
         )
         publisher = Publisher(account, str(request.get("source_arn") or ""))
+        key = text(request, "key", "")
         self._publishers[1].refresh()
-        found = self._publishers[1].publish(arn, publication, publisher, self._clock.now_ms())
+        found = self._publishers[1].publish(arn, publication, publisher, self._clock.now_ms(), key)
         if found.items:
-            await self._outgoing.put(found.items)
+            await self._outgoing.put(found.items, key)
         return {"messageId": found.message_id, "posts": sum(len(item.targets) for item in found.items)}
 
     def again(self, target: str, events: Sequence[LoggedEvent]) -> list[NewItem]:

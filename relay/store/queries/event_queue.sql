@@ -4,6 +4,14 @@
 -- The number of a target.
 SELECT id FROM target WHERE name = ?
 
+-- name: note_published
+-- Something is put under a name; no row when it was before.
+INSERT INTO published (key, at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING key
+
+-- name: forget_published
+-- Names that nobody asks with any more.
+DELETE FROM published WHERE at_ms < ?
+
 -- name: add_target
 -- A target that had nothing before.
 INSERT INTO target (name) VALUES (?)
