@@ -12,7 +12,7 @@ DAMAGED = "is damaged"
 
 
 @pytest.fixture(scope="module")
-def stopped():
+def made():
     """A relay with a set that goes to a topic and a bus, once started, stopped."""
     with Receiver() as receiver, Webhook() as hook:
         buses = [{"name": "default", "url": hook.url, "allow_private": True}]
@@ -31,6 +31,17 @@ def stopped():
             yield product
 
 
+@pytest.fixture
+def stopped(made):
+    """The relay, stopped, with sound keys; put back into that state afterwards."""
+    keys = made.data_dir / "keys" / "topics"
+    kept = {path: path.read_bytes() for path in keys.iterdir()}
+    yield made
+    made.stop()
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
 def send(product):
     return product.send(headers="X-SES-CONFIGURATION-SET: all\r\n")
 
@@ -41,7 +52,7 @@ def lines(product, name):
 
 
 def told(product, since):
-    return [line for line in product.log_text()[since:].splitlines() if DAMAGED in line and '"error"' in line]
+    return [line for line in product.log_text()[since:].splitlines() if DAMAGED in line and '"level":"error"' in line]
 
 
 def look(product):
@@ -82,4 +93,17 @@ def test_damaged_keys_let_signed_notifications_wait_and_nothing_else(stopped, na
     assert len(told(stopped, since)) == 1
     assert look(stopped)[0]["result"] == "ok"
     assert stopped.children()["relay-events"] == events
-    stopped.stop()
+
+
+def test_damage_that_shows_while_it_runs_lets_the_key_in_use_go_on(stopped):
+    path = stopped.data_dir / "keys" / "topics" / "state.json"
+    kept = path.read_bytes()
+    stopped.start()
+    signed, since = len(lines(stopped, "signed")), len(stopped.log_text())
+    path.write_bytes(b"{}")
+    eventually(lambda: told(stopped, since), 30, "a line in the log")
+    stopped.run("topic", "publish", stopped.topic, "goes on")
+    fresh = eventually(lambda: lines(stopped, "signed")[signed:], 30, "a signed notification")
+    path.write_bytes(kept)
+    verified(fresh[0].encode(), stopped.run("topic", "certificate").stdout.encode())
+    assert len(told(stopped, since)) == 1

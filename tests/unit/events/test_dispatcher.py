@@ -167,8 +167,7 @@ async def test_a_slow_post_holds_up_none_of_the_others(bench):
             at.put(key)
             at.dispatcher.wake(["bus:a"])
             await asyncio.sleep(0.005)
-        await until(lambda: len(endpoint.taken) == 9)
-        assert at.waiting() == 1
+        await until(lambda: len(endpoint.taken) == 9 and at.waiting() == 1)
         endpoint.gate.set()
         await until(lambda: at.waiting() == 0)
     assert endpoint.taken[-1] == "k0"
