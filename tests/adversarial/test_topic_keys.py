@@ -1,6 +1,7 @@
 """Keys of topics are damaged: only what must be signed waits; everybody else gets what he always got."""
 
 import json
+import shutil
 
 import pytest
 
@@ -38,6 +39,8 @@ def stopped(made):
     kept = {path: path.read_bytes() for path in keys.iterdir()}
     yield made
     made.stop()
+    shutil.rmtree(keys, ignore_errors=True)
+    keys.mkdir(mode=0o700)
     for path, content in kept.items():
         path.write_bytes(content)
 
@@ -107,3 +110,18 @@ def test_damage_that_shows_while_it_runs_lets_the_key_in_use_go_on(stopped):
     path.write_bytes(kept)
     verified(fresh[0].encode(), stopped.run("topic", "certificate").stdout.encode())
     assert len(told(stopped, since)) == 1
+
+
+def test_without_a_backup_a_new_certificate_signs_what_waited(stopped):
+    keys = stopped.data_dir / "keys" / "topics"
+    before = json.loads((keys / "state.json").read_text())["current"]
+    (keys / "state.json").write_bytes(b"noise")
+    stopped.start()
+    signed = len(lines(stopped, "signed"))
+    stopped.run("topic", "publish", stopped.topic, "waits")
+    eventually(lambda: look(stopped)[0]["result"] == "error", 30)
+    shutil.rmtree(keys)
+    (line,) = eventually(lambda: lines(stopped, "signed")[signed:], 60, "a signed notification")
+    fields = verified(line.encode(), stopped.run("topic", "certificate").stdout.encode())
+    assert fields["Message"] == "waits"
+    assert before not in fields["SigningCertURL"]

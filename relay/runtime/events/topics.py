@@ -288,7 +288,7 @@ class TopicService:
         state = await asyncio.to_thread(self._keys.state)
         age_ms = self._config.topics.certificate_rotation * 1000
         old = state.origin == "own" and state.since_ms + age_ms <= self._clock.now_ms()
-        return state.current == self._signer.name and not old
+        return bool(state.current) and state.current == self._signer.name and not old
 
     async def _take_key(self) -> None:
         """Sign with the key that the files and the configuration say, made where there is none."""
