@@ -183,7 +183,10 @@ def whole(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 class SmallFile:
-    """An open file and its named statements; `what` names it in errors, which are StorageError. For one thread."""
+    """An open file and its named statements; `what` names it in errors, which are StorageError. For one thread.
+
+    For files that are opened for each look (`own_checks`, `snds`): their damage is met at the next one.
+    """
 
     __slots__ = ("_queries", "_what", "connection")
 
