@@ -57,6 +57,13 @@ SHAPES: dict[str, tuple[bytes, bytes]] = {
     "words of rules": (NOTICE, b"user exceeds quota "),
     "complained recipients": (LOOP + FEEDBACK, b"Original-Rcpt-To: <a@b.cd>\r\n"),
     "encoded words": (b"Subject: ", b"=?utf-8?q?=41?= "),
+    "vague diagnostics": (
+        multipart(b"b") + STATUS,
+        b"Final-Recipient: rfc822; a@b.cd\r\nAction: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 "
+        + b"user mailbox un known <a@b.cd> http://x.y " * 20
+        + b"\r\n\r\n",
+    ),
+    "fields of parts": (multipart(b"b") + b"\r\n", b"--b\r\n" + b"Subject: =?utf-8?q?=41?=\r\n" * 800 + b"\r\n\r\n"),
     "escape sequences": (HEAD + b"Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n", b"\x1b$B"),
     "carriage returns": (b"", b"\r"),
     "parameters": (HEAD + b"Content-Type: multipart/report", b"; a=b"),

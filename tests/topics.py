@@ -151,6 +151,7 @@ class Bench:
             mailer=self.mails,
             queues=self.queues,
             tokens=tokens,
+            signer=self.signer,
             mail_head=LETTERHEAD,
             clock=self.clock,
             log=self.log,

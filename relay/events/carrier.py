@@ -91,6 +91,10 @@ class _Lane:
         await self._run(self.applier.apply, shard, events)
         self.places[shard] = events[-1].seq
 
+    def ask_places(self) -> None:
+        """Ask for every place again before the next batch: a file that was damaged may have begun anew."""
+        self.logs.clear()
+
     async def skip(self, event: LoggedEvent) -> None:
         await self._run(self.applier.skip, event.shard, event.seq)
         self.places[event.shard] = event.seq
@@ -153,6 +157,7 @@ class Carrier:
                 # At the end of the log events are let gather: each batch costs every applier a synced transaction.
                 await asyncio.sleep(0 if batch and reader.goes_on(batch) else POLL_SECONDS)
             except RelayError as error:
+                lane.ask_places()
                 self._count("relay_events_applier_failures_total", lane)
                 self._log.warning("effects wait", applier=lane.applier.name, shard=reader.shard, error=str(error))
                 await backoff.wait()

@@ -17,7 +17,7 @@ rests. What is settled is noted after the other side has it: at least once.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +47,9 @@ BATCHES_MAX: Final = 2  # batches in memory at a time
 BYTES_MAX: Final = 4 * 1024 * 1024  # of posts read at a time for a target
 LOOK_SECONDS: Final = 10.0
 TRIM_SECONDS: Final = 1.0
+GATHER_SECONDS: Final = (
+    0.002  # for more posts to end, so that they are settled together: a tenth of the CPU at full speed
+)
 
 AnyCourier = Courier | GatheringCourier
 
@@ -59,6 +62,31 @@ class _Rest:
     rests: int = 0
     until_ms: int = 0
     tried_until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A post, by which courier it was tried, and what became of it."""
+
+    courier: Courier
+    post: Post
+    sent: Sent
+
+
+@dataclass(frozen=True, slots=True)
+class _OnItsWay:
+    """A post that is being sent; `again`: it was tried before."""
+
+    task: "asyncio.Task[None]"
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """When a turn ends, in seconds of the loop, and whether its target did well when it began."""
+
+    ends: float
+    well: bool
 
 
 class Dispatcher:
@@ -83,6 +111,7 @@ class Dispatcher:
         self._rests: dict[str, _Rest] = {}
         self._next_ms: dict[str, int] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
+        self._tried: dict[str, asyncio.Queue[_Try | None]] = {}  # of those served; None: there may be more to send
         self._batches = asyncio.Semaphore(BATCHES_MAX)
         self._woken = asyncio.Event()
         self._to_look: set[str] = set()
@@ -185,7 +214,10 @@ class Dispatcher:
         now = self._clock.now_ms()
         begun = False
         room, ailing_room = self._room()
-        for target in [name for name, due in self._next_ms.items() if due <= now and name not in self._serving]:
+        for target in [name for name, due in self._next_ms.items() if due <= now]:
+            if target in self._serving:
+                self._nudge(target)
+                continue
             ailing = target in self._rests
             if not room or (ailing and not ailing_room):
                 continue
@@ -197,16 +229,28 @@ class Dispatcher:
                 room, ailing_room = room - 1, ailing_room - ailing
         return begun
 
+    def _nudge(self, target: str) -> None:
+        """Let who serves a target look for more, beside what is on its way."""
+        tried = self._tried.get(target)
+        if tried is not None:
+            del self._next_ms[target]
+            tried.put_nowait(None)
+
     def _room(self) -> tuple[int, int]:
         """Return how many more targets may be served, and how many of them may be such that failed lately."""
         room = SERVED_MAX - len(self._serving)
         return room, max(0, min(room, AILING_MAX - sum(name in self._rests for name in self._serving)))
 
+    def _may_go(self, target: str, room: int, ailing_room: int) -> bool:
+        """Say whether more may be sent to a target when it is due; a batch looks by itself when it ended."""
+        if target in self._serving:
+            return target in self._tried
+        return bool(ailing_room if target in self._rests else room)
+
     async def _until_next(self) -> None:
         """Wait until a target is due, one ended, or something new came."""
         room, ailing_room = self._room()
-        free = ((name, due) for name, due in self._next_ms.items() if room and name not in self._serving)
-        waiting = [due for name, due in free if ailing_room or name not in self._rests]
+        waiting = [due for name, due in self._next_ms.items() if self._may_go(name, room, ailing_room)]
         seconds = max(0.0, (min(waiting) - self._clock.now_ms()) / 1000) if waiting else None
         if self._woken.is_set():
             seconds = 0
@@ -263,34 +307,71 @@ class Dispatcher:
 
         One that begins to fail ends its turn, so that from then on it counts as ailing.
         """
-        loop, well = asyncio.get_running_loop(), target not in self._rests
-        ends = loop.time() + TURN_SECONDS
+        turn = _Turn(asyncio.get_running_loop().time() + TURN_SECONDS, target not in self._rests)
         try:
             more = True
-            while more and (courier := self._courier(target)) is not None:
-                if loop.time() >= ends or (well and target in self._rests):
+            while more and isinstance(courier := self._courier(target), GatheringCourier):
+                if self._is_over(turn, target):
                     self._next_ms[target] = self._clock.now_ms()
                     return
-                if isinstance(courier, GatheringCourier):
-                    more = await self._serve_batch(target, courier)
-                else:
-                    more = await self._serve_posts(target, courier)
+                more = await self._serve_batch(target, courier)
+            if more and courier is not None:
+                await self._serve_posts(target, turn)
         except RelayError as error:
             self._log.warning("events wait", target=target, error=str(error))
-            self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)
+            self._look_later(target)
 
-    async def _serve_posts(self, target: str, courier: Courier) -> bool:
-        """Send a few posts at a time; say whether more may be due."""
-        posts = await self._due_posts(target, courier)
-        if posts:
-            sent = await asyncio.gather(*(self._send(courier, post) for post in posts))
-            now = self._clock.now_ms()
-            results = [self._result(courier, post, answer, now) for post, answer in zip(posts, sent, strict=True)]
+    async def _serve_posts(self, target: str, turn: _Turn) -> None:
+        """Keep as many posts on their way as the courier allows, until none is due: a slow one holds up no other."""
+        under_way: dict[int, _OnItsWay] = {}
+        tried = self._tried[target] = asyncio.Queue()
+        held = over = False
+        try:
+            while True:
+                courier = self._courier(target)
+                over = over or self._is_over(turn, target)
+                if courier is not None and not isinstance(courier, GatheringCourier) and not (held or over):
+                    for post in await self._due_posts(target, courier, under_way):
+                        task = asyncio.create_task(self._try(courier, post, tried))
+                        under_way[post.item.id] = _OnItsWay(task, again=bool(post.attempts))
+                if not under_way:
+                    break
+                ended = await _gathered(tried)
+                for one in ended:
+                    del under_way[one.post.item.id]
+                held = await self._settle(target, ended) or held
+        finally:
+            del self._tried[target]
+            for left in under_way.values():
+                left.task.cancel()
+            if under_way:
+                await asyncio.wait([left.task for left in under_way.values()])
+        if held:
+            self._look_later(target)  # those held are still the first that are due
+        elif over and target not in self._rests:
+            self._next_ms[target] = self._clock.now_ms()
+        else:
+            await self._plan_again(target)
+
+    async def _settle(self, target: str, tries: Sequence[_Try]) -> bool:
+        """Note what became of posts; say whether the courier holds some."""
+        now = self._clock.now_ms()
+        results = [self._result(one, now) for one in tries if one.sent.verdict is not Verdict.HELD]
+        if results:
             await self._call(self._queue.settle, results, now)
-            self._note(target, sent, fresh=any(not post.attempts for post in posts))
-            return True
-        await self._plan_again(target)
-        return False
+        if tries:
+            self._note(target, [one.sent for one in tries], fresh=any(not one.post.attempts for one in tries))
+        return len(results) < len(tries)
+
+    def _look_later(self, target: str) -> None:
+        self._next_ms[target] = self._clock.now_ms() + int(LOOK_SECONDS * 1000)
+
+    def _is_over(self, turn: _Turn, target: str) -> bool:
+        """Say whether a turn ends: its time is over, or a target that did well began to fail and is ailing now."""
+        return asyncio.get_running_loop().time() >= turn.ends or (turn.well and target in self._rests)
+
+    async def _try(self, courier: Courier, post: Post, tried: "asyncio.Queue[_Try | None]") -> None:
+        tried.put_nowait(_Try(courier, post, await self._send(courier, post)))
 
     async def _send(self, courier: Courier, post: Post) -> Sent:
         """Try a post. A fault of ours is a try that failed, so that it neither repeats nor holds up the others."""
@@ -302,22 +383,41 @@ class Dispatcher:
             self._log.error("a courier failed", target=post.target, key=post.item.key, error=error)
             return Sent(Verdict.AGAIN, f"a fault of the relay: {type(error).__name__}")
 
-    async def _due_posts(self, target: str, courier: Courier) -> Sequence[Post]:
+    async def _due_posts(self, target: str, courier: Courier, under_way: "Mapping[int, _OnItsWay]") -> Sequence[Post]:
+        """Return posts for which there is room beside those of the items that are on their way.
+
+        Those tried before get half of the places; while the target rests, one that is new gets a place of its own.
+        """
         rest = self._rests.get(target)
-        now = self._clock.now_ms()
-        room = courier.parallel(target)
+        now, parallel = self._clock.now_ms(), courier.parallel(target)
+        room = parallel - len(under_way)
+        if room <= 0:
+            return ()
+        again = sum(one.again for one in under_way.values())
         if rest is None or rest.failures < FAILURES:
-            return await self._read(target, now, room, tried=None)
-        fresh = await self._read(target, now, 1, tried=False) if rest.until_ms <= now else ()
+            return await self._read(target, now, room, under_way, tried_max=max(1, parallel // 2) - again)
+        fresh: Sequence[Post] = ()
+        if rest.until_ms <= now and again == len(under_way):
+            fresh = await self._read(target, now, 1, under_way, tried_max=0)
         if courier.patient(target):
-            room = 1 if rest.tried_until_ms <= now else 0
+            room = 1 if rest.tried_until_ms <= now and not again else 0
         if room <= len(fresh):
             return fresh
-        return (*fresh, *await self._read(target, now, room - len(fresh), tried=True))
+        return (*fresh, *await self._read(target, now, room - len(fresh), under_way, fresh=False))
 
-    async def _read(self, target: str, now_ms: int, limit: int, *, tried: bool | None) -> Sequence[Post]:
-        found = await self._call(lambda: self._queue.due(target, now_ms, limit, BYTES_MAX, tried=tried))
-        return tuple(found)
+    async def _read(
+        self,
+        target: str,
+        now_ms: int,
+        limit: int,
+        besides: Collection[int],
+        *,
+        tried_max: int | None = None,
+        fresh: bool = True,
+    ) -> Sequence[Post]:
+        others = tuple(besides)  # those on their way change while the thread reads
+        read = partial(self._queue.due, tried_max=tried_max, fresh=fresh, besides=others)
+        return tuple(await self._call(read, target, now_ms, limit, BYTES_MAX))
 
     async def _serve_batch(self, target: str, courier: GatheringCourier) -> bool:
         """Send one batch when it is full; say whether another may be."""
@@ -332,7 +432,7 @@ class Dispatcher:
         async with self._batches:
             posts = await self._call(lambda: self._queue.due(target, now, gathering.count, gathering.size_bytes))
             if not posts:  # the clock went back
-                self._next_ms[target] = now + int(LOOK_SECONDS * 1000)
+                self._look_later(target)
                 return False
             sent = await courier.send_batch(target, posts)
             now = self._clock.now_ms()
@@ -351,7 +451,8 @@ class Dispatcher:
         if state is not None:
             self._plan(state)
 
-    def _result(self, courier: Courier, post: Post, sent: Sent, now_ms: int) -> Settled:
+    def _result(self, tried: _Try, now_ms: int) -> Settled:
+        courier, post, sent = tried.courier, tried.post, tried.sent
         if sent.verdict is Verdict.DONE:
             return Settled(post.target, post.item.id)
         wait = courier.retry_seconds(post) if sent.verdict is Verdict.AGAIN else None
@@ -382,6 +483,8 @@ class Dispatcher:
 
     def _let_rest(self, target: str, rest: _Rest, reason: str, *, fresh: bool) -> None:
         """Begin a rest. Posts that failed before may be what the target never takes: they keep no new one back."""
+        if (rest.until_ms if fresh else rest.tried_until_ms) > self._clock.now_ms():
+            return  # what was on its way when the rest began failed too
         seconds = min(REST_FIRST_SECONDS * 2.0**rest.rests, REST_MAX_SECONDS) * (0.8 + 0.4 * self._jitter())
         rest.rests = min(rest.rests + 1, 16)
         rest.tried_until_ms = self._clock.now_ms() + int(seconds * 1000)
@@ -405,6 +508,15 @@ class Dispatcher:
     async def _call(self, call: Callable[..., Any], *values: object) -> Any:
         """Run on the queue's thread; what has begun goes on when the caller is cancelled."""
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call, *values))
+
+
+async def _gathered(tried: "asyncio.Queue[_Try | None]") -> Sequence[_Try]:
+    """Wait for the end of a post, or for a nudge, and a moment longer; return what ended."""
+    found = [await tried.get()]
+    await asyncio.sleep(GATHER_SECONDS)
+    while not tried.empty():
+        found.append(tried.get_nowait())
+    return [one for one in found if one is not None]
 
 
 def _full_ms(state: TargetState, gathering: Gathering, now_ms: int) -> int:

@@ -5,7 +5,7 @@ the last byte (TOPIC-105), and of addresses that belong to the subscription.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -45,6 +45,12 @@ class Letterhead:
     def as_json(self) -> str:
         """Return it as the attributes of an item."""
         return orjson.dumps(asdict(self)).decode()
+
+    def signed(self, signature: Signature) -> "Letterhead":
+        """Return it with a signature."""
+        return replace(
+            self, signature=signature.text, signature_version=signature.version, cert_url=signature.cert_url
+        )
 
 
 def letterhead_of(attributes: str) -> Letterhead:

@@ -182,6 +182,7 @@ class Outbox:
                     0 if is_large([event for _, event in batch]) else POLL_SECONDS
                 )  # at the end events gather
             except TemporaryError as error:
+                self._logs.pop(source.shard, None)  # a file of cursors that was damaged may have begun anew
                 self._log.warning(
                     "events wait",
                     destination=subscription.destination.name,

@@ -3,12 +3,14 @@
 Nothing is sent here. What is returned goes into the queue in the caller's transaction, so that a publication is
 whole or not there (TOPIC-138). An item is signed when it is made, once for all subscriptions that get it, and only
 when one of them gets signatures; so a retry has the same bytes, also after the certificate was changed (TOPIC-105).
+While there is no key (its files are damaged) items are kept without; the courier then signs at each try, and holds
+back until it can.
 """
 
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from relay.errors import RequestRefusedError
@@ -28,14 +30,13 @@ from relay.policy.arn import SubscriptionArn, TopicArn
 from relay.policy.filter_policy import Filtered, filter_of
 from relay.policy.topic_access import Publisher, may_publish
 from relay.ports.events import NewItem
-from relay.ports.topics import Signature, TopicDirectory, TopicSigner
+from relay.ports.topics import UNSIGNED, TopicDirectory, TopicSigner
 from relay.signing.notification import NOTIFICATION
 from relay.signing.topic_token import Tokens
 
 TARGET: Final = "subscription"
 ITEM_KIND: Final = "Notification"
 _ATTRIBUTE_NAME_MAX: Final = 256
-_UNSIGNED: Final = Signature("", "", "")
 
 Count = Callable[[str, Sequence[str]], None]
 """Counts one of a metric with its labels; may be called from any thread."""
@@ -73,9 +74,12 @@ class TopicPublisher:
         """See what changed in the catalog; call it once before a batch. Raise StorageError."""
         return self._directory.refresh()
 
-    def publish(self, topic: TopicArn, publication: Publication, publisher: Publisher, now_ms: int) -> Published:
+    def publish(
+        self, topic: TopicArn, publication: Publication, publisher: Publisher, now_ms: int, key: str = ""
+    ) -> Published:
         """Return what a publication comes to. Raise RequestRefusedError: NotFound, AuthorizationError, ...
 
+        `key` is the id that it gets, a fresh one where it is "".
         A refusal for want of permission is counted (TOPIC-143).
         """
         check_publication(publication)
@@ -90,7 +94,7 @@ class TopicPublisher:
                 "AuthorizationError", f"Account {publisher.account} may not publish to this topic: {decision}"
             )
         self._count("relay_topic_published_total", labels)
-        message_id = str(uuid.uuid4())
+        message_id = key or str(uuid.uuid4())
         wanted = self._by_text(topic, publication)
         items = [self._item(found, topic, publication, message_id, text, to, now_ms) for text, to in wanted.items()]
         return Published(message_id, items)
@@ -107,7 +111,7 @@ class TopicPublisher:
         key = str(uuid.uuid5(uuid.UUID(subscription.id), f"{kind}/{subscription.token_ms}"))
         head = Letterhead(kind, str(topic), envelope.timestamp(subscription.token_ms), self.rules.url)
         signature = self._signer.sign(version, envelope.confirmation_fields(head, key, arn, token))
-        return self._new_item(subscription.account, key, _signed(head, signature), "", b"", (_target(arn),))
+        return self._new_item(subscription.account, key, head.signed(signature), "", b"", (_target(arn),))
 
     def _by_text(self, topic: TopicArn, publication: Publication) -> Mapping[str, Sequence[Subscription]]:
         """Return who gets which text: protocols may have texts of their own, filters choose."""
@@ -133,14 +137,12 @@ class TopicPublisher:
         time = envelope.timestamp(now_ms)
         attributes = envelope.published(publication.attributes)
         head = Letterhead(NOTIFICATION, str(arn), time, self.rules.url, attributes=attributes)
-        signature = _UNSIGNED
-        if any(_is_signed(one) for one in to):
+        signature = UNSIGNED
+        if any(is_signed(one) for one in to):
             fields = envelope.notification_fields(arn, key, publication.subject, text, time)
             signature = self._signer.sign(topic.signature_version, fields)
         targets = tuple(_target(SubscriptionArn(arn, one.id)) for one in to)
-        return self._new_item(
-            topic.account, key, _signed(head, signature), publication.subject, text.encode(), targets
-        )
+        return self._new_item(topic.account, key, head.signed(signature), publication.subject, text.encode(), targets)
 
     @staticmethod
     def _new_item(  # noqa: PLR0917 - the fields of an item
@@ -181,14 +183,10 @@ def _size(text: str) -> int:
         raise _invalid("a text has half of a surrogate pair") from None
 
 
-def _is_signed(one: Subscription) -> bool:
-    """Say whether a subscription gets the envelope, and so a signature."""
+def is_signed(one: Subscription) -> bool:
+    """Say whether a subscription gets notifications in the envelope, and so with a signature."""
     return one.protocol is Protocol.EMAIL_JSON or (one.protocol is not Protocol.EMAIL and not one.raw)
 
 
 def _target(arn: SubscriptionArn) -> str:
     return f"{TARGET}:{arn}"
-
-
-def _signed(head: Letterhead, signature: Signature) -> Letterhead:
-    return replace(head, signature=signature.text, signature_version=signature.version, cert_url=signature.cert_url)

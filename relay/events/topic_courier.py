@@ -4,6 +4,8 @@ What a subscription is set to is read when a post is tried, so that a change hol
 that ended or is gone gets nothing: what waited for it is over. When retries end the text goes to the queue that the
 subscription names (`redrive`), or the post becomes a dead letter; the subscription stays (TOPIC-137).
 
+An item that was made without a key is signed here, at each try; it is held while there still is none.
+
 Nothing that an endpoint answers is kept or logged but its status, and nothing that is secret leaves but to it.
 """
 
@@ -12,7 +14,7 @@ import hmac
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -21,7 +23,7 @@ import orjson
 from relay.errors import RelayError, RequestRefusedError, StorageError, TemporaryError
 from relay.events import envelope
 from relay.events.envelope import Letterhead, letterhead_of
-from relay.events.publisher import TARGET
+from relay.events.publisher import TARGET, is_signed
 from relay.events.retry_policy import LOCAL, SUM_MAX_SECONDS, DeliveryPolicy, effective, of_subscription, of_topic
 from relay.events.retry_policy import MAIL as MAIL_POLICY
 from relay.mail.letter import Letterhead as MailHead
@@ -30,7 +32,7 @@ from relay.model.topic import MAIL, WEB, Protocol, Subscription, SubscriptionSta
 from relay.policy.arn import BadArn, SubscriptionArn, parse_queue_arn, parse_subscription_arn
 from relay.ports import Clock, Log
 from relay.ports.events import DONE, Post, Sent, Verdict
-from relay.ports.topics import Mailer, Posted, Poster, QueueFiles, TopicDirectory
+from relay.ports.topics import Mailer, Posted, Poster, QueueFiles, TopicDirectory, TopicSigner
 from relay.signing.notification import NOTIFICATION
 from relay.signing.topic_token import Tokens
 
@@ -63,6 +65,12 @@ class _Job:
     def raw(self) -> bool:
         return self.subscription.raw and self.head.type == NOTIFICATION
 
+    @property
+    def wants_signature(self) -> bool:
+        """Whether the body needs a signature that was not made with the item."""
+        asks = self.head.type != NOTIFICATION and self.subscription.protocol is not Protocol.EMAIL
+        return not self.head.signature and (asks or is_signed(self.subscription))
+
 
 class TopicCourier:
     """Delivers posts to subscriptions (port `Courier`). `mail_head` and `sum_max_seconds` may be replaced."""
@@ -77,6 +85,7 @@ class TopicCourier:
         mailer: Mailer,
         queues: QueueFiles,
         tokens: Tokens,
+        signer: TopicSigner,
         mail_head: MailHead,
         clock: Clock,
         log: Log,
@@ -91,6 +100,7 @@ class TopicCourier:
         self._mailer = mailer
         self._queues = queues
         self._tokens = tokens
+        self._signer = signer
         self._clock = clock
         self._log = log
         self._count = count
@@ -138,6 +148,10 @@ class TopicCourier:
             return Sent(Verdict.AGAIN, str(error))
         if job is None:
             return Sent(Verdict.DONE, "the subscription is gone")
+        if job.wants_signature:
+            job = self._signed(job)
+            if not job.head.signature:
+                return Sent(Verdict.HELD, "there is no key to sign it with")
         try:
             sent = await self._try(job)
         except RelayError as error:
@@ -236,6 +250,17 @@ class TopicCourier:
         return True
 
     # --- bodies ------------------------------------------------------------------------------------------------
+
+    def _signed(self, job: _Job) -> _Job:
+        """Sign a post with the key of now; as it is while there is none."""
+        head, item = job.head, job.post.item
+        if head.type == NOTIFICATION:
+            text = item.body.decode()
+            fields = envelope.notification_fields(job.arn.topic, item.key, item.subject, text, head.timestamp)
+        else:
+            token = self._tokens.token(job.subscription.id, job.subscription.token_ms)
+            fields = envelope.confirmation_fields(head, item.key, job.arn, token)
+        return replace(job, head=head.signed(self._signer.sign(job.topic.signature_version, fields)))
 
     def _body(self, job: _Job) -> bytes:
         """Return the envelope of a post; the same at each try."""

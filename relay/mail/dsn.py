@@ -14,7 +14,7 @@ from relay.mail.headers import Field, parse_head
 from relay.mail.trace import format_date
 
 ORIGINAL_MAX_BYTES = 32 * 1024
-RECIPIENTS_MAX = 1000
+RECIPIENTS_MAX = 100  # that are read of a report, since each is judged; a return path is that of one recipient anyhow
 FIELD_MAX_CHARS = 1000
 
 _UNPRINTABLE = re.compile(r"[^ -~]+")

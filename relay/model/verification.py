@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 LINK_VALID_MS = 24 * 3600 * 1000  # IDENT-017
 TOKEN_BYTES = 16
+LIMITED_MS = 24 * 3600 * 1000
+MAILBOX_LINKS_MAX = 5  # that an account mails to one mailbox within LIMITED_MS
+MAILBOX_LINKS_OF_ALL_MAX = 20  # that all accounts mail there
+ACCOUNT_LINKS_MAX = 10_000  # that an account mails: as many as it may have identities (IDENT-023)
+
+
+def mailbox_of(address: str) -> str:
+    """Return what addresses of one mailbox have in common as a rule: no `+label`, no capital letters."""
+    local, _, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}".lower()
 
 
 @dataclass(frozen=True, slots=True)

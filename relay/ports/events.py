@@ -1,6 +1,6 @@
 """Events on their way from a shard to whoever wants them: sources, destinations, and files of effects."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -160,9 +160,21 @@ class Waiting(Protocol):
     """What waits for targets (`relay.store.event_queue`). Calls raise StorageError when the disk refuses."""
 
     def due(
-        self, target: str, now_ms: int, limit: int, bytes_max: int, *, tried: bool | None = None
+        self,
+        target: str,
+        now_ms: int,
+        limit: int,
+        bytes_max: int,
+        *,
+        tried_max: int | None = None,
+        fresh: bool = True,
+        besides: Collection[int] = (),
     ) -> Sequence[Post]:
-        """Return posts that are due, those tried before first; at most `limit` and about `bytes_max`."""
+        """Return posts that are due, those tried before first; at most `limit` and about `bytes_max`.
+
+        Those tried before are at most `tried_max`, half of the room where that is not said; without `fresh` there are
+        no others. `besides`: not those of these items.
+        """
         ...
 
     def settle(self, results: Sequence[Settled], now_ms: int) -> None:
@@ -183,11 +195,12 @@ class Waiting(Protocol):
 
 
 class Verdict(StrEnum):
-    """What became of a try: taken; not now; never (it becomes a dead letter at once)."""
+    """What became of a try: taken; not now; never (it becomes a dead letter at once); not tried, stays as it is."""
 
     DONE = "done"
     AGAIN = "again"
     REFUSED = "refused"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay.model.topic import Subscription, Topic
 
@@ -36,11 +36,14 @@ class Signature:
     cert_url: str
 
 
+UNSIGNED: Final = Signature("", "", "")
+
+
 class TopicSigner(Protocol):
     """Signs bodies of notifications with the key of the day."""
 
     def sign(self, version: str, fields: Mapping[str, str]) -> Signature:
-        """Sign a body. May be called from any thread."""
+        """Sign a body; UNSIGNED while there is no key. May be called from any thread."""
         ...
 
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from relay.errors import ConfigurationError, StorageError
 from relay.events.envelope import certificate_url
-from relay.ports.topics import Signature
+from relay.ports.topics import UNSIGNED, Signature
 from relay.runtime.config.model import Config
 from relay.runtime.directories import locked
 from relay.signing.notification import sign
@@ -30,6 +30,7 @@ from relay.store.synced import sync_path
 
 SERVED_MS: Final = 30 * 24 * 3600 * 1000
 FILE_MAX_BYTES: Final = 1 << 20
+REMEDY: Final = "restore keys/topics/ from your backup, or remove it: a new certificate signs then."
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
 _OWN: Final = "own"
 _CONFIGURED: Final = "configured"
@@ -56,13 +57,12 @@ class TopicKeys:
         """Return what signs now; an empty state before the first start."""
         try:
             read = json.loads(self._read("state.json"))
-            return KeyState(read["current"], read["origin"], read["since_ms"], read["retired"])
+            retired = {str(name): int(ms) for name, ms in read["retired"].items()}
+            return KeyState(str(read["current"]), str(read["origin"]), int(read["since_ms"]), retired)
         except FileNotFoundError:
             return KeyState()
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                f"{self.directory / 'state.json'} is damaged; restore keys/ from your backup."
-            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise StorageError(f"{self._file('state.json')} is damaged; {REMEDY}") from error
 
     def signer(self, config: Config, now_ms: int) -> Signer:
         """Return the signer of now, made, taken from the configuration or renewed where that is due.
@@ -89,6 +89,15 @@ class TopicKeys:
                     state = self._install(signer, _OWN, state, now_ms, keep_key=True)
             self._forget_old(state, now_ms)
             return signer
+
+    def check(self, config: Config) -> str:
+        """Return the name of the certificate that signs, "" before the first start, and change nothing."""
+        state = self.state()
+        if config.topics.certificate is not None:
+            return self._configured(config).name
+        if self._file("authority.key").exists():
+            self._authority()
+        return state.current
 
     def rotate(self, now_ms: int) -> Signer:
         """Make a new key and certificate now. Raise ConfigurationError where the configuration names one."""
@@ -123,7 +132,16 @@ class TopicKeys:
             certificate, key = new_authority(self._hostname, now_ms)
             self._write("authority.key", key, 0o600)
             self._write("authority.pem", certificate, 0o644)
-        return new_certificate(self._hostname, self._read("authority.pem"), self._read("authority.key"), now_ms)
+        authority = self._authority()
+        return new_certificate(self._hostname, authority.certificate, key_pem(authority.key), now_ms)
+
+    def _authority(self) -> Signer:
+        """Return the relay's own authority. Raise StorageError when its files are damaged."""
+        try:
+            return signer_of(self._read("authority.pem"), self._read("authority.key"), "the authority of topics")
+        except (ConfigurationError, FileNotFoundError) as error:
+            damaged = self._file("authority.key")
+            raise StorageError(f"{damaged}, or its certificate beside it, is damaged; {REMEDY}") from error
 
     def _configured(self, config: Config) -> Signer:
         assert config.topics.certificate is not None
@@ -219,9 +237,9 @@ class KeptSigner:
             self._signer, self._url = signer, url
 
     def sign(self, version: str, fields: Mapping[str, str]) -> Signature:
-        """Sign a body. Raise StorageError before there is a key."""
+        """Sign a body; UNSIGNED before there is a key."""
         with self._lock:
             signer, url = self._signer, self._url
         if signer is None:
-            raise StorageError("The key that signs notifications is not there yet.")
+            return UNSIGNED
         return Signature(sign(signer.key, version, fields), version, certificate_url(url, signer.name))

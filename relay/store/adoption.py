@@ -28,6 +28,7 @@ from relay.store.inflight import InFlight
 from relay.store.reader import ShardReader
 from relay.store.salvage import COMPANIONS, Salvaged, finish, salvage, salvaged_name
 from relay.store.sql import queries
+from relay.store.synced import sync_path
 from relay.store.writer import KEY_BLOCK
 
 CHECK_SECONDS_MAX: Final = 5.0
@@ -66,6 +67,11 @@ class ShardPaths:
     def quarantine(self) -> Path:
         """Where damaged files are kept."""
         return self.directory / "quarantine"
+
+    @property
+    def log_number(self) -> Path:
+        """A file with the number of the event log, for a salvage that finds none in the spool file."""
+        return self.directory / "log"
 
     @property
     def damage_mark(self) -> Path:
@@ -157,7 +163,7 @@ def _recover(paths: ShardPaths, lock: int, clock: Clock, log: Log) -> Adopted:
             _quarantine_incomplete(connection, report)
             _skip_numbers(connection, clock, "key_ceiling")
         _skip_numbers(connection, clock, "event_seq")
-        connection.execute(_WRITE["name_log"], (secrets.randbelow(_LOGS_MAX) + 1,))
+        _name_log(connection, paths, log, salvaged=report.salvaged is not None)
         now_ms = clock.now_ms()
         report.held_late = connection.execute(_WRITE["hold_late"], (too_late_ms(now_ms), LATE_REPLY)).rowcount
         next_key = _reserve_keys(connection)
@@ -335,6 +341,44 @@ def _skip_numbers(connection: sqlite3.Connection, clock: Clock, name: str) -> No
         _WRITE["set_meta"],
         (name, max(floor, int(stored[0]) if stored and stored[0] < _KEY_BOUND else 0)),
     )
+
+
+def _name_log(connection: sqlite3.Connection, paths: ShardPaths, log: Log, *, salvaged: bool) -> None:
+    """Give the event log its number, by which everybody keeps a place in it; one that lost it gets it back."""
+    kept = _kept_number(paths.log_number)
+    fresh = secrets.randbelow(_LOGS_MAX) + 1
+    connection.execute(_WRITE["name_log"], (kept or fresh if salvaged else fresh,))
+    number = int(connection.execute(_READ["meta"], ("event_log",)).fetchone()[0])
+    if number == kept:
+        return
+    try:
+        _keep_number(paths.log_number, number)
+    except OSError as error:  # it is for a salvage alone
+        log.warning("the number of the event log is not kept beside it", path=str(paths.log_number), error=str(error))
+
+
+def _kept_number(path: Path) -> int:
+    """Return what a file says, 0 when there is none or it is damaged."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, so that no link is followed
+            number = int(file.read(20))
+    except (OSError, ValueError):
+        return 0
+    return number if 0 < number <= _LOGS_MAX else 0
+
+
+def _keep_number(path: Path, number: int) -> None:
+    """Replace the file whole, synced."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - as above
+        file.write(b"%d" % number)
+        file.flush()
+        os.fsync(descriptor)
+    fresh.rename(path)
+    sync_path(path.parent)
 
 
 def _reserve_keys(connection: sqlite3.Connection) -> int:

@@ -172,6 +172,7 @@ CREATE TABLE verification_link (
     token_hash BLOB PRIMARY KEY,
     account TEXT NOT NULL REFERENCES account (id),
     address TEXT NOT NULL,
+    mailbox TEXT NOT NULL,
     template TEXT NOT NULL,
     success_url TEXT NOT NULL,
     failure_url TEXT NOT NULL,
@@ -180,6 +181,7 @@ CREATE TABLE verification_link (
     used_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX verification_link_by_address ON verification_link (account, address);
+CREATE INDEX verification_link_by_mailbox ON verification_link (mailbox, created_ms);
 CREATE INDEX verification_link_by_end ON verification_link (expires_ms);
 CREATE TABLE notice (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -908,14 +910,29 @@ DELETE FROM notice WHERE account = :account AND recipient = :address AND created
 );
 
 -- name: void_links
--- Drop the unused links of an address.
-DELETE FROM verification_link WHERE account = :account AND address = :address AND used_ms = 0;
+-- End the unused links of an address. They stay until they are old, because they count as mailed.
+UPDATE verification_link SET used_ms = :now_ms WHERE account = :account AND address = :address AND used_ms = 0;
+
+-- name: links_to_mailbox
+-- How many links an account mailed to a mailbox since a time, and when the first of them.
+SELECT count(*), min(created_ms) FROM verification_link
+WHERE mailbox = :mailbox AND created_ms > :since_ms AND account = :account;
+
+-- name: links_to_mailbox_of_all
+-- The same, of all accounts.
+SELECT count(*), min(created_ms) FROM verification_link WHERE mailbox = :mailbox AND created_ms > :since_ms;
+
+-- name: links_of_account
+-- How many links an account mailed to anybody since a time, and when the first of them.
+SELECT count(*), min(created_ms) FROM verification_link WHERE account = :account AND created_ms > :since_ms;
 
 -- name: add_link
 -- Keep a link, by the hash of its token.
 INSERT INTO verification_link (
-    token_hash, account, address, template, success_url, failure_url, created_ms, expires_ms, used_ms
-) VALUES (:token_hash, :account, :address, :template, :success_url, :failure_url, :created_ms, :expires_ms, 0);
+    token_hash, account, address, mailbox, template, success_url, failure_url, created_ms, expires_ms, used_ms
+) VALUES (
+    :token_hash, :account, :address, :mailbox, :template, :success_url, :failure_url, :created_ms, :expires_ms, 0
+);
 
 -- name: get_link
 -- One link by the hash of its token.

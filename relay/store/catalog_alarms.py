@@ -2,8 +2,8 @@
 
 A change of state, the line of its history, what the alarm does (a pause, with the mail to the contacts) are one
 transaction: nothing pauses without a reason in the history, and no change is told that did not happen (ALARM-003,
-PAUSE-005). Who publishes takes the changes from `waiting` and says afterwards what became of them, so a message may
-be published twice after a crash, and is never lost.
+PAUSE-005). Who publishes takes the changes from `waiting` and says afterwards what became of them; after a crash it
+publishes again, under the same id.
 """
 
 import json

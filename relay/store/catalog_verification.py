@@ -1,7 +1,8 @@
 """Addresses that are verified by a mailed link, and the links (IDENT-017 to IDENT-019, IDENT-027).
 
 A link is a token of 128 random bits; only its hash is kept, and the token itself in the one mail that carries it. It
-works once, for 24 hours, until a newer link for the same address voids it. An ordinary identity, its check, its link
+works once, for 24 hours, until a newer link for the same address voids it. How many links a day go to one mailbox is
+limited, whatever its identities are called, so that nobody is pestered. An ordinary identity, its check, its link
 and its mail are written in one transaction; of a custom mail only link and mail are, and the identity appears when
 the link is used. Looking at a link changes nothing.
 """
@@ -9,12 +10,23 @@ the link is used. Looking at a link changes nothing.
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
-from relay.errors import AlreadyExistsError, RequestRefusedError, TemporaryError, UsageError
+from relay.errors import AlreadyExistsError, LimitExceededError, RequestRefusedError, TemporaryError, UsageError
 from relay.mail.letter import Letter
 from relay.model.account import AccountState, IdentityKind
 from relay.model.check import Aspect, Check, CheckState, StateChange
-from relay.model.verification import LINK_VALID_MS, TOKEN_BYTES, VerificationLink, VerificationTemplate
+from relay.model.verification import (
+    ACCOUNT_LINKS_MAX,
+    LIMITED_MS,
+    LINK_VALID_MS,
+    MAILBOX_LINKS_MAX,
+    MAILBOX_LINKS_OF_ALL_MAX,
+    TOKEN_BYTES,
+    VerificationLink,
+    VerificationTemplate,
+    mailbox_of,
+)
 from relay.store.catalog_identities import canonical_name, require_holdable, require_room
 from relay.store.catalog_notices import Notices
 from relay.store.catalog_tables import Tables
@@ -102,11 +114,12 @@ class Verifications:
     def settle(self, account: str, address: str) -> None:
         """Void the links of an address that was verified in another way, and their mail."""
         kept = _address(address)
-        values = {"account": account, "address": kept}
+        now_ms = self._tables.now_ms()
+        values = {"account": account, "address": kept, "now_ms": now_ms}
         with self._tables.writing(account):
             self._tables.run("void_requests", values)
             self._tables.run("void_links", values)
-            self._set_check(account, kept, CheckState.SUCCESS, self._tables.now_ms())
+            self._set_check(account, kept, CheckState.SUCCESS, now_ms)
 
     def look(self, token: str) -> VerificationLink | None:
         """Return what a link is for, usable or not any more; None when there never was such a link."""
@@ -167,11 +180,14 @@ class Verifications:
     def _add_link(
         self, account: str, address: str, request: Request, now_ms: int, template: VerificationTemplate | None
     ) -> None:
+        mailbox = self._require_few(account, address, now_ms)
         token, expires_ms = secrets.token_urlsafe(TOKEN_BYTES), now_ms + LINK_VALID_MS
         values = {
             "token_hash": token_hash(token),
             "account": account,
             "address": address,
+            "mailbox": mailbox,
+            "now_ms": now_ms,
             "template": template.name if template else "",
             "success_url": template.success_url if template else "",
             "failure_url": template.failure_url if template else "",
@@ -185,6 +201,26 @@ class Verifications:
         signed_by = template.from_address if template else ""
         if not self._notices.add(account, address, head, body, signed_by=signed_by, created_ms=now_ms):
             raise TemporaryError(f"Too many mails of account {account} wait to be sent; try again later.")
+
+    def _require_few(self, account: str, address: str, now_ms: int) -> str:
+        """Return the mailbox of an address. Raise LimitExceededError when too many links went there or elsewhere."""
+        mailbox = mailbox_of(address)
+        values = {"account": account, "mailbox": mailbox, "since_ms": now_ms - LIMITED_MS}
+        for name, most, what in (
+            ("links_to_mailbox", MAILBOX_LINKS_MAX, f"to {address}"),
+            ("links_to_mailbox_of_all", MAILBOX_LINKS_OF_ALL_MAX, f"to {address}"),
+            ("links_of_account", ACCOUNT_LINKS_MAX, f"by account {account}"),
+        ):
+            count, first_ms = self._tables.row(name, values) or (0, 0)
+            if count >= most:
+                again = datetime.fromtimestamp((first_ms + LIMITED_MS) // 1000 + 1, UTC).strftime(
+                    "%Y-%m-%dT%H:%M:%SZ"
+                )
+                raise LimitExceededError(
+                    f"{count} verification links were mailed {what} within 24 hours, and no more are; the newest "
+                    f"goes on working, and another may be asked for from {again} on."
+                )
+        return mailbox
 
     def _has_identity(self, link: VerificationLink, now_ms: int) -> bool:
         """Say whether the identity is there; of a custom mail it is made now."""

@@ -7,14 +7,14 @@ counters survive a restart. A destination has at most `series_max` series; what 
 import sqlite3
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from relay.errors import ConfigurationError, StorageError
+from relay.errors import StorageError
 from relay.ports import Log
 from relay.ports.events import CountedSeries, DestinationKey
 from relay.store.database import open_reader
 from relay.store.places import Places
-from relay.store.small_file import SmallFile, open_or_anew
+from relay.store.small_file import OwnedFile
 from relay.store.sql import queries
 
 FILE: Final = Path("events", "metrics.db")
@@ -27,12 +27,9 @@ class EventCounts:
     def __init__(self, path: Path, log: Log, *, series_max: int) -> None:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
         self._series_max = series_max
-        try:
-            connection = open_or_anew(path, "event_counts", log, "counts of events")
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the counts of events {path} cannot be opened: {error}") from error
-        self._file = SmallFile(connection, _QUERIES, f"the counts of events {path}")
-        self._places = Places(lambda: connection, self._file.failed)
+        self._file = OwnedFile(path, "event_counts", log, "counts of events")
+        self._file.open()
+        self._places = Places(lambda: self._file.connection, self._file.failed)
 
     def follow(self, shard: int, log: int, last: int) -> None:
         """Count the events of a log from now on. Raise StorageError."""
@@ -44,17 +41,17 @@ class EventCounts:
 
     def add(self, shard: int, seq: int, counts: Mapping[CountedSeries, int]) -> None:
         """Count the events of a shard up to `seq`, all or nothing, synced on return. Raise StorageError."""
-        with self._file.writing():
+        with self._file.whole():
             for series, amount in counts.items():
                 self._add(series, amount)
             self._places.move(shard, seq)
 
     def keep_only(self, live: Collection[DestinationKey]) -> None:
         """Forget the series of destinations that are no more. Raise StorageError."""
-        for key in self._file.run("destinations", ()):
+        for key in self._run("destinations", ()):
             if key not in live:
-                self._file.run("forget", key)
-                self._file.run("forget_dropped", key)
+                self._run("forget", key)
+                self._run("forget_dropped", key)
 
     def close(self) -> None:
         """Close the file."""
@@ -64,10 +61,13 @@ class EventCounts:
         values = (amount, *series.destination, series.kind, series.dimensions)
         if self._file.connection.execute(_QUERIES["add"], values).rowcount:
             return
-        if series.destination[2] and self._file.run("series_of", series.destination)[0][0] >= self._series_max:
-            self._file.run("drop_counts", (amount, *series.destination))
+        if series.destination[2] and self._run("series_of", series.destination)[0][0] >= self._series_max:
+            self._run("drop_counts", (amount, *series.destination))
         else:
-            self._file.run("begin", values)
+            self._run("begin", values)
+
+    def _run(self, name: str, values: tuple[Any, ...]) -> list[Any]:
+        return self._file.run(_QUERIES[name], values)
 
 
 def read_counts(data_dir: Path) -> tuple[dict[CountedSeries, int], dict[DestinationKey, int]]:

@@ -14,16 +14,18 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from relay.errors import ConfigurationError, StorageError
+import orjson
+
+from relay.errors import StorageError
 from relay.model.erasure import Erasure
 from relay.ports import Log
 from relay.ports.events import DeadLetter, Item, NewItem, Post, Settled, TargetState
 from relay.store.places import Places
-from relay.store.small_file import open_or_anew, whole
+from relay.store.small_file import OwnedFile
 from relay.store.sql import queries
 
 FILE: Final = Path("events", "queue.db")
@@ -55,17 +57,12 @@ class EventQueue:
 
     def __init__(self, path: Path, log: Log, *, bytes_max: int, age_seconds_max: float) -> None:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
-        self._path = path
         self.bound(bytes_max=bytes_max, age_seconds_max=age_seconds_max)
         self._lock = threading.RLock()
         self._ids: dict[str, int] = {}
+        self._file = OwnedFile(path, "event_queue", log, "event queue", checkpoint_pages=CHECKPOINT_PAGES)
+        self._file.open()
         self._places = Places(lambda: self._connection, self._failed)
-        try:
-            self._connection = open_or_anew(
-                path, "event_queue", log, "event queue", checkpoint_pages=CHECKPOINT_PAGES
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the event queue {path} cannot be opened: {error}") from error
 
     def bound(self, *, bytes_max: int, age_seconds_max: float) -> None:
         """Take on other bounds; they hold from the next trimming on."""
@@ -75,7 +72,7 @@ class EventQueue:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._connection.close()
+            self._file.close()
 
     # --- what comes ----------------------------------------------------------------------------------------------
 
@@ -98,9 +95,13 @@ class EventQueue:
             self._put(items, now_ms)
             self._places.move(shard, seq)
 
-    def put(self, items: Sequence[NewItem], now_ms: int) -> None:
-        """Keep items that come from no log; synced on return."""
+    def put(self, items: Sequence[NewItem], now_ms: int, once: str = "") -> None:
+        """Keep items that come from no log; synced on return. What was put under the name `once` is not put again."""
         with self._writing(synced=True):
+            if once:
+                self._run("forget_published", (now_ms - self._age_ms_max,))
+                if not self._run("note_published", (once, now_ms)):
+                    return
             self._put(items, now_ms)
 
     def _put(self, items: Sequence[NewItem], now_ms: int) -> None:
@@ -122,21 +123,33 @@ class EventQueue:
     # --- what goes -----------------------------------------------------------------------------------------------
 
     def due(
-        self, target: str, now_ms: int, limit: int, bytes_max: int = DUE_BYTES_MAX, *, tried: bool | None = None
+        self,
+        target: str,
+        now_ms: int,
+        limit: int,
+        bytes_max: int = DUE_BYTES_MAX,
+        *,
+        tried_max: int | None = None,
+        fresh: bool = True,
+        besides: Collection[int] = (),
     ) -> list[Post]:
         """Return posts of a target that are due, those tried before first; at least one if any is.
 
-        At most `limit`, and about `bytes_max`. `tried`: only those that were, or were never, tried before; where
-        both are wanted, at most half of the room is for those tried before, so that no number of them stops others.
+        At most `limit`, and about `bytes_max`. Those tried before are at most `tried_max`, half of the room where
+        that is not said, so that no number of them stops others; without `fresh` there are no others. `besides`: none
+        of these items.
         """
         posts: list[Post] = []
         size = 0
+        others = orjson.dumps(list(besides)).decode()
         with self._reading():
             number = self._known(target)
             if number is None:
                 return []
-            for kind, room in ((1, max(1, limit // 2)), (0, limit)) if tried is None else ((int(tried), limit),):
-                for row in self._connection.execute(_QUERIES["due"], (number, kind, now_ms, room - len(posts))):
+            tried = max(1, limit // 2) if tried_max is None else max(0, min(tried_max, limit))
+            for kind, room in ((1, tried), (0, limit)) if fresh else ((1, limit),):
+                values = (number, kind, now_ms, others, room - len(posts))
+                for row in self._connection.execute(_QUERIES["due"], values):
                     posts.append(_post_of(target, row))
                     size += len(row[-1])
                     if size >= bytes_max:
@@ -379,14 +392,12 @@ class EventQueue:
     @contextlib.contextmanager
     def _writing(self, *, synced: bool) -> Iterator[None]:
         with self._lock:
+            self._file.run("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
             try:
-                self._connection.execute("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
-                with whole(self._connection):
+                with self._file.whole():
                     yield
-            except BaseException as error:
+            except BaseException:
                 self._ids.clear()  # a number given in the transaction is not in the file
-                if isinstance(error, sqlite3.Error):
-                    raise self._failed(error) from error
                 raise
 
     def _run(self, name: str, values: tuple[Any, ...]) -> list[Any]:
@@ -396,8 +407,13 @@ class EventQueue:
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._file.connection
+
     def _failed(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"the event queue {self._path} cannot be used: {error}")
+        self._ids.clear()  # of a damaged file no number is in the next one
+        return self._file.failed(error)
 
 
 def _post_of(target: str, row: Sequence[Any]) -> Post:

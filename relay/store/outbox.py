@@ -3,13 +3,11 @@
 A cursor is moved only after the destination kept the events, so a crash publishes again, with the same ids.
 """
 
-import sqlite3
 from pathlib import Path
 
-from relay.errors import ConfigurationError, StorageError
 from relay.ports import Log
 from relay.store.places import Places
-from relay.store.small_file import open_or_anew
+from relay.store.small_file import OwnedFile
 
 
 class OutboxCursors:
@@ -20,12 +18,9 @@ class OutboxCursors:
 
         Raise ConfigurationError when the place cannot be used, NewerVersionError.
         """
-        self._path = path
-        self._places = Places(lambda: self._connection, self._failed)
-        try:
-            self._connection = open_or_anew(path, "outbox", log, "event cursors")
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the event cursors {path} cannot be opened: {error}") from error
+        self._file = OwnedFile(path, "outbox", log, "event cursors")
+        self._file.open()
+        self._places = Places(lambda: self._file.connection, self._file.failed)
 
     def follow(self, shard: int, log: int, last: int) -> None:
         """Say which log a shard has from now on, and the highest number in it. Raise StorageError."""
@@ -45,7 +40,4 @@ class OutboxCursors:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
-
-    def _failed(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"the event cursors {self._path} cannot be used: {error}")
+        self._file.close()

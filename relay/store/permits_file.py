@@ -4,14 +4,12 @@ Small facts that are expensive to learn again: what providers asked us to stop, 
 given out. Writes are gathered: `write` takes any number of statements and returns after one commit and its sync.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from relay.errors import ConfigurationError
 from relay.ports import Log
-from relay.store.small_file import SmallFile, open_or_anew
+from relay.store.small_file import OwnedFile
 from relay.store.sql import queries
 
 _PERMITS: Final = queries("permits.sql")
@@ -25,21 +23,18 @@ class PermitsFile:
 
     def __init__(self, path: Path, log: Log) -> None:
         """Open or create the file; a damaged one is set aside. ConfigurationError when the place cannot be used."""
-        try:
-            connection = open_or_anew(path, "permits", log, "file of permits")
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"{path} cannot be opened: {error}") from error
-        self._file = SmallFile(connection, _PERMITS, str(path))
+        self._file = OwnedFile(path, "permits", log, "file of permits")
+        self._file.open()
 
     def read(self, name: str, values: tuple[object, ...] = ()) -> list[Any]:
         """Return the rows of a statement. Raise StorageError."""
-        return self._file.run(name, values)
+        return self._file.run(_PERMITS[name], values)
 
     def write(self, writes: Sequence[Write]) -> None:
         """Do all or nothing; synced on return. Raise StorageError."""
-        with self._file.writing():
+        with self._file.whole():
             for name, values in writes:
-                self._file.run(name, values)
+                self._file.run(_PERMITS[name], values)
 
     def close(self) -> None:
         """Close the file."""

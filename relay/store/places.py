@@ -7,13 +7,17 @@ that log, and goes on where it was when the first comes back. Numbers of events 
 place; a place beyond the end of its log all the same, as after a clock that went back, counts as none.
 
 `reader` tells apart who shares a file; files of effects have one reader, "".
+
+A file that was damaged begins anew (`relay.store.small_file`), maybe in the hands of somebody else who uses it: a log
+that was followed in the file before has to be followed again before its place moves, so that nobody goes on in the
+middle of a log of which the new file has nothing.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from relay.errors import RelayError
+from relay.errors import RelayError, StorageError
 from relay.store.sql import queries
 
 PlaceRow = tuple[str, int, int, int]  # reader, shard, log, seq
@@ -26,7 +30,7 @@ class Places:
     Calls raise what `failed` makes of an error. `move` belongs into the transaction of the effects.
     """
 
-    __slots__ = ("_connection", "_failed", "_logs")
+    __slots__ = ("_connection", "_failed", "_files", "_logs")
 
     def __init__(
         self, connection: Callable[[], sqlite3.Connection], failed: Callable[[sqlite3.Error], RelayError]
@@ -34,12 +38,14 @@ class Places:
         self._connection = connection
         self._failed = failed
         self._logs: dict[int, int] = {}
+        self._files: dict[int, sqlite3.Connection] = {}
 
     def follow(self, shard: int, log: int, last: int) -> None:
         """Say which log a shard has from now on, and the highest number in it; before, every place is 0."""
         if self._run("beyond", (shard, log, last)):
             self._run("forget_beyond", (shard, log, last))
         self._logs[shard] = log
+        self._files[shard] = self._connection()
 
     def get(self, shard: int, reader: str = "") -> int:
         """Return the number of the last event of a shard's log that a reader has, 0 for none."""
@@ -47,7 +53,12 @@ class Places:
         return int(rows[0][0]) if rows else 0
 
     def move(self, shard: int, seq: int, reader: str = "") -> None:
-        """Note that a reader has all events up to `seq`; a place never goes back."""
+        """Note that a reader has all events up to `seq`; a place never goes back.
+
+        Raise StorageError when the file began anew since the log was followed.
+        """
+        if self._files.get(shard, self._connection()) is not self._connection():
+            raise StorageError("the file began anew, so its events are read from the beginning of their log")
         self._run("move", (reader, shard, self._logs.get(shard, 0), seq))
 
     def forget_others(self, readers: frozenset[str]) -> None:

@@ -9,22 +9,18 @@ Points are of 15 minutes for 14 days, then of an hour, then of a day. Cells are 
 are added to the series `other`.
 """
 
-import contextlib
-import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from relay.errors import ConfigurationError, StorageError
 from relay.model.event import LoggedEvent
 from relay.ports import Log
 from relay.reputation.counting import COUNTS, Count, Counted, Dimension, IsOwn, Rules, counted
 from relay.reputation.rates import DAY_MS, Cell, begins_anew
-from relay.store.database import open_reader
 from relay.store.places import Places
-from relay.store.small_file import open_or_anew, whole
+from relay.store.small_file import KeptReader, OwnedFile
 from relay.store.sql import queries
 
 FILE: Final = Path("events", "statistics.db")
@@ -75,25 +71,18 @@ class Statistics:
         self._fresh_start_ms = fresh_start_ms
         self.rules = rules
         self.retention = retention
-        self._path = data_dir / FILE
+        self._file = OwnedFile(data_dir / FILE, "statistics", log, "file of statistics", checkpoint_pages=1000)
         self._is_own = is_own
         self._now_ms = now_ms
-        self._log = log
-        self._connection: sqlite3.Connection | None = None
         self._known: set[tuple[str, Dimension, str]] = set()
         self._tidied_ms = 0
-        self._places = Places(self._opened, self._failed)
+        self._places = Places(lambda: self._file.connection, self._file.failed)
 
     # --- the applier ---------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Open or create the file; a damaged one is set aside, and what is still in the logs is counted anew."""
-        try:
-            self._connection = open_or_anew(
-                self._path, "statistics", self._log, "file of statistics", checkpoint_pages=1000
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the statistics {self._path} cannot be opened: {error}") from error
+        self._file.open()
 
     def follow(self, shard: int, log: int, last: int) -> None:
         """Count the events of a log from now on. Raise StorageError."""
@@ -105,7 +94,7 @@ class Statistics:
 
     def apply(self, shard: int, events: Sequence[LoggedEvent]) -> None:
         """Count events and move the place, in one synced transaction. Raise StorageError."""
-        with self._writing():
+        with self._file.whole():
             place = self.place(shard)
             found = [counted(event, self.rules, self._is_own) for event in events if event.seq > place]
             changes = [one for one in found if one is not None]
@@ -116,14 +105,12 @@ class Statistics:
 
     def skip(self, shard: int, seq: int) -> None:
         """Move the place past an event that cannot be counted."""
-        with self._writing():
+        with self._file.whole():
             self._places.move(shard, seq)
 
     def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._file.close()
 
     # --- counting ------------------------------------------------------------------------------------------------
 
@@ -193,7 +180,7 @@ class Statistics:
         if abs(now_ms - self._tidied_ms) < HOUSEKEEPING_MS:
             return
         self._tidied_ms = now_ms
-        with self._writing():
+        with self._file.whole():
             self._roll_up(QUARTER, HOUR, now_ms - QUARTER_KEPT_MS)
             self._roll_up(HOUR, DAY, now_ms - self.retention.hours_ms)
             self._run("drop_points", (DAY, now_ms - self.retention.days_ms))
@@ -207,29 +194,8 @@ class Statistics:
         self._run("roll_up", {"fine": fine, "coarse": coarse, "before_ms": whole_ms})
         self._run("drop_points", (fine, whole_ms))
 
-    # --- the file ------------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            with whole(self._opened()):
-                yield
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
     def _run(self, name: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
-        try:
-            return self._opened().execute(_QUERIES[name], values).fetchall()
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StorageError(f"the statistics {self._path} are not open")
-        return self._connection
-
-    def _failed(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"the statistics {self._path} cannot be used: {error}")
+        return self._file.run(_QUERIES[name], values)
 
 
 def _sum(one: Cell, other: Cell) -> Cell:
@@ -263,8 +229,7 @@ class StatisticsReader:
     """What commands and the office read; nothing at all before the file was made. Raises StorageError."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / FILE
-        self._connection: sqlite3.Connection | None = None
+        self._file = KeptReader(data_dir / FILE, "statistics", "file of statistics")
 
     def points(
         self,
@@ -319,20 +284,10 @@ class StatisticsReader:
 
     def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._file.close()
 
     def _run(self, name: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
-        if self._connection is None and not self._path.exists():
-            return []
-        try:
-            if self._connection is None:
-                self._connection = open_reader(self._path, "statistics")
-            return self._connection.execute(_QUERIES[name], values).fetchall()
-        except sqlite3.Error as error:
-            self.close()
-            raise StorageError(f"the statistics {self._path} cannot be read: {error}") from error
+        return self._file.run(_QUERIES[name], values)
 
 
 def _counts(row: Sequence[int]) -> dict[Count, int]:

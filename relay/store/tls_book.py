@@ -5,7 +5,6 @@ section 10.2). Counts are added in batches; a batch that comes again adds nothin
 of which those go that were used longest ago; `domains_max` domains a day and `KINDS_MAX` kinds of each are counted.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,11 @@ from typing import Any, Final
 
 import orjson
 
-from relay.errors import ConfigurationError, StorageError
+from relay.errors import StorageError
 from relay.model.tls import KnownPolicy, StsMode, StsPolicy
 from relay.policy.tls_report import Count
 from relay.ports import Log
-from relay.store.database import open_reader
-from relay.store.small_file import SmallFile, open_or_anew
+from relay.store.small_file import KeptReader, OwnedFile
 from relay.store.sql import queries
 
 FILE: Final = Path("office", "tls.db")
@@ -45,12 +43,8 @@ class TlsBook:
 
         Raise ConfigurationError when the place cannot be used, NewerVersionError.
         """
-        path = data_dir / FILE
-        try:
-            connection = open_or_anew(path, "tls", log, "TLS policies", checkpoint_pages=500)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the TLS policies {path} cannot be opened: {error}") from error
-        self._file = SmallFile(connection, _QUERIES, f"the TLS policies {path}")
+        self._file = OwnedFile(data_dir / FILE, "tls", log, "TLS policies", checkpoint_pages=500)
+        self._file.open()
 
     def close(self) -> None:
         """Close the file."""
@@ -60,18 +54,18 @@ class TlsBook:
 
     def policy(self, domain: str) -> KnownPolicy | None:
         """Return the policy of a domain, expired ones too."""
-        rows = self._file.run("get_policy", (domain,))
+        rows = self._run("get_policy", (domain,))
         return _policy_of(rows[0]) if rows else None
 
     def put(self, known: KnownPolicy) -> None:
         """Keep a policy that was fetched just now; synced on return."""
-        with self._file.writing():
-            if self._file.run("get_policy", (known.domain,)) == []:
-                extra = self._file.run("count_policies", ())[0][0] + 1 - POLICIES_MAX
+        with self._file.whole():
+            if self._run("get_policy", (known.domain,)) == []:
+                extra = self._run("count_policies", ())[0][0] + 1 - POLICIES_MAX
                 if extra > 0:
-                    self._file.run("drop_least_used", (extra,))
+                    self._run("drop_least_used", (extra,))
             policy = known.policy
-            self._file.run(
+            self._run(
                 "put_policy",
                 {
                     "domain": known.domain,
@@ -86,16 +80,16 @@ class TlsBook:
 
     def looked(self, domain: str, now_ms: int, failure: str = "") -> None:
         """Note that a policy was compared with its domain's record, and why it could not be fetched anew."""
-        self._file.run("looked", {"domain": domain, "now_ms": now_ms, "failure": failure[:500]})
+        self._run("looked", {"domain": domain, "now_ms": now_ms, "failure": failure[:500]})
 
     def due(self, now_ms: int, compare_ms: int, used_since_ms: int, limit: int) -> list[KnownPolicy]:
         """Return policies that were not compared for `compare_ms`, or for half of their time where that is less."""
         values = {"now_ms": now_ms, "compare_ms": compare_ms, "used_ms": used_since_ms, "limit": limit}
-        return [_policy_of(row) for row in self._file.run("due_policies", values)]
+        return [_policy_of(row) for row in self._run("due_policies", values)]
 
     def drop_expired(self, now_ms: int) -> None:
         """Forget policies whose time is over."""
-        self._file.run("drop_expired", (now_ms,))
+        self._run("drop_expired", (now_ms,))
 
     # --- counts --------------------------------------------------------------------------------------------------
 
@@ -110,79 +104,79 @@ class TlsBook:
         domains_max: int,
     ) -> bool:
         """Add a batch of a process, all or nothing; False when it was added before."""
-        with self._file.writing():
-            if self._file.run("last_batch", (process,)) == [(batch,)]:
+        with self._file.whole():
+            if self._run("last_batch", (process,)) == [(batch,)]:
                 return False
-            self._file.run("put_batch", (process, batch))
+            self._run("put_batch", (process, batch))
             for domain in used:
-                self._file.run("used", {"domain": domain, "now_ms": now_ms})
+                self._run("used", {"domain": domain, "now_ms": now_ms})
             for count, sessions in counts.items():
                 if self._has_room(count, domains_max):
                     what = _what_text(count)
-                    self._file.run(
+                    self._run(
                         "add_count",
                         {"day": count.day, "domain": count.domain, "what": what, "sessions": sessions},
                     )
         return True
 
     def _has_room(self, count: Count, domains_max: int) -> bool:
-        if self._file.run("has_counts", (count.day, count.domain)):
-            return bool(self._file.run("kinds", (count.day, count.domain))[0][0] < KINDS_MAX)
-        return bool(self._file.run("counted_domains", (count.day,))[0][0] < domains_max)
+        if self._run("has_counts", (count.day, count.domain)):
+            return bool(self._run("kinds", (count.day, count.domain))[0][0] < KINDS_MAX)
+        return bool(self._run("counted_domains", (count.day,))[0][0] < domains_max)
 
     def counted(self, until_day: int, after: tuple[int, str], limit: int) -> list[tuple[int, str]]:
         """Return days and domains with counts, up to a day and beyond `after`, that have no report to be sent yet."""
-        return [(row[0], row[1]) for row in self._file.run("domains", (until_day, *after, limit))]
+        return [(row[0], row[1]) for row in self._run("domains", (until_day, *after, limit))]
 
     def counts(self, day: int, domain: str) -> dict[Count, int]:
         """Return what was counted of a domain on a day."""
-        rows = self._file.run("counts", (day, domain))
+        rows = self._run("counts", (day, domain))
         return {_count_of(day, domain, what): sessions for what, sessions in rows}
 
     def drop_counts(self, day: int, domain: str) -> None:
         """Forget what was counted of a domain on a day."""
-        self._file.run("drop_counts", (day, domain))
+        self._run("drop_counts", (day, domain))
 
     # --- reports -------------------------------------------------------------------------------------------------
 
     def plan(self, day: int, domain: str, addresses: Sequence[str], now_ms: int) -> None:
         """Note that a report is to be sent to some addresses; to none: nobody wants it, and the counts go."""
-        with self._file.writing():
+        with self._file.whole():
             for rua in addresses:
-                self._file.run("put_report", (day, domain, rua, now_ms))
+                self._run("put_report", (day, domain, rua, now_ms))
             if not addresses:
-                self._file.run("drop_counts", (day, domain))
+                self._run("drop_counts", (day, domain))
 
     def due_reports(self, now_ms: int, limit: int) -> list[DueReport]:
         """Return reports to send now."""
-        return [DueReport(*row) for row in self._file.run("due_reports", (now_ms, limit))]
+        return [DueReport(*row) for row in self._run("due_reports", (now_ms, limit))]
 
     def later(self, report: DueReport, next_ms: int) -> None:
         """Try a report again at a time."""
-        self._file.run("later", (next_ms, report.day, report.domain, report.rua))
+        self._run("later", (next_ms, report.day, report.domain, report.rua))
 
     def done(self, report: DueReport) -> None:
         """Forget a report that was sent or given up, and with the last one of a domain its counts."""
-        with self._file.writing():
-            self._file.run("drop_report", (report.day, report.domain, report.rua))
-            if not self._file.run("has_reports", (report.day, report.domain)):
-                self._file.run("drop_counts", (report.day, report.domain))
+        with self._file.whole():
+            self._run("drop_report", (report.day, report.domain, report.rua))
+            if not self._run("has_reports", (report.day, report.domain)):
+                self._run("drop_counts", (report.day, report.domain))
 
     def drop_old(self, day: int) -> None:
         """Forget counts and reports of days before one."""
-        with self._file.writing():
-            self._file.run("drop_old_counts", (day,))
-            self._file.run("drop_old_reports", (day,))
+        with self._file.whole():
+            self._run("drop_old_counts", (day,))
+            self._run("drop_old_reports", (day,))
 
-    # --- the file ------------------------------------------------------------------------------------------------
+    def _run(self, name: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
+        return self._file.run(_QUERIES[name], values)
 
 
 class TlsReader:
-    """What workers and commands read: the file is opened with the first question, and again after a fault."""
+    """What workers and commands read."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / FILE
-        self._connection: sqlite3.Connection | None = None
+        self._file = KeptReader(data_dir / FILE, "tls", "TLS policies")
 
     def policy(self, domain: str) -> KnownPolicy | None:
         """Return the policy of a domain, expired ones too. Raise StorageError when the file cannot be read."""
@@ -200,20 +194,10 @@ class TlsReader:
 
     def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._file.close()
 
     def _run(self, name: str, values: tuple[Any, ...]) -> list[Any]:
-        try:
-            if self._connection is None:
-                if not self._path.exists():
-                    return []
-                self._connection = open_reader(self._path, "tls")
-            return self._connection.execute(_QUERIES[name], values).fetchall()
-        except sqlite3.Error as error:
-            self.close()
-            raise StorageError(f"the TLS policies {self._path} cannot be read: {error}") from error
+        return self._file.run(_QUERIES[name], values)
 
 
 def _policy_of(row: Sequence[Any]) -> KnownPolicy:

@@ -75,7 +75,10 @@ def test_a_storm_of_reports_leaves_room_for_everything_else(product, receiver):
     assert len(bounce_of(product, message_id)) == 1
 
 
-@pytest.mark.parametrize("shape", ["recipients", "status fields", "parts in parts", "empty parts", "addresses"])
+HOSTILE = ["recipients", "status fields", "parts in parts", "empty parts", "addresses", "vague diagnostics"]
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
 def test_hostile_reports_are_read_and_the_next_one_too(product, receiver, shape):
     """Reports made to keep a reader busy, 300 KB each (10 MB: `bench.classify`)."""
     message_id, path = return_path(product, receiver, "hostile-" + shape.replace(" ", "-"))

@@ -76,7 +76,9 @@ def _without_companions(path):
 
 
 def told(product, since, path):
-    return [line for line in product.log_text()[since:].splitlines() if str(path) in line and '"error"' in line]
+    return [
+        line for line in product.log_text()[since:].splitlines() if str(path) in line and '"level":"error"' in line
+    ]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,75 @@ def test_a_damaged_file_is_told_set_aside_and_made_anew(idle, damaged):
     eventually(lambda: all(idle.metric(name) == 0 for name in backlog), 30)
     eventually(lambda: message_id in idle.run("events", "search", "--message", message_id, check=False).stdout, 30)
     damaged.with_name(damaged.name + ".damaged").unlink()
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Receiver() as receiver:
+        streams = [{"name": "lines", "batch_age": "100ms"}]
+        product = Product(receiver.port, streams=streams)
+        product.run("configuration-set", "create", "all")
+        product.run("event-destination", "create", "all", "lines", "--types", "all", "--stream", "lines")
+        with product:
+            yield product
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damage_that_shows_while_it_runs_is_met_without_a_restart(running, name):
+    _done(running)
+    path = (
+        next((running.data_dir / "events" / "archive").glob("*.db")) if name == "archive" else running.data_dir / name
+    )
+    since, process = len(running.log_text()), running.children()["relay-events"]
+    _joined(path)
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (path.stat().st_size - 8192))
+    message_ids = [_done(running), _done(running)]
+    assert len(told(running, since, path)) == 1
+    assert path.with_name(path.name + ".damaged").exists()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    eventually(lambda: all(_streamed(running, one) for one in message_ids), 30, "the stream")
+    assert running.children()["relay-events"] == process
+    path.with_name(path.name + ".damaged").unlink()
+
+
+def _done(product):
+    """Send a message; return its id when everybody has all of its events."""
+    message_id = product.send(headers="X-SES-CONFIGURATION-SET: all\r\n")
+    eventually(lambda: _published(product, message_id) == {"Send", "Delivery"}, 30, "its events")
+    found = ("events", "search", "--message", message_id)
+    eventually(lambda: "Delivery" in product.run(*found, check=False).stdout, 30, "the archive")
+    eventually(lambda: _streamed(product, message_id), 30, "the stream")
+    for name in ("statistics", "metrics"):
+        _counted(product, name)
+    return message_id
+
+
+def _published(product, message_id):
+    return {event["eventType"] for event in product.events() if event["mail"]["messageId"] == message_id}
+
+
+def _streamed(product, message_id):
+    files = (product.data_dir / "streams").rglob("*.jsonl*")
+    return any(message_id in line for file in files for line in file.read_text().splitlines())
+
+
+def _counted(product, applier):
+    """Wait until a file of counts has the places of all that is in the log."""
+
+    def places():
+        shard = product.data_dir / "spool" / "0001" / "spool.db"
+        with contextlib.closing(sqlite3.connect(shard)) as log:
+            last = log.execute("SELECT max(seq) FROM event").fetchone()[0]
+        with contextlib.closing(sqlite3.connect(product.data_dir / "events" / f"{applier}.db")) as file:
+            try:
+                return last is None or file.execute("SELECT max(seq) FROM place").fetchone() == (last,)
+            except sqlite3.Error:
+                return False
+
+    eventually(places, 30, f"{applier} with all events")
 
 
 @pytest.mark.parametrize("damaged", [("suppression.db", noise)], indirect=True, ids=["noise"])

@@ -259,3 +259,32 @@ def test_old_tls_is_refused(product):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(httpx.ConnectError), httpx.Client(verify=context) as client:
         client.get(f"https://localhost:{product.secure_port}/")
+
+
+def test_a_mailbox_is_not_pestered_with_links(product, receiver):
+    """Five links a day go there, whatever the identity is called and however it is asked for."""
+    address = "quiet@elsewhere.example"
+    product.run("identity", "create", address)
+    for _ in range(2):
+        product.run("identity", "resend", address)
+    product.run("identity", "delete", address, "--yes")
+    product.run("identity", "create", address)
+    product.run("identity", "create", "Quiet+label@elsewhere.example")
+    for command, name in (("resend", address), ("create", "QUIET@elsewhere.example")):
+        done = product.run("identity", command, name, check=False)
+        assert done.returncode == 64
+        assert re.search(r"within 24 hours.* may be asked for from \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ on", done.stderr)
+    assert "QUIET@elsewhere.example" not in product.run("identity", "list").stdout
+    product.run("identity", "create", "other@elsewhere.example")  # nobody else is concerned
+    link = link_in(mail_to(receiver, address)[-1])
+    in_catalog(
+        product,
+        "UPDATE verification_link SET created_ms = created_ms - ? WHERE address = ?",
+        DAY_MS,
+        "Quiet+label@elsewhere.example",
+    )
+    product.run("identity", "resend", address)
+    newest = eventually(lambda: (found := link_in(mail_to(receiver, address)[-1])) != link and found, 15, "a mail")
+    assert confirm(link).status_code == 404
+    assert confirm(newest).status_code == 200
+    assert shown(product, address)["verified"]

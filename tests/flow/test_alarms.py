@@ -1,9 +1,11 @@
 """Alarms through the whole product: figures reach thresholds, topics are told, accounts and sets are paused."""
 
+import contextlib
 import json
 import os
 import signal
 import smtplib
+import sqlite3
 from xml.etree import ElementTree as ET
 
 import httpx
@@ -282,6 +284,38 @@ def test_a_change_is_told_whatever_dies(product, tenant, hook, victim):
     eventually(lambda: product.children().get(victim) not in {None, pid}, what="another process")
     assert told(hook, 2)[0][1]["NewStateReason"] == "a drill"
     eventually(lambda: all(one["told"] == "published" for one in tenant.history("any")))
+
+
+@pytest.mark.req("ALARM-003")
+def test_a_change_that_was_published_and_not_noted_is_published_once(receiver):
+    """The office dies when the topic has the change, and the catalog does not say so yet."""
+    with Product(receiver.port, **{**SETTINGS, "alarms": {"every": "60s"}}) as product:  # only changes of ours
+        tenant = Tenant(product)
+        topic = product.json("topic", "create", "alarms", "--account", tenant.account)["topicArn"]
+        product.run("topic", "subscribe", topic, "sqs", "heard", "--account", tenant.account)
+        heard = product.data_dir / "queues" / tenant.account / "heard.jsonl"
+        tenant.alarm("create", "any", "--metric", "Reputation.BounceRate", "--threshold", "1%", "--topic", topic)
+        pids = product.children()
+        os.kill(pids["relay-events"], signal.SIGSTOP)
+        try:
+            tenant.alarm("set-state", "any", "ALARM", "--reason", "a drill")
+            with contextlib.closing(sqlite3.connect(product.data_dir / "catalog.db", timeout=30)) as catalog:
+                catalog.isolation_level = None
+                catalog.execute("BEGIN IMMEDIATE")  # nobody else writes until it is closed
+                os.kill(pids["relay-events"], signal.SIGCONT)
+                eventually(lambda: heard.exists() and heard.read_text().endswith("\n"), what="the message")
+                os.kill(pids["relay-office"], signal.SIGKILL)
+                eventually(lambda: product.children().get("relay-office") not in {None, pids["relay-office"]})
+        finally:
+            os.kill(pids["relay-events"], signal.SIGCONT)
+
+        def reasons():
+            return [
+                json.loads(json.loads(one)["Message"])["NewStateReason"] for one in heard.read_text().splitlines()
+            ]
+
+        eventually(lambda: "The test is over" in reasons()[-1], what="the change after it, which is told in order")
+        assert reasons().count("a drill") == 1
 
 
 def test_a_topic_that_is_gone_or_not_ones_own_is_noted(product, tenant, hook):

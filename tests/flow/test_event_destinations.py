@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -37,7 +38,10 @@ def relay(receiver, bus):
             {"name": "packed", "directory": "packed", "prefix": "mail/x=1/", "gzip": True, "batch_age": "300ms"},
             {"name": "slow", "batch_age": "1h"},
         ],
-        "buses": [{"name": "default", "url": bus.url, "allow_private": True, "secret": SECRET}],
+        "buses": [
+            {"name": "default", "url": bus.url, "allow_private": True, "secret": SECRET},
+            {"name": "patient", "url": bus.url, "allow_private": True, "timeout": "60s", "parallel": 3},
+        ],
         "event_metrics": {"series_max": 4},
     }
     with Product(receiver.port, **settings) as product:
@@ -153,6 +157,41 @@ def test_a_bus_gets_each_event_in_its_envelope(relay, bus):
         assert digest == signed
         assert abs(int(seconds) - time.time()) < 60
     assert len({headers["X-Relay-Event-Id"] for _, headers, _ in requests}) == 2
+
+
+@pytest.mark.req("DEST-011")
+def test_a_slow_post_holds_up_none_of_the_others(relay, bus):
+    header = new_set(relay, "patient")
+    destination(relay, "patient", "bus", "--bus", "patient", types="SEND")
+    slow, go_on, now, most, answered = threading.Lock(), threading.Event(), set(), [], []
+
+    def answer(request):
+        key = request[1]["X-Relay-Event-Id"]
+        now.add(key)
+        most.append(len(now))
+        if slow.acquire(blocking=False):  # the first one, whichever it is
+            go_on.wait(60)
+        now.discard(key)
+        answered.append(key)
+        return 200
+
+    bus.answer = answer
+    try:
+        for _ in range(13):
+            relay.send(headers=header)
+        eventually(lambda: len(set(answered)) == 12, 30, "all others")
+        assert len(now) == 1
+    finally:
+        go_on.set()
+        bus.answer = lambda request: 200
+    eventually(lambda: _waiting(relay, "bus:patient") == 0, 30, "the end of the slow one")
+    assert len(answered) == len(set(answered)) == 13
+    assert max(most) <= 3
+
+
+def _waiting(relay, target):
+    rows = [row for row in relay.rows("event-destination", "backlog") if row["target"] == target]
+    return rows[0]["waiting"] if rows else 0
 
 
 @pytest.mark.req("DEST-001", "DEST-005")

@@ -3,6 +3,8 @@
 import email
 import gzip
 import json
+import os
+import signal
 import time
 
 import dkim
@@ -159,3 +161,28 @@ def test_nothing_is_reported_of_days_that_are_not_over(product):
     assert product.run("tls-policy", "report", check=False).returncode == 64
     day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86400 * 5))
     assert counted(product, "a.test", day) == []
+
+
+def test_a_killed_worker_loses_no_count_but_that_of_its_last_moment(product):
+    def successful():
+        return sum(good for _, good, _ in counted(product, "a.test"))
+
+    def count_one_more():
+        before, deliveries = successful(), len(product.events("Delivery"))
+        send(product, "a.test")
+        product.wait_event("Delivery", deliveries + 1)
+        eventually(lambda: successful() > before, 6, "the count, soon after the delivery")
+
+    count_one_more()
+    count_one_more()  # wherever the first one fell between two batches
+    kept = successful()
+    workers = {name: pid for name, pid in product.children().items() if name.startswith("worker")}
+    for pid in workers.values():
+        os.kill(pid, signal.SIGKILL)
+    eventually(
+        lambda: all(product.children().get(name) not in {None, pid} for name, pid in workers.items()),
+        what="other workers",
+    )
+    eventually(product.is_ready, what="readiness")
+    assert successful() == kept
+    count_one_more()

@@ -22,6 +22,7 @@ READ_MAX_BYTES: Final = 1024 * 1024
 PARTS_MAX: Final = 50
 DEPTH_MAX: Final = 6
 FIELDS_MAX: Final = 1000
+PART_FIELDS_MAX: Final = 50  # of a part, or a block of a status: they have a dozen
 LINES_MAX: Final = 20_000
 VALUE_MAX_CHARS: Final = 4000
 TEXT_MAX_CHARS: Final = 32 * 1024
@@ -131,7 +132,7 @@ def open_message(content: bytes) -> Opened:
     return Opened(fields, tuple(parts))
 
 
-def read_head(content: bytes) -> tuple[Fields, int]:
+def read_head(content: bytes, fields_max: int = FIELDS_MAX) -> tuple[Fields, int]:
     """Return the header fields at the beginning of octets, and where the body begins."""
     if content.startswith((b"\r\n", b"\n")):
         return Fields(), 2 if content.startswith(b"\r\n") else 1
@@ -140,10 +141,10 @@ def read_head(content: bytes) -> tuple[Fields, int]:
         end, size = content.find(b"\n\n", 0, HEAD_MAX_BYTES), 2
     if end < 0:
         end, size = min(len(content), HEAD_MAX_BYTES), 0
-    return read_fields(content[:end]), end + size
+    return read_fields(content[:end], fields_max), end + size
 
 
-def read_fields(head: bytes) -> Fields:
+def read_fields(head: bytes, fields_max: int = FIELDS_MAX) -> Fields:
     """Return the fields of lines; those that are no fields are skipped."""
     items: list[tuple[str, list[str]]] = []
     size = 0
@@ -151,7 +152,7 @@ def read_fields(head: bytes) -> Fields:
         line = ended.rstrip(b"\r")
         if not line.strip():
             continue
-        if len(items) > FIELDS_MAX:
+        if len(items) > fields_max:
             break
         text = as_text(line[: 4 * VALUE_MAX_CHARS], "utf-8")
         if text[:1] in {" ", "\t"}:
@@ -168,11 +169,12 @@ def read_fields(head: bytes) -> Fields:
 
 def printable(text: str) -> str:
     """Return a text as one bounded line without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:VALUE_MAX_CHARS])
+    text = text[:VALUE_MAX_CHARS]
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _walk(content: bytes, parts: list[Part], depth: int) -> Fields:
-    fields, start = read_head(content)
+    fields, start = read_head(content, PART_FIELDS_MAX if depth else FIELDS_MAX)
     kind = fields.media_type
     if kind.kind.startswith("multipart/") and kind.boundary and depth < DEPTH_MAX:
         found = find_delimiters(content, start, len(content), kind.boundary, PARTS_MAX + 1)

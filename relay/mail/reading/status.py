@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from relay.mail.dsn import RECIPIENTS_MAX, RecipientStatus, Report, untyped
-from relay.mail.reading.opened import Opened, open_message, printable, read_fields
+from relay.mail.reading.opened import PART_FIELDS_MAX, Opened, open_message, printable, read_fields
 
 FIELD_MAX_CHARS: Final = 1000
 STATUS_TYPES: Final = ("message/delivery-status", "message/global-delivery-status")
@@ -60,7 +60,7 @@ def _blocks(data: bytes) -> Iterator[dict[str, str]]:
     """Yield groups of fields; a group also ends where a field of a recipient comes a second time."""
     for text in _PARTS.split(data, 2 * RECIPIENTS_MAX):
         block: dict[str, str] = {}
-        for key, value in read_fields(text).items:
+        for key, value in read_fields(text, PART_FIELDS_MAX).items:
             if key in _STARTS and key in block:
                 yield block
                 block = {}

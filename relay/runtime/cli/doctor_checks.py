@@ -15,7 +15,7 @@ import dns.exception
 import dns.rcode
 import dns.resolver
 
-from relay.errors import RelayError
+from relay.errors import RelayError, StorageError
 from relay.model.content import Content
 from relay.model.delivery import DeliveryState
 from relay.model.scan import ScanVerdict
@@ -33,6 +33,7 @@ from relay.runtime.cli.site import Site
 from relay.runtime.clock import SteadyClock
 from relay.runtime.own_look import LookedAt
 from relay.runtime.standing_file import read_holds
+from relay.runtime.topic_keys import TopicKeys
 from relay.schedule.retry import LATE_REPLY
 
 Result = Literal["ok", "warning", "error", "skipped"]
@@ -320,6 +321,17 @@ def signing_keys(site: Site) -> Iterator[Check]:
         )
 
 
+def topic_keys(site: Site) -> Iterator[Check]:
+    """Notifications of topics can be signed."""
+    try:
+        name = TopicKeys(site.data_dir, site.config.hostname).check(site.config)
+    except StorageError as error:
+        fault, _, step = str(error).partition("; ")
+        yield Check("topic keys", "error", f"{fault}: what must be signed waits", step[:1].upper() + step[1:])
+        return
+    yield Check("topic keys", "ok", name or "made at the first start")
+
+
 def spool(site: Site) -> Iterator[Check]:
     """Each shard can be read; what waits, and what was put aside."""
     numbers = shard_numbers(site)
@@ -397,6 +409,7 @@ LOOKS: tuple[Look, ...] = (
     source_addresses,
     as_receivers_see_it,
     signing_keys,
+    topic_keys,
     spool,
     scanners,
 )

@@ -69,11 +69,11 @@ class Desk:
         view, records = EventDestinationView(context.config.data_dir), self.topics(context).records
         return Router(open_queue, view, self.clock, self._routed, records)
 
-    def put(self, items: Sequence[NewItem]) -> None:
+    def put(self, items: Sequence[NewItem], once: str = "") -> None:
         """Keep items that come from no event, synced on return; from any thread. Raise StorageError."""
         if self.queue is None:
             raise TemporaryError("the event queue is not open")
-        self.queue.put(items, self.clock.now_ms())
+        self.queue.put(items, self.clock.now_ms(), once)
         self._routed(frozenset(target for item in items for target in item.targets))
 
     def attend(self, dispatcher: Dispatcher) -> None:
@@ -94,9 +94,9 @@ class DeskOutgoing:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def put(self, items: Sequence[NewItem]) -> None:
-        """Keep items, synced on return."""
-        await asyncio.to_thread(self._desk.put, items)
+    async def put(self, items: Sequence[NewItem], once: str = "") -> None:
+        """Keep items, synced on return; nothing under a name that was used before."""
+        await asyncio.to_thread(self._desk.put, items, once)
 
     async def targets(self) -> Sequence[str]:
         """Return the names of all targets."""

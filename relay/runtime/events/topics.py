@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from relay.errors import RelayError, RequestRefusedError
+from relay.errors import RelayError, RequestRefusedError, StorageError
 from relay.events.publisher import TARGET, PublishRules, TopicPublisher
 from relay.events.queue_files import LocalQueues
 from relay.events.topic_courier import TopicCourier
@@ -53,8 +53,11 @@ KEY_AGE_SECONDS = 3600.0
 class Outgoing(Protocol):
     """The queue of this process, asked from its event loop."""
 
-    async def put(self, items: Sequence[NewItem]) -> None:
-        """Keep items, synced on return, and begin to deliver them. Raise StorageError."""
+    async def put(self, items: Sequence[NewItem], once: str = "") -> None:
+        """Keep items, synced on return, and begin to deliver them. Raise StorageError.
+
+        Nothing is kept under a name `once` that was used before.
+        """
         ...
 
     async def targets(self) -> Sequence[str]:
@@ -98,6 +101,7 @@ class TopicService:
         self._clock = SteadyClock()
         self._keys = TopicKeys(config.data_dir, config.hostname)
         self._signer = KeptSigner()
+        self._no_key = ""
         self._count = LoopCount(context.metrics)
         self._catalog = CatalogThread(config.data_dir)
         self._directories = [CatalogTopics(config.data_dir / CATALOG_FILE, master) for _ in range(4)]
@@ -119,6 +123,7 @@ class TopicService:
             mailer=self,
             queues=self._queues,
             tokens=tokens,
+            signer=self._signer,
             mail_head=settings.letterhead(config),
             clock=self._clock,
             log=context.log,
@@ -128,9 +133,12 @@ class TopicService:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin. Raise ConfigurationError when there is no key to sign with."""
+        """Begin. Raise ConfigurationError when the configured certificate cannot be used.
+
+        Damaged files of keys let wait what must be signed, and nothing else.
+        """
         self._count.begin()
-        await self._take_key()
+        await self._take_key_or_tell()
         self._context.ops.add(PUBLISH, self.publish)
         self._context.ops.add(ERASE_IN_QUEUES, self._erase)
         self._task = asyncio.create_task(self._go_round(), name="topics")
@@ -143,7 +151,7 @@ class TopicService:
         """Take on a new configuration. Raise ConfigurationError when its certificate cannot be used."""
         old, self._config = self._config, config
         try:
-            await self._take_key()
+            await self._take_key_or_tell()
         except RelayError:
             self._config = old
             raise
@@ -183,7 +191,8 @@ class TopicService:
     async def publish(self, request: Json) -> Json:
         """Publish to a topic: {"topic", "account", "message", "subject", "attributes", "texts", "source_arn"}.
 
-        Answered with the notification's id after it is kept.
+        Answered with the notification's id after it is kept. A request may have that id, as "key": what was published
+        under it before is not published again.
         """
         account = text(request, "account")
         arn = topic_arn(text(request, "topic"), self._config.region, account)
@@ -194,10 +203,11 @@ class TopicService:
             {str(name): str(one) for name, one in _object(request, "texts").items()},
         )
         publisher = Publisher(account, str(request.get("source_arn") or ""))
+        key = text(request, "key", "")
         self._publishers[1].refresh()
-        found = self._publishers[1].publish(arn, publication, publisher, self._clock.now_ms())
+        found = self._publishers[1].publish(arn, publication, publisher, self._clock.now_ms(), key)
         if found.items:
-            await self._outgoing.put(found.items)
+            await self._outgoing.put(found.items, key)
         return {"messageId": found.message_id, "posts": sum(len(item.targets) for item in found.items)}
 
     def again(self, target: str, events: Sequence[LoggedEvent]) -> list[NewItem]:
@@ -264,18 +274,40 @@ class TopicService:
 
     async def _look_at_key(self) -> None:
         """Sign with the key that is to sign now: a command may have changed it, or it grew old."""
+        try:
+            if not await self._is_current():
+                await self._take_key()
+                name = self._signer.name
+                self._context.log.info("notifications are signed with another certificate", certificate=name)
+        except RelayError as error:
+            self._tell_no_key(error)
+        else:
+            self._no_key = ""
+
+    async def _is_current(self) -> bool:
         state = await asyncio.to_thread(self._keys.state)
         age_ms = self._config.topics.certificate_rotation * 1000
         old = state.origin == "own" and state.since_ms + age_ms <= self._clock.now_ms()
-        if state.current == self._signer.name and not old:
-            return
-        await self._take_key()
-        self._context.log.info("notifications are signed with another certificate", certificate=self._signer.name)
+        return bool(state.current) and state.current == self._signer.name and not old
 
     async def _take_key(self) -> None:
         """Sign with the key that the files and the configuration say, made where there is none."""
         signer = await asyncio.to_thread(self._keys.signer, self._config, self._clock.now_ms())
         self._signer.replace(signer, self._config.http.public_url)
+
+    async def _take_key_or_tell(self) -> None:
+        try:
+            await self._take_key()
+        except StorageError as error:
+            self._tell_no_key(error)
+
+    def _tell_no_key(self, error: RelayError) -> None:
+        """Say once for each reason that there is no key, or that the one in use cannot be looked after."""
+        if str(error) == self._no_key:
+            return
+        self._no_key = str(error)
+        what = "the key of notifications cannot be renewed" if self._signer.name else "notifications cannot be signed"
+        self._context.log.error(what, reason=self._no_key)
 
     def _make_endpoints(self, config: Config) -> Endpoints:
         resolver = DnsResolver(settings.resolver_settings(config), self._clock, self._context.metrics)

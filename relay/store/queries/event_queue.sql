@@ -4,6 +4,14 @@
 -- The number of a target.
 SELECT id FROM target WHERE name = ?
 
+-- name: note_published
+-- Something is put under a name; no row when it was before.
+INSERT INTO published (key, at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING key
+
+-- name: forget_published
+-- Names that nobody asks with any more.
+DELETE FROM published WHERE at_ms < ?
+
 -- name: add_target
 -- A target that had nothing before.
 INSERT INTO target (name) VALUES (?)
@@ -41,11 +49,12 @@ INSERT INTO item (open, key, kind, account, created_ms, subject, attributes, bod
 INSERT INTO post (target, item, due_ms, bytes) VALUES (?, ?, ?, ?)
 
 -- name: due
--- Posts of a target that are due, of those never tried or of the others, those due first before others.
+-- Posts of a target that are due, of those never tried or of the others, those due first before others; but for some.
 SELECT post.item, post.due_ms, post.attempts, post.error,
     item.key, item.kind, item.account, item.created_ms, item.subject, item.attributes, item.body
 FROM post JOIN item ON item.id = post.item
-WHERE post.target = ? AND post.tried = ? AND post.due_ms <= ? ORDER BY post.due_ms, post.item LIMIT ?
+WHERE post.target = ? AND post.tried = ? AND post.due_ms <= ? AND post.item NOT IN (SELECT value FROM json_each(?))
+ORDER BY post.due_ms, post.item LIMIT ?
 
 -- name: take_post
 -- A post is over; its size and attempts are told.

@@ -156,6 +156,57 @@ async def test_posts_are_sent_a_few_at_a_time(bench):
 
 
 @played
+async def test_a_slow_post_holds_up_none_of_the_others(bench):
+    class Slow(Endpoint):
+        gate = asyncio.Event()
+
+        async def send(self, post):
+            if post.item.key == "k0":
+                await self.gate.wait()
+            return await super().send(post)
+
+    endpoint = Slow(parallel=3)
+    at = bench(endpoint)
+    async with running(at):
+        for key in keys(10):  # one by one: room is used also by what comes while the slow one is on its way
+            at.put(key)
+            at.dispatcher.wake(["bus:a"])
+            await asyncio.sleep(0.005)
+        await until(lambda: len(endpoint.taken) == 9 and at.waiting() == 1)
+        endpoint.gate.set()
+        await until(lambda: at.waiting() == 0)
+    assert endpoint.taken[-1] == "k0"
+    assert endpoint.tries["bus:a"] == 10
+    assert endpoint.most <= 3
+
+
+@played
+async def test_what_was_on_its_way_when_a_rest_began_does_not_make_it_longer(bench):
+    endpoint = Endpoint(lambda post: AGAIN, parallel=64)
+    at = bench(endpoint)
+    at.put(*keys(64))
+    await at.later()
+    assert endpoint.tries["bus:a"] == 64
+    (seconds,) = [fields["seconds"] for _, text, fields in at.log.lines if text == "events wait"]
+    assert seconds <= 1.2
+
+
+@played
+async def test_posts_that_are_held_use_up_no_try(bench):
+    held = {"k1"}
+    endpoint = Endpoint(lambda post: Sent(Verdict.HELD) if post.item.key in held else DONE)
+    at = bench(endpoint)
+    at.put(*keys(3))
+    await at.later()
+    assert sorted(endpoint.taken) == ["k0", "k2"]
+    (post,) = at.queue.due("bus:a", at.clock.now_ms(), 10)
+    assert (post.item.key, post.attempts) == ("k1", 0)
+    held.clear()
+    await at.later(dispatching.LOOK_SECONDS)
+    assert at.waiting() == 0
+
+
+@played
 async def test_a_refused_post_is_a_dead_letter_and_a_failed_one_is_tried_again(bench):
     endpoint = Endpoint(lambda post: Sent(Verdict.REFUSED, "404") if post.item.key == "k0" else AGAIN)
     at = bench(endpoint)

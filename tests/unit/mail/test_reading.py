@@ -1,11 +1,12 @@
 """Reports in odd forms: what is mended, what is found in them, and what is left alone."""
 
 import base64
+import time
 
 import pytest
 
 from relay.mail.classify import classify
-from relay.mail.reading.opened import as_text, decoded, open_message, visible
+from relay.mail.reading.opened import READ_MAX_BYTES, as_text, decoded, open_message, visible
 from relay.mail.reading.origin import Origin, origin_of
 from relay.mail.reading.status import clean_address
 from relay.mail.replies import Fault
@@ -310,3 +311,44 @@ def test_html_is_read_as_it_is_seen():
 )  # fmt: skip
 def test_addresses_are_cleaned(text, address):
     assert clean_address(text) == address
+
+
+def _filled(start, more):
+    return start + more * ((READ_MAX_BYTES - len(start)) // len(more))
+
+
+_MULTIPART = (
+    b"From: MAILER-DAEMON@x.example\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+)
+_STATUS = b"--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+_BLOCK = (
+    b"Final-Recipient: rfc822; a@b.cd\r\nAction: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 %b\r\n\r\n"
+)
+_NOTICE = b"--b\r\nContent-Type: text/plain\r\n\r\n" + b"x y z\r\n something odd happened 5.0.0\r\n" * 700
+HOSTILE = {
+    "long diagnostics": (_MULTIPART + _STATUS, _BLOCK % (b"user mailbox un known <a@b.cd> http://x.y " * 20)),
+    "a notice beside vague blocks": (_MULTIPART + _NOTICE + _STATUS, _BLOCK % b"oops"),
+    "parts of fields": (_MULTIPART, b"--b\r\n" + b"Subject: =?utf-8?q?=41?=\r\n" * 800 + b"\r\n"),
+    "fields with controls": (_MULTIPART, b"--b\r\n" + b"Subject: \x01 text that goes on\r\n" * 800 + b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_megabyte_is_read_in_the_time_of_a_short_loop(name):
+    """It is read on a worker's event loop: some 20 ms, compared with this machine at this moment."""
+
+    def loop():
+        for number in range(1_000_000):
+            number.bit_length()
+
+    content = _filled(*HOSTILE[name])
+    least = min(_cpu_seconds(loop) for _ in range(3))
+    assert min(_cpu_seconds(lambda: classify(content)) for _ in range(3)) < 2 * least
+    assert len(classify(content).recipients) <= 100
+
+
+def _cpu_seconds(call):
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin

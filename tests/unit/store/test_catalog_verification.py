@@ -2,11 +2,11 @@
 
 import pytest
 
-from relay.errors import TemporaryError, UsageError
+from relay.errors import LimitExceededError, TemporaryError, UsageError
 from relay.model.account import AccountState
 from relay.model.check import CheckState
-from relay.model.verification import LINK_VALID_MS, VerificationTemplate
-from relay.store import catalog_notices, catalog_templates
+from relay.model.verification import LINK_VALID_MS, VerificationTemplate, mailbox_of
+from relay.store import catalog_notices, catalog_templates, catalog_verification
 from relay.store.catalog import open_catalog
 from relay.store.catalog_verification import LINKS_KEPT_MS
 
@@ -116,13 +116,39 @@ def test_a_new_link_voids_the_old_one_and_the_mail_that_still_waits_with_it(cata
     clock.now_ms += 5
     catalog.verifications.resend(A, "joe@x.example", mail.request)
     first, second = mail.tokens
-    assert catalog.verifications.confirm(first, mail.tell) is None
+    assert not catalog.verifications.confirm(first, mail.tell).usable
     assert recipients(catalog) == ["joe@x.example"]
     assert catalog.notices.get(catalog.notices.waiting()[0]).content.body == second.encode()
     assert catalog.verifications.confirm(second, mail.tell).usable
     for wrong in ("joe@x.example", "other@x.example"):
         with pytest.raises(UsageError):
             catalog.verifications.resend(A, wrong, mail.request)
+
+
+def test_links_are_limited_by_mailbox_over_all_accounts_and_by_account(catalog, mail, monkeypatch, clock):
+    monkeypatch.setattr(catalog_verification, "MAILBOX_LINKS_OF_ALL_MAX", 2)
+    catalog.verifications.create(A, "joe@x.example", mail.request)
+    catalog.verifications.create(B, "Joe+b@x.example", mail.request)
+    with pytest.raises(LimitExceededError, match="to JOE@x"):
+        catalog.verifications.create(B, "JOE@x.example", mail.request)
+    monkeypatch.setattr(catalog_verification, "ACCOUNT_LINKS_MAX", 1)
+    with pytest.raises(LimitExceededError, match=f"by account {A}"):
+        catalog.verifications.send_custom(A, "ann@x.example", TEMPLATE, mail.request)
+    assert len(mail.tokens) == 2
+    clock.now_ms += LINK_VALID_MS
+    catalog.verifications.send_custom(A, "joe@x.example", TEMPLATE, mail.request)
+
+
+@pytest.mark.parametrize(
+    ("address", "mailbox"),
+    [
+        ("joe@x.example", "joe@x.example"),
+        ("Joe+a+b@x.example", "joe@x.example"),
+        ('"a@b"@x.example', '"a@b"@x.example'),
+    ],
+)
+def test_addresses_of_one_mailbox(address, mailbox):
+    assert mailbox_of(address) == mailbox
 
 
 def test_a_link_of_an_identity_that_is_gone_verifies_nothing(catalog, mail):

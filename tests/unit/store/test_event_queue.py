@@ -1,5 +1,7 @@
 """The queue of what waits for destinations: all or nothing, by due time, within its bounds."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,8 +79,8 @@ def test_posts_come_by_due_time_and_later_ones_not_yet(queue: EventQueue) -> Non
     assert state is not None
     assert (state.waiting, state.waiting_bytes, state.oldest_ms, state.fresh_due_ms) == (2, 4, 1000, 1000)
     assert state.tried_due_ms == 5000
-    assert [post.item.key for post in queue.due("t:1", 5000, 10, tried=False)] == ["b"]
-    assert [post.item.key for post in queue.due("t:1", 5000, 10, tried=True)] == ["a"]
+    assert [post.item.key for post in queue.due("t:1", 5000, 10, tried_max=0)] == ["b"]
+    assert [post.item.key for post in queue.due("t:1", 5000, 10, fresh=False)] == ["a"]
 
 
 def test_large_bodies_come_a_few_at_a_time(queue: EventQueue) -> None:
@@ -169,3 +171,27 @@ def test_a_closed_file_is_a_storage_error(queue: EventQueue) -> None:
         queue.place(1)
     with pytest.raises(StorageError):
         queue.put([item("a", "t:1")], 0)
+
+
+def test_a_file_that_began_anew_in_other_hands_is_routed_from_the_beginning(tmp_path: Path) -> None:
+    """The dispatcher meets the damage; the router, which knows where it was, must not go on there."""
+    log, path = MemoryLog(), tmp_path / "queue.db"
+    queue = EventQueue(path, log, bytes_max=1 << 40, age_seconds_max=1e9)
+    queue.follow(1, 7, 100)
+    queue.accept(1, 50, [item("a", "bus:a")], 1)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (path.stat().st_size - 8192))
+    with pytest.raises(StorageError):
+        queue.targets()
+    assert queue.targets() == []
+    with pytest.raises(StorageError, match="anew"):
+        queue.accept(1, 60, [item("b", "bus:a")], 1)
+    assert queue.targets() == []
+    queue.follow(1, 7, 100)
+    assert queue.place(1) == 0
+    queue.accept(1, 60, [item("b", "bus:a")], 1)
+    assert [post.item.key for post in queue.due("bus:a", 10, 10)] == ["b"]
+    queue.close()

@@ -45,6 +45,12 @@ CREATE TABLE dead (
 CREATE INDEX dead_target ON dead (target, id);
 CREATE INDEX dead_item ON dead (item);
 
+-- What was put here under a name of its author's, so that it is put once however often the author asks.
+CREATE TABLE published (
+    key   TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- Up to where each shard's event log was routed; moved in the transaction that keeps what was routed.
 CREATE TABLE place (
     reader TEXT NOT NULL,
