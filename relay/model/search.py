@@ -9,14 +9,13 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from relay.model.delivery import DeliveryState
 from relay.model.event import LoggedEvent
+from relay.model.facts import second_of
 from relay.model.ids import is_message_id
 
 Json = dict[str, Any]
@@ -220,14 +219,9 @@ def _milliseconds(text: object) -> int:
     if not isinstance(text, str):
         return 0
     try:
-        return _second(text[:19]) * 1000 + int(text[20:23] or "0")
+        return second_of(text[:19]) * 1000 + int(text[20:23] or "0")
     except ValueError:
         return 0
-
-
-@lru_cache(maxsize=256)
-def _second(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
 def term(kind: str, value: str) -> int:
