@@ -100,11 +100,9 @@ class MetricsApplier:
         if self._destinations.refresh():
             self._counts.keep_only(self._destinations.metrics())
         any_destination = self._destinations.any()
-        mails = [event.record["mail"] for event in events]
-        of_accounts = Counter([(mail["sendingAccountId"], event.kind) for mail, event in zip(mails, events, strict=True)])
-        counts = Counter(
-            {CountedSeries((account, "", ""), kind): number for (account, kind), number in of_accounts.items()}
-        )
+        mails = [event.outline["mail"] for event in events]
+        alike = Counter([(mail["sendingAccountId"], event.kind) for mail, event in zip(mails, events, strict=True)])
+        counts = Counter({CountedSeries((account, "", ""), kind): times for (account, kind), times in alike.items()})
         if any_destination:
             for mail, event in zip(mails, events, strict=True):
                 name = configuration_set_of(mail)

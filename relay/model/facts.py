@@ -62,7 +62,7 @@ class Facts(NamedTuple):
 
 def facts_of(event: LoggedEvent) -> Facts:
     """Return the facts of an event of ours."""
-    record = event.record
+    record = event.outline
     mail = record["mail"]
     kind = event.kind
     name, listed = _BODIES[kind]

@@ -224,7 +224,7 @@ def _reports(event: LoggedEvent, rules: Rules) -> bool:
 def _bounced(
     event: LoggedEvent, number: int, strangers: int, accepted_ms: int
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
-    bounce, note = event.record["bounce"], event.note
+    bounce, note = event.outline["bounce"], event.note
     hard, sub_type = bounce["bounceType"] == "Permanent", bounce["bounceSubType"]
     if sub_type == ON_OWN_LIST:
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
@@ -250,9 +250,9 @@ def _is_blocked(bounce: dict[str, Any]) -> bool:
 def _complained(
     event: LoggedEvent, number: int, strangers: int, accepted_ms: int, rules: Rules
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
-    if event.record["complaint"].get("complaintSubType") == ON_OWN_LIST:
+    if event.outline["complaint"].get("complaintSubType") == ON_OWN_LIST:
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
-    if event.record["complaint"].get("complaintFeedbackType") in NO_COMPLAINTS:
+    if event.outline["complaint"].get("complaintFeedbackType") in NO_COMPLAINTS:
         return {}, {}, None
     points = {Count.COMPLAINTS: number}
     cell = Cell(accepted_ms, complaints=number) if _reports(event, rules) else None
