@@ -133,9 +133,9 @@ class Statistics:
         alike = Counter([one.shape(QUARTER * SECOND_MS) for one in changes])
         sums: dict[_Series, dict[Count, int]] = defaultdict(lambda: defaultdict(int))
         for shape, times in alike.items():
-            for dimension, name, amounts in shape.series():
+            for dimension, name, added in shape.series():
                 series = sums[shape.account, dimension, name[:NAME_MAX_CHARACTERS], shape.start_ms]
-                for count, amount in amounts:
+                for count, amount in added:
                     series[count] += times * amount
         for (account, dimension, name, start_ms), amounts in sums.items():
             row = (QUARTER, start_ms, account, dimension.value, self._admit(account, dimension, name))
