@@ -1,10 +1,11 @@
 """What one attempt came to: a value, never an exception (house rule: doubt means try again)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from relay.model.dialogue import Dialogue
+from relay.model.value import dataclass
 
 
 class Verdict(StrEnum):
