@@ -78,4 +78,4 @@ class Outcome:
     @property
     def reply(self) -> str:
         """The reply as one line: code, enhanced code where given, text."""
-        return " ".join(part for part in (str(self.code) if self.code else "", self.enhanced, self.text) if part)
+        return " ".join([part for part in (str(self.code) if self.code else "", self.enhanced, self.text) if part])
