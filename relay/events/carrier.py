@@ -5,22 +5,27 @@ holds up nobody else. Its place is in its file, so that neither this process nor
 A place belongs to a log: a spool that was replaced has another, which is carried from its beginning.
 An event that an applier cannot digest (a fault of ours) is tried alone, then left out with an error in the log: the
 events behind it matter more.
+
+Each batch costs every applier a synced transaction, so events are let gather: a moment at the end of the log, longer
+while there are many for appliers that nobody waits for.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from relay.errors import RelayError
-from relay.events.batches import Backoff, is_large, read_batch
+from relay.events.batches import BATCH_BYTES_MAX, BATCH_EVENTS, Backoff, is_large, read_batch
 from relay.model.event import LoggedEvent
 from relay.ports import Applier, EventSource, Log, Metrics
 
 POLL_SECONDS: Final = 0.25
+GATHER_SECONDS: Final = 1.0  # between two batches of those that nobody waits for, after one of `MANY_EVENTS`
+MANY_EVENTS: Final = 50
 ALONE_MAX: Final = 3  # attempts at an event that fails by itself
-_BATCHES_SHARED: Final = 4
+_BATCHES_SHARED: Final = 8
 
 
 class SharedReader:
@@ -49,15 +54,31 @@ class SharedReader:
         return self._source.last()
 
     def read(self, after: int) -> Sequence[LoggedEvent]:
-        """Return a batch of events above `after`, bounded in number and octets. Raise TemporaryError."""
+        """Return a batch of events above `after`, bounded in number and octets. Raise TemporaryError.
+
+        For whoever comes later than others, what they read is joined.
+        """
         found = self._batches.get(after)
         if found:
-            return found
+            return self._joined(found)
         batch = [LoggedEvent(self.shard, *row) for row in read_batch(self._source, after)]
         if batch:
             self._batches[after] = batch
             while len(self._batches) > _BATCHES_SHARED:
                 del self._batches[next(iter(self._batches))]
+        return batch
+
+    def _joined(self, first: Sequence[LoggedEvent]) -> Sequence[LoggedEvent]:
+        found = self._batches.get(first[-1].seq)
+        if not found:
+            return first
+        batch, size_bytes = list(first), sum(len(event.payload) for event in first)
+        while found and len(batch) + len(found) <= BATCH_EVENTS:
+            size_bytes += sum(len(event.payload) for event in found)
+            if size_bytes > BATCH_BYTES_MAX:
+                break
+            batch += found
+            found = self._batches.get(batch[-1].seq)
         return batch
 
     def goes_on(self, batch: Sequence[LoggedEvent]) -> bool:
@@ -109,11 +130,18 @@ class _Lane:
 
 
 class Carrier:
-    """Runs appliers over the logs of all shards."""
+    """Runs appliers over the logs of all shards. `patient` are the names of those that nobody waits for."""
 
     def __init__(
-        self, sources: Mapping[int, EventSource], appliers: Sequence[Applier], log: Log, metrics: Metrics
+        self,
+        sources: Mapping[int, EventSource],
+        appliers: Sequence[Applier],
+        log: Log,
+        metrics: Metrics,
+        *,
+        patient: Collection[str] = (),
     ) -> None:
+        self._patient = patient
         self._readers = {shard: SharedReader(source) for shard, source in sources.items()}
         self._lanes = [_Lane(applier) for applier in appliers]
         self._log = log
@@ -154,8 +182,12 @@ class Carrier:
             try:
                 batch = await self._carry(lane, reader)
                 backoff.reset()
-                # At the end of the log events are let gather: each batch costs every applier a synced transaction.
-                await asyncio.sleep(0 if batch and reader.goes_on(batch) else POLL_SECONDS)
+                if batch and reader.goes_on(batch):
+                    await asyncio.sleep(0)
+                elif len(batch) >= MANY_EVENTS and lane.applier.name in self._patient:
+                    await asyncio.sleep(GATHER_SECONDS)
+                else:
+                    await asyncio.sleep(POLL_SECONDS)
             except RelayError as error:
                 lane.ask_places()
                 self._count("relay_events_applier_failures_total", lane)

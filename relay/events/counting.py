@@ -100,13 +100,14 @@ class MetricsApplier:
         if self._destinations.refresh():
             self._counts.keep_only(self._destinations.metrics())
         any_destination = self._destinations.any()
-        counts: Counter[CountedSeries] = Counter()
-        for event in events:
-            mail = event.record["mail"]
-            counts[CountedSeries((mail["sendingAccountId"], "", ""), event.kind)] += 1
-            name = configuration_set_of(mail)
-            if any_destination and name:
-                counts.update(self._series(event, mail["sendingAccountId"], name))
+        mails = [event.outline["mail"] for event in events]
+        alike = Counter([(mail["sendingAccountId"], event.kind) for mail, event in zip(mails, events, strict=True)])
+        counts = Counter({CountedSeries((account, "", ""), kind): times for (account, kind), times in alike.items()})
+        if any_destination:
+            for mail, event in zip(mails, events, strict=True):
+                name = configuration_set_of(mail)
+                if name:
+                    counts.update(self._series(event, mail["sendingAccountId"], name))
         self._counts.add(shard, events[-1].seq, counts)
 
     def skip(self, shard: int, seq: int) -> None:

@@ -138,7 +138,7 @@ class Router:
     def _notifications(self, event: LoggedEvent, topics: Topics) -> Sequence[NewItem]:
         if event.kind not in _NOTIFIED:
             return ()
-        mail = event.record["mail"]
+        mail = event.outline["mail"]
         account = mail["sendingAccountId"]
         key = settings_key(account, mail["sourceArn"])
         kind, settings = FeedbackKind(event.kind), self._destinations.feedback(account, key)
@@ -147,7 +147,7 @@ class Router:
         return (item,) if item is not None else ()
 
     def _items(self, event: LoggedEvent) -> Sequence[NewItem]:
-        mail = event.record["mail"]
+        mail = event.outline["mail"]
         name = configuration_set_of(mail)
         if not name:
             return ()

@@ -11,10 +11,11 @@ kept, API-020). Two mailboxes are the same when their `str` is equal. Header add
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 
 import idna
+
+from relay.model.value import dataclass
 
 LOCAL_MAX_BYTES = 64  # RFC 5321 section 4.5.3.1.1
 DOMAIN_MAX_BYTES = 255  # RFC 5321 section 4.5.3.1.2

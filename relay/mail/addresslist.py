@@ -10,11 +10,11 @@ address in angle brackets. To and Cc may hold groups, comments and empty element
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from relay.mail.address import ATEXT, ILLEGAL, MISSING_DOMAIN, Address, BadAddress, parse_mailbox
 from relay.mail.words import decode_words
+from relay.model.value import dataclass
 
 COMMENT_DEPTH_MAX = 50
 MAILBOXES_MAX = 10_000

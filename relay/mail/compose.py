@@ -12,7 +12,7 @@ Nothing is decided here about who may send: the authors found are for the identi
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from relay.mail.address import ILLEGAL, Address, BadAddress
 from relay.mail.addresslist import Mailbox, parse_from, parse_list
@@ -40,6 +40,7 @@ from relay.mail.trace import (
 from relay.model.content import BodyFacts, BodyFile
 from relay.model.message import Submission
 from relay.model.refusal import Reason, Refusal
+from relay.model.value import dataclass
 
 X_SES = b"x-ses-"
 ENGAGED = "X-Relay-Engaged"

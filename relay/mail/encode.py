@@ -14,7 +14,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from relay.mail.headers import LINE_MAX_BYTES, Field, join_head, parse_head
@@ -30,6 +29,7 @@ from relay.mail.mime import (
     split_parts,
     transfer_encoding,
 )
+from relay.model.value import dataclass
 
 CHUNK_BYTES = 57 * 1024  # a multiple of 57: whole base64 lines
 

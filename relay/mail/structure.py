@@ -15,7 +15,6 @@ bytes and on memory maps (`relay.mail.reencode` is the helper process for large 
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
@@ -26,6 +25,7 @@ from relay.mail.markup import HTML_MAX_BYTES, clean_part
 from relay.mail.mime import DEPTH_MAX, PARTS_MAX, Buffer, find_bytes, find_delimiters
 from relay.mail.parameters import Parameters, media_type_fault, read_parameters
 from relay.model.refusal import Reason, Refusal
+from relay.model.value import dataclass
 
 DECODED_MAX_BYTES = 64 << 20  # attached messages that are encoded, all of a message together
 HEADS_MAX_BYTES = 4 << 20  # of all parts together: reading them is what costs most

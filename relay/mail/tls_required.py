@@ -9,4 +9,4 @@ KEY = b"tls-required"
 
 def waived(fields: Iterable[Field]) -> bool:
     """Say whether the sender would rather have the message delivered than protected; "No" is the only value."""
-    return any(field.key == KEY and field.value.lower() == b"no" for field in fields)
+    return any(field.value.lower() == b"no" for field in fields if field.key == KEY)

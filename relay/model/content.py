@@ -4,7 +4,7 @@ A message is its head (header section with the empty line that ends it) and its 
 `MEMORY_BODY_MAX_BYTES` are bytes; larger ones are files that no process ever holds whole in memory.
 """
 
-from dataclasses import dataclass
+from relay.model.value import dataclass
 
 MEMORY_BODY_MAX_BYTES = 256 * 1024
 

@@ -4,10 +4,10 @@ These are records that the relay itself wrote, so what is not in one is our faul
 ValueError. Records that may be anybody's are read by `relay.model.search`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from relay.model.event import LoggedEvent
 
@@ -23,15 +23,16 @@ _BODIES = {
     "Subscription": ("subscription", ""),
     "Rendering Failure": ("failure", ""),
 }
+_REPORTED = ("Bounce", "Complaint")
 CONFIGURATION_SET = "ses:configuration-set"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The facts of one event; "" or an empty tuple where the record has none.
 
     `recipients` are those it is about: of the report, or all of the message where the kind names none. `at_ms` is
     when it happened, `accepted_ms` when the message was accepted. `sub_type` is bounceSubType or complaintSubType.
+    `tags` are those of the record itself: nobody changes them.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class Facts:
     configuration_set: str
     identity_arn: str
     source: str
-    tags: Mapping[str, tuple[str, ...]]
+    tags: Mapping[str, Sequence[str]]
     recipients: tuple[str, ...]
     at_ms: int
     accepted_ms: int
@@ -61,39 +62,53 @@ class Facts:
 
 def facts_of(event: LoggedEvent) -> Facts:
     """Return the facts of an event of ours."""
-    record = event.record
+    record = event.outline
     mail = record["mail"]
-    name, listed = _BODIES[event.kind]
+    kind = event.kind
+    name, listed = _BODIES[kind]
     body = record[name] if listed else record.get(name, {})
-    tags = {tag: tuple(values) for tag, values in mail.get("tags", {}).items()}
+    tags = mail.get("tags", {})
     accepted_ms = milliseconds(mail["timestamp"])
-    return Facts(
-        kind=event.kind,
-        message_id=event.message_id,
-        account=mail["sendingAccountId"],
-        configuration_set=configuration_set_of(mail),
-        identity_arn=mail.get("sourceArn", ""),
-        source=mail.get("source", ""),
-        tags=tags,
-        recipients=_recipients(body, listed) or tuple(mail["destination"]),
-        at_ms=milliseconds(body["timestamp"]) if "timestamp" in body else accepted_ms,
-        accepted_ms=accepted_ms,
+    facts = Facts(
+        kind,
+        event.message_id,
+        mail["sendingAccountId"],
+        _first(tags.get(CONFIGURATION_SET)),
+        mail.get("sourceArn", ""),
+        mail.get("source", ""),
+        tags,
+        (_recipients(body[listed]) if listed in body else ()) or tuple(mail["destination"]),
+        milliseconds(body["timestamp"]) if "timestamp" in body else accepted_ms,
+        accepted_ms,
+    )
+    if kind not in _REPORTED:
+        return facts
+    return facts._replace(
         bounce_type=body.get("bounceType", ""),
         sub_type=body.get("bounceSubType") or body.get("complaintSubType") or "",
         feedback_id=body.get("feedbackId", ""),
     )
 
 
-def _recipients(body: Mapping[str, Any], listed: str) -> tuple[str, ...]:
-    found = body.get(listed, ()) if listed else ()
-    return tuple(each if isinstance(each, str) else each["emailAddress"] for each in found)
+def _recipients(listed: Sequence[Any]) -> tuple[str, ...]:
+    return tuple([each if isinstance(each, str) else each["emailAddress"] for each in listed])
+
+
+def _first(values: Sequence[str] | None) -> str:
+    return values[0] if values else ""
 
 
 def configuration_set_of(mail: Mapping[str, Any]) -> str:
     """Return the configuration set of the `mail` object of a record, "" for none."""
-    return next(iter(mail.get("tags", {}).get(CONFIGURATION_SET, ())), "")
+    return _first(mail.get("tags", {}).get(CONFIGURATION_SET))
 
 
 def milliseconds(text: str) -> int:
-    """Return a timestamp of ours as milliseconds since 1970."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
+    """Return a timestamp of ours, such as 2026-11-26T01:02:03.004Z, as milliseconds since 1970."""
+    return second_of(text[:19]) * 1000 + int(text[20:23] or "0")
+
+
+@lru_cache(maxsize=256)
+def second_of(text: str) -> int:
+    """Return the second of a time such as 2026-11-26T01:02:03, since 1970. Raise ValueError."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())

@@ -4,17 +4,26 @@ Shape: 16 hex digits, `-`, a UUID, `-000000`. The hex digits are the shard (4) a
 milliseconds (12), so that an id alone leads to its shard and to the day of its history.
 """
 
+import os
 import re
 import uuid
 
 _SHAPE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d{6}\Z")
 
 SHARD_MAX = 0xFFFF
+_VARIANTS = "89ab"
 
 
 def new_message_id(shard: int, now_ms: int, *, entropy: uuid.UUID | None = None) -> str:
     """Return a fresh id for a message accepted by `shard` at `now_ms` (milliseconds since 1970)."""
-    return f"{shard:04x}{now_ms:012x}-{entropy or uuid.uuid4()}-000000"
+    return f"{shard:04x}{now_ms:012x}-{entropy or _uuid4()}-000000"
+
+
+def _uuid4() -> str:
+    """Return a random UUID (RFC 9562 section 5.4), without the object: a fifth of the time."""
+    digits = os.urandom(16).hex()
+    variant = _VARIANTS[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def is_message_id(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Where mail leaves from, and the lane it takes: one source address to one destination."""
 
-from dataclasses import dataclass
+from relay.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

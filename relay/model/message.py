@@ -1,13 +1,14 @@
 """The nouns: what was submitted, what was accepted (Message) and what is to be done (Delivery)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from relay.model.content import BodyFacts, Content
 from relay.model.delivery import DeliveryState
 from relay.model.dialogue import Dialogue
 from relay.model.notification import NO_WISHES, Wishes
+from relay.model.value import dataclass
 
 RECIPIENT_INDEX_BITS = 16
 RECIPIENTS_HARD_MAX = (1 << RECIPIENT_INDEX_BITS) - 1

@@ -1,10 +1,11 @@
 """What one attempt came to: a value, never an exception (house rule: doubt means try again)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from relay.model.dialogue import Dialogue
+from relay.model.value import dataclass
 
 
 class Verdict(StrEnum):
@@ -77,4 +78,4 @@ class Outcome:
     @property
     def reply(self) -> str:
         """The reply as one line: code, enhanced code where given, text."""
-        return " ".join(part for part in (str(self.code) if self.code else "", self.enhanced, self.text) if part)
+        return " ".join([part for part in (str(self.code) if self.code else "", self.enhanced, self.text) if part])

@@ -4,8 +4,10 @@ A refusal is a value. Each door renders it in its own dialect; the SMTP dialect 
 are the contract that clients match on. `%s` in a text is replaced by the refusal's detail.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
+
+from relay.model.value import dataclass
 
 
 class Reason(Enum):

@@ -9,7 +9,6 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +16,7 @@ import orjson
 
 from relay.model.delivery import DeliveryState
 from relay.model.event import LoggedEvent
+from relay.model.facts import second_of
 from relay.model.ids import is_message_id
 
 Json = dict[str, Any]
@@ -168,15 +168,15 @@ class EventFacts(NamedTuple):
 
     def terms(self) -> list[int]:
         """Return the terms of this event."""
-        found = [term("e", self.event_id), term("m", self.message_id), term("k", self.kind)]
-        found += [term("a", self.account)] if self.account else []
-        found += [term("c", self.configuration_set)] if self.configuration_set else []
-        return [*found, *(term("r", each.lower()) for each in self.recipients)]
+        found = [term("e", self.event_id), term("m", self.message_id), _common_term("k", self.kind)]
+        found += [_common_term("a", self.account)] if self.account else []
+        found += [_common_term("c", self.configuration_set)] if self.configuration_set else []
+        return found + [term("r", each.lower()) for each in self.recipients]
 
 
 def event_facts(event: LoggedEvent) -> EventFacts:
     """Return what an event is filed under; what its record does not say, or says in another shape, is left empty."""
-    mail, part = _parts(event.record)
+    mail, part = _parts(event.outline)
     sets = mail.get("tags", {}).get("ses:configuration-set") if isinstance(mail.get("tags"), dict) else None
     account = mail.get("sendingAccountId")
     return EventFacts(
@@ -220,19 +220,17 @@ def _milliseconds(text: object) -> int:
     if not isinstance(text, str):
         return 0
     try:
-        return _second(text[:19]) * 1000 + int(text[20:23] or "0")
+        return second_of(text[:19]) * 1000 + int(text[20:23] or "0")
     except ValueError:
         return 0
-
-
-@lru_cache(maxsize=256)
-def _second(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
 def term(kind: str, value: str) -> int:
     """Return the term of a value of a kind."""
     return zlib.crc32(value.encode("utf-8", "surrogateescape"), ord(kind)) & _TERM_BITS
+
+
+_common_term = lru_cache(maxsize=1024)(term)  # of what thousands of events share
 
 
 def message_terms(facts: MessageFacts, key: bytes) -> set[int]:

@@ -7,7 +7,7 @@ is delivered to nobody. Nothing is written here.
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from relay.events import payload
@@ -31,6 +31,7 @@ from relay.model.message import (
 )
 from relay.model.notification import NO_WISHES, Wishes
 from relay.model.refusal import Accepted, Refusal
+from relay.model.value import dataclass
 from relay.pipeline.pools import Shelf
 from relay.pipeline.senders import Caller, Sender
 from relay.policy.priority import is_bulk

@@ -6,13 +6,14 @@ an ARN, when they concern one of its senders, or when those of the user say more
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from relay.mail.compose import NO_CONTROLS, Shaped
 from relay.model.account import Account, Identity, Principal
 from relay.model.message import Submission
 from relay.model.refusal import Refusal
+from relay.model.value import dataclass
 from relay.policy.arn import IdentityArn, UserArn
 from relay.policy.authorization import SMTP_ACTION, SendContext, always_allows
 from relay.policy.delegation import NO_ARNS, Authorized, NamedArns, OwnedIdentity, Senders, authorize

@@ -12,9 +12,9 @@ Unicode, other partitions, more colons than an ARN has.
 """
 
 import re
-from dataclasses import dataclass
 
 from relay.mail.address import BadAddress, normal_domain, parse_mailbox
+from relay.model.value import dataclass
 
 ARN_MAX_CHARS = 400  # the longest region, account and address need 357; subscriptions of long topic names 398
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")

@@ -1,12 +1,12 @@
 """From the ready window to an outcome: jobs, and who attempts them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from relay.model.content import Content
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome
+from relay.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

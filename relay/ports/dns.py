@@ -1,10 +1,10 @@
 """What recipient domains publish: mail hosts, addresses, texts, TLSA records, MTA-STS policies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from relay.model.tls import StsPolicy, TlsaFound
+from relay.model.value import dataclass
 
 
 class ResolverError(Exception):

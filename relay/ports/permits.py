@@ -1,11 +1,11 @@
 """What workers share: quotas, rates, authentication failures."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from relay.model.account import Account
 from relay.model.refusal import Refusal
+from relay.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

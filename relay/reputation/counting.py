@@ -11,10 +11,10 @@ out after it was counted is taken out of its cell again.
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.model.event import LoggedEvent
 from relay.model.facts import facts_of
@@ -87,27 +87,19 @@ class Rules:
     traps: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What an event adds.
-
-    `points` are amounts at `moment_ms` for the series of the account, its set and its identity, `lane_points` for
-    those of provider and pool. `cell` are amounts for the cell that its message, accepted at `cell.start_ms`, is in.
-    `trap_hits` are recipients that are traps.
-    """
+class Shape(NamedTuple):
+    """What a point gets of an event; most events of a batch have one in common."""
 
     account: str
     configuration_set: str
     identity: str
     provider: str
     pool: str
-    moment_ms: int
-    points: dict[Count, int] = field(default_factory=dict)
-    lane_points: dict[Count, int] = field(default_factory=dict)
-    cell: Cell | None = None
-    trap_hits: int = 0
+    start_ms: int
+    points: tuple[tuple[Count, int], ...]
+    lane_points: tuple[tuple[Count, int], ...]
 
-    def series(self) -> list[tuple[Dimension, str, dict[Count, int]]]:
+    def series(self) -> list[tuple[Dimension, str, tuple[tuple[Count, int], ...]]]:
         """Return the series it adds to: what they are about, which one, and amounts."""
         found = [(Dimension.ACCOUNT, "", self.points)]
         if self.configuration_set:
@@ -121,9 +113,43 @@ class Counted:
         return [(dimension, name, amounts) for dimension, name, amounts in found if amounts]
 
 
+class Counted(NamedTuple):
+    """What an event adds.
+
+    `points` are amounts at `moment_ms` for the series of the account, its set and its identity, `lane_points` for
+    those of provider and pool. `cell` are amounts for the cell that its message, accepted at `cell.start_ms`, is in.
+    `trap_hits` are recipients that are traps.
+    """
+
+    account: str
+    configuration_set: str
+    identity: str
+    provider: str
+    pool: str
+    moment_ms: int
+    points: dict[Count, int]
+    lane_points: dict[Count, int]
+    cell: Cell | None = None
+    trap_hits: int = 0
+
+    def shape(self, grain_ms: int) -> Shape:
+        """Return what the point of its time gets; points begin every `grain_ms`."""
+        return Shape(
+            self.account,
+            self.configuration_set,
+            self.identity,
+            self.provider,
+            self.pool,
+            self.moment_ms - self.moment_ms % grain_ms,
+            tuple(self.points.items()),
+            tuple(self.lane_points.items()),
+        )
+
+
 def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
     """Return what an event adds, None for nothing. Raise KeyError, TypeError or ValueError for a malformed record."""
-    if event.kind not in _COUNTED:
+    kind = event.kind
+    if kind not in _COUNTED:
         return None
     facts = facts_of(event)
     account, accepted_ms, recipients = facts.account, facts.accepted_ms, facts.recipients
@@ -131,37 +157,38 @@ def counted(event: LoggedEvent, rules: Rules, is_own: IsOwn) -> Counted | None:
     lane: dict[Count, int] = {}
     cell = None
     strangers = partial(_strangers, account, recipients, rules, is_own)
-    if event.kind in _WHOLE:
-        points = {_WHOLE[event.kind]: len(recipients)}
-        cell = _sent(accepted_ms, strangers(), taken_back=event.kind == "Reject")
-    elif event.kind in _BY_RECIPIENT:
-        points = {_BY_RECIPIENT[event.kind]: len(recipients)}
+    note = event.note
+    if kind in _WHOLE:
+        points = {_WHOLE[kind]: len(recipients)}
+        cell = _sent(accepted_ms, strangers(), taken_back=kind == "Reject")
+    elif kind in _BY_RECIPIENT:
+        points = {_BY_RECIPIENT[kind]: len(recipients)}
         lane = dict(points)
-        if event.kind == "Delivery":
+        if kind == "Delivery":
             lane[Count.SENDS] = len(recipients)
             cell = _delivered(event, len(recipients), accepted_ms, rules)
-    elif event.kind == "Bounce":
+    elif kind == "Bounce":
         points, lane, cell = _bounced(event, len(recipients), strangers(), accepted_ms)
-    elif event.kind == "Complaint":
+    elif kind == "Complaint":
         # A report names every recipient that it may be from (EVT-028), but one of them complained.
-        number = len(recipients) if event.note.get("simulator") else 1
+        number = len(recipients) if note.get("simulator") else 1
         points, lane, cell = _complained(event, number, strangers(), accepted_ms, rules)
     else:
-        points = {_BY_MESSAGE[event.kind]: 1}
+        points = {_BY_MESSAGE[kind]: 1}
     if not points and cell is None:
         return None
-    unknown = NO_PROVIDER if lane and not event.note.get("simulator") else ""
+    unknown = NO_PROVIDER if lane and not note.get("simulator") else ""
     return Counted(
         account,
         facts.configuration_set,
         _identity(facts.identity_arn, account),
-        event.note.get("provider", unknown),
-        event.note.get("pool", ""),
+        note.get("provider", unknown),
+        note.get("pool", ""),
         facts.at_ms,
         points,
         lane,
         cell,
-        _hits(recipients, rules.traps) if event.kind == "Send" else 0,
+        _hits(recipients, rules.traps) if kind == "Send" else 0,
     )
 
 
@@ -197,7 +224,7 @@ def _reports(event: LoggedEvent, rules: Rules) -> bool:
 def _bounced(
     event: LoggedEvent, number: int, strangers: int, accepted_ms: int
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
-    bounce, note = event.record["bounce"], event.note
+    bounce, note = event.outline["bounce"], event.note
     hard, sub_type = bounce["bounceType"] == "Permanent", bounce["bounceSubType"]
     if sub_type == ON_OWN_LIST:
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
@@ -223,9 +250,9 @@ def _is_blocked(bounce: dict[str, Any]) -> bool:
 def _complained(
     event: LoggedEvent, number: int, strangers: int, accepted_ms: int, rules: Rules
 ) -> tuple[dict[Count, int], dict[Count, int], Cell | None]:
-    if event.record["complaint"].get("complaintSubType") == ON_OWN_LIST:
+    if event.outline["complaint"].get("complaintSubType") == ON_OWN_LIST:
         return {Count.SUPPRESSED: number}, {}, _sent(accepted_ms, strangers, taken_back=True)
-    if event.record["complaint"].get("complaintFeedbackType") in NO_COMPLAINTS:
+    if event.outline["complaint"].get("complaintFeedbackType") in NO_COMPLAINTS:
         return {}, {}, None
     points = {Count.COMPLAINTS: number}
     cell = Cell(accepted_ms, complaints=number) if _reports(event, rules) else None

@@ -7,8 +7,9 @@ whole cells, and so at most one cell larger than asked for.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from relay.model.value import dataclass
 
 CELL_MESSAGES = 100
 CELL_SHORT_MS = 60_000

@@ -10,12 +10,13 @@ clock is wrong. Such a delivery is held for the operator, neither sent nor bounc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from relay.model.delivery import Step
 from relay.model.message import Delivery
 from relay.model.outcome import Outcome, Stage, Verdict
+from relay.model.value import dataclass
 
 LATE_MS: Final = 24 * 3600 * 1000  # longer than a machine is repaired, shorter than the age of most backups
 LATE_REPLY: Final = "held at the start: it should have been given up more than a day before"

@@ -1,9 +1,10 @@
 """What a remote's reply, or the lack of one, means for a transaction or a session: one value."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from relay.model.outcome import Stage, Verdict
+from relay.model.value import dataclass
 from relay.smtp.client_reply import Reply
 
 _VERDICTS = {2: Verdict.DELIVERED, 5: Verdict.PERMANENT}

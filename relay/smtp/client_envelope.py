@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.model.content import Content
+from relay.model.value import dataclass
 from relay.smtp.client_extensions import Extensions
 
 Downgrade = Callable[[Content, object], Content | None]

@@ -8,11 +8,11 @@ read and dropped (RFC 5321 section 4.1.1.3). What a mailbox is says `relay.mail.
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from relay.mail.address import BadAddress, parse_mailbox
 from relay.model.notification import NO_WISHES, Wishes
+from relay.model.value import dataclass
 from relay.smtp import reply
 from relay.smtp.parameters import mail_parameters, rcpt_parameters
 from relay.smtp.reply import Reply

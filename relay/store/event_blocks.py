@@ -22,6 +22,7 @@ BLOCK_BYTES: Final = 128 * 1024  # of a block before compression, reached by its
 DECODED_MAX: Final = 64 * 1024 * 1024
 LEVEL: Final = 3  # half the time of level 6, a tenth more octets
 _MAIL: Final = b',"mail":'
+_MAIL_END: Final = b'}},"'  # of its tags and of itself, before the part that the record's kind has
 _SHARED_MIN: Final = 64
 _RAW_DEFLATE: Final = -15
 
@@ -110,11 +111,12 @@ def decoded(data: bytes) -> Iterator[Archived | None]:
 
 
 def _shared(record: bytes, earlier: bytes) -> tuple[int, int, int]:
-    """Return the longest beginning of the `mail` objects of two records: where it is in each, and its size."""
+    """Return a common beginning of the `mail` objects of two records: where it is in each, and its size."""
     begin, source = record.find(_MAIL) + len(_MAIL), earlier.find(_MAIL) + len(_MAIL)
     low, high = 0, min(len(record) - begin, len(earlier) - source)
-    if record[begin : begin + high] == earlier[source : source + high]:
-        return begin, source, high
+    for size in (high, earlier.rfind(_MAIL_END) - source):  # all that is left, or all of the earlier `mail` object
+        if 0 < size <= high and record[begin : begin + size] == earlier[source : source + size]:
+            return begin, source, size
     while high - low > 1:
         middle = (low + high) // 2
         if record[begin + low : begin + middle] == earlier[source + low : source + middle]:

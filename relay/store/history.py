@@ -6,6 +6,7 @@ Old days are dropped whole, by age and by total size.
 """
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,9 +81,9 @@ class HistoryCopy:
         """File messages of a day under what they are searched by."""
         rows = self._connection.execute(_HISTORY["to_file"], (wanted, day)).fetchall()
         terms = []
-        for key, account, sender, options, accepted_ms, mail_json in rows:
-            found = self._connection.execute(_HISTORY["recipients_to_file"], (key,))
-            deliveries = [(recipient, STATES[state]) for recipient, state in found if state in STATES]
+        for key, account, sender, options, accepted_ms, mail_json, found in rows:
+            # Not orjson: a damaged recipient may have octets that are no text (`raw_text`).
+            deliveries = [(recipient, STATES[state]) for recipient, state in json.loads(found) if state in STATES]
             facts = MessageFacts(account, sender, set_of(options), accepted_ms, mail_json, deliveries)
             terms += [(term, key) for term in message_terms(facts, self._search_key)]
         file_keys(self._connection, terms)

@@ -8,22 +8,28 @@ sorted in one transaction. Every function belongs to the caller's transaction, a
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
 import orjson
 
-from relay.store.sql import queries
+from relay.store.sql import queries, repeated
 
 SEGMENT_ROWS: Final = 20_000
 COUNTED_MAX: Final = 2000
 _SQL: Final = queries("postings.sql")
+# Each statement gives up the interpreter lock and waits for it again; that costs more than a row does.
+_ADD: Final = tuple((rows, repeated(_SQL["add"], rows)) for rows in (256, 32, 4, 1))
 
 
-def file_keys(connection: sqlite3.Connection, rows: Iterable[tuple[int, int]]) -> None:
+def file_keys(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> None:
     """File (term, key) pairs; a pair that is there already changes nothing. Raise sqlite3.Error."""
-    connection.executemany(_SQL["add"], rows)
+    start = 0
+    for count, statement in _ADD:
+        while len(rows) - start >= count:
+            connection.execute(statement, [value for row in rows[start : start + count] for value in row])
+            start += count
     if connection.execute(_SQL["fresh_rows"]).fetchone()[0] >= SEGMENT_ROWS:
         sort(connection)
 

@@ -9,9 +9,10 @@ Points are of 15 minutes for 14 days, then of an hour, then of a day. Cells are 
 are added to the series `other`.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ NAME_MAX_CHARACTERS: Final = 500
 SECOND_MS: Final = 1000
 
 _QUERIES: Final = queries("statistics.sql")
+_MOMENT: Final = attrgetter("start_ms")
 
 _Series = tuple[str, Dimension, str, int]
 """Account, dimension, name, and the start of the point."""
@@ -115,13 +117,13 @@ class Statistics:
     # --- counting ------------------------------------------------------------------------------------------------
 
     def _add_points(self, changes: Iterable[Counted]) -> None:
+        alike = Counter([one.shape(QUARTER * SECOND_MS) for one in changes])
         sums: dict[_Series, dict[Count, int]] = defaultdict(lambda: defaultdict(int))
-        for one in changes:
-            start_ms = one.moment_ms - one.moment_ms % (QUARTER * 1000)
-            for dimension, name, amounts in one.series():
-                series = sums[one.account, dimension, name[:NAME_MAX_CHARACTERS], start_ms]
-                for count, amount in amounts.items():
-                    series[count] += amount
+        for shape, times in alike.items():
+            for dimension, name, added in shape.series():
+                series = sums[shape.account, dimension, name[:NAME_MAX_CHARACTERS], shape.start_ms]
+                for count, amount in added:
+                    series[count] += times * amount
         for (account, dimension, name, start_ms), amounts in sums.items():
             row = (QUARTER, start_ms, account, dimension.value, self._admit(account, dimension, name))
             self._run("add_point", (*row, *(amounts.get(count, 0) for count in COUNTS)))
@@ -141,36 +143,45 @@ class Statistics:
         return name
 
     def _add_cells(self, changes: Iterable[Counted]) -> None:
-        touched: set[tuple[str, str]] = set()
-        sums: dict[tuple[str, str, int], Cell] = {}
+        sums: dict[tuple[str, str], list[Cell]] = defaultdict(list)
         for one in changes:
-            touched |= {(one.account, ""), (one.account, one.configuration_set)}
+            for name in ("", one.configuration_set) if one.configuration_set else ("",):
+                found = sums[one.account, name]
+                if one.cell is not None:
+                    found.append(one.cell)
             if one.trap_hits:
                 second_ms = one.moment_ms - one.moment_ms % SECOND_MS
                 self._run("add_trap", (one.account, second_ms, one.trap_hits))
-            if one.cell is None:
-                continue
-            for name in dict.fromkeys(("", one.configuration_set)):
-                key = (one.account, name, one.cell.start_ms)
-                sums[key] = _sum(sums[key], one.cell) if key in sums else one.cell
-        for (account, name, moment_ms), cell in sorted(sums.items()):
-            start_ms = self._cell_start(account, name, moment_ms)
-            values = (cell.sent, cell.hard_bounces, cell.reporting, cell.complaints)
-            self._run("add_cell", (account, name, start_ms, *values))
-        for account, name in touched:
+        for (account, name), cells in sums.items():
+            self._add_cells_of(account, name, sorted(cells, key=_MOMENT))
             self._run("touch", (account, name, self._now_ms()))
 
-    def _cell_start(self, account: str, name: str, moment_ms: int) -> int:
-        """Return the start of the cell that a message of a time belongs to, this time when it begins one."""
+    def _add_cells_of(self, account: str, name: str, cells: Iterable[Cell]) -> None:
+        """Add amounts, each at the time of its message, in order of time, to the cells of a subject."""
+        fresh_ms = self._fresh_start_ms(account, name)
+        last: _OpenCell | None = None
+        for cell in cells:
+            moment_ms = cell.start_ms
+            if last is None or last.followed:  # else the newest cell of all, which is known
+                self._keep_cell(account, name, last)
+                last = self._cell_at(account, name, moment_ms)
+            if last.divided(moment_ms, fresh_ms):
+                self._keep_cell(account, name, last)
+                last = _OpenCell(moment_ms, followed=last.followed)
+            last.add(cell)
+        self._keep_cell(account, name, last)
+
+    def _cell_at(self, account: str, name: str, moment_ms: int) -> "_OpenCell":
+        """Return the cell on disk that begins at or before a time, one that begins then where there is none."""
         rows = self._run("cell_of", (account, name, moment_ms))
         if not rows:
-            return moment_ms
-        start_ms, messages, followed = rows[0]
-        if start_ms < self._fresh_start_ms(account, name) <= moment_ms:
-            return moment_ms  # a fresh start divides cells (REP-013)
-        # Once a later cell exists the size of this one is settled: shards that lag behind, and bounces, add to it.
-        anew = begins_anew(start_ms, 0 if followed else messages, moment_ms)
-        return moment_ms if anew else int(start_ms)
+            return _OpenCell(moment_ms, followed=True)  # perhaps: it is looked at again
+        start_ms, sent, reporting, followed = rows[0]
+        return _OpenCell(start_ms, sent, reporting, followed=bool(followed))
+
+    def _keep_cell(self, account: str, name: str, cell: "_OpenCell | None") -> None:
+        if cell is not None and cell.changed:
+            self._run("add_cell", (account, name, cell.start_ms, *cell.added))
 
     # --- housekeeping --------------------------------------------------------------------------------------------
 
@@ -198,14 +209,38 @@ class Statistics:
         return self._file.run(_QUERIES[name], values)
 
 
-def _sum(one: Cell, other: Cell) -> Cell:
-    return replace(
-        one,
-        sent=one.sent + other.sent,
-        hard_bounces=one.hard_bounces + other.hard_bounces,
-        reporting=one.reporting + other.reporting,
-        complaints=one.complaints + other.complaints,
-    )
+class _OpenCell:
+    """A cell that is being added to: what is on disk of it, and what is not yet.
+
+    `followed`: a later one exists.
+    """
+
+    __slots__ = ("_reporting", "_sent", "added", "changed", "followed", "start_ms")
+
+    def __init__(self, start_ms: int, sent: int = 0, reporting: int = 0, *, followed: bool) -> None:
+        self.start_ms = start_ms
+        self.followed = followed
+        self.changed = False
+        self.added = [0, 0, 0, 0]  # sent, hard bounces, reporting, complaints
+        self._sent = sent
+        self._reporting = reporting
+
+    def divided(self, moment_ms: int, fresh_ms: int) -> bool:
+        """Say whether a message of a time, or of none earlier, belongs to another cell, which it begins."""
+        if self.start_ms < fresh_ms <= moment_ms:
+            return True  # a fresh start divides cells (REP-013)
+        # Once a later cell exists the size of this one is settled: shards that lag behind, and bounces, add to it.
+        messages = 0 if self.followed else max(self._sent + self.added[0], self._reporting + self.added[2])
+        return begins_anew(self.start_ms, messages, moment_ms)
+
+    def add(self, cell: Cell) -> None:
+        """Add amounts."""
+        self.changed = True
+        added = self.added
+        added[0] += cell.sent
+        added[1] += cell.hard_bounces
+        added[2] += cell.reporting
+        added[3] += cell.complaints
 
 
 @dataclass(frozen=True, slots=True)

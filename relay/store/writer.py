@@ -167,10 +167,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever a member raises is its own answer
             self._fail(jobs, error)
             return
-        self._answer(jobs, None)
         ended = time.monotonic()
-        self._company.committed(sum(type(job) is Append for job in jobs), self._sync_seconds, ended)
-        self._tell(len(jobs), ended - begun)
+        self._answer(jobs, None, ended - begun)
+        self._company.committed(sum([type(job) is Append for job in jobs]), self._sync_seconds, ended)
         size_bytes = sum(job.size_bytes for job in jobs)
         self.wal_pages += size_bytes // PAGE_BYTES + _PAGES_A_JOB * len(jobs)
         self._on_commit(group.finished, group.files)
@@ -197,14 +196,6 @@ class Writer:
         self._key_ceiling = ceiling
         return group
 
-    def _tell(self, jobs: int, seconds: float) -> None:
-        """Count a commit, on the loop's thread, which owns the metrics."""
-        metrics, loop = self._metrics, self._loop
-        if metrics is None or loop is None:
-            return
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_observe, metrics, jobs, seconds, self._sync_seconds)
-
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         if isinstance(error, sqlite3.Error | OSError | StorageError | NewerVersionError) and _in_doubt(error):
             self._drop_connection()
@@ -221,22 +212,25 @@ class Writer:
         self._log.error("spool refused a record", path=str(self._path), error=repr(error))
         self._answer(jobs, StorageError(f"the spool {self._path} cannot keep this record: {error!r}"))
 
-    def _answer(self, jobs: Sequence[Job], error: Exception | None) -> None:
-        posted = [job for job in jobs if job.on_loop]
+    def _answer(self, jobs: Sequence[Job], error: Exception | None, seconds: float = 0.0) -> None:
+        """Answer all jobs, those of the loop in one call of it, where a commit of so many seconds is counted too."""
         for job in jobs:
             if not job.on_loop:
                 job.done(error)
-        if not posted or self._loop is None:
+        if self._loop is None:
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._call_back, posted, error)
+            self._loop.call_soon_threadsafe(self._call_back, jobs, error, seconds, self._sync_seconds)
 
-    def _call_back(self, jobs: list[Job], error: Exception | None) -> None:
+    def _call_back(self, jobs: Sequence[Job], error: Exception | None, seconds: float, sync_seconds: float) -> None:
         for job in jobs:
             try:
-                job.done(error)
+                if job.on_loop:
+                    job.done(error)
             except Exception as problem:  # noqa: BLE001 - one caller's fault must not keep the others waiting
                 self._log.error("spool callback failed", error=repr(problem))
+        if error is None and self._metrics is not None:
+            _observe(self._metrics, len(jobs), seconds, sync_seconds)
 
     def _run_between(self, action: Callable[[sqlite3.Connection], None]) -> None:
         if self._connection is None:

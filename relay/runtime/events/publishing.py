@@ -37,6 +37,7 @@ AGAIN = "events.publish_again"
 _PRUNE_SECONDS = 30.0
 _LAST_BATCHES_SECONDS = 2.0  # each for files of effects and destinations
 _BACKLOG_SECONDS = 10.0
+_PATIENT = ("statistics", "metrics", "archive")  # all of them are read by people, or every some seconds
 
 
 class ShardLog(ShardEvents):
@@ -141,7 +142,9 @@ class EventService:
         self._cursors = OutboxCursors(config.data_dir / "office" / "outbox.db", self._context.log)
         for shard in self._shards(config):
             self._sources[shard] = ShardLog(shard, shard_paths(config.data_dir, shard).database)
-        self._carrier = Carrier(self._sources, self._appliers, self._context.log, self._context.metrics)
+        self._carrier = Carrier(
+            self._sources, self._appliers, self._context.log, self._context.metrics, patient=_PATIENT
+        )
         await self._carrier.open()
         self._begin(config)
         if self._appliers:

@@ -226,7 +226,17 @@ def _clean(_logger: Any, level: str, event: _EventDict) -> _EventDict:
         if len(clean) >= _FIELDS_MAX:
             clean["cut"] = True
             break
-        clean[name] = _HIDDEN if name in _SECRET_NAMES else _value(value)
+        if name in _SECRET_NAMES:
+            clean[name] = _HIDDEN
+            continue
+        kind = value.__class__
+        if kind is str:
+            clean[name] = value if len(value) <= _VALUE_MAX and value.isprintable() else escape(value)
+            continue
+        if kind is int or kind is float or value is None:
+            clean[name] = value
+            continue
+        clean[name] = _value(value)
         if isinstance(value, BaseException) and value.__traceback__ is not None and level == "error":
             clean["traceback"] = escape(_traceback(value), _TRACEBACK_MAX)
     return clean

@@ -18,15 +18,15 @@ SELECT DISTINCT message.accepted_ms / 86400000 FROM json_each(?) AS wanted
 CROSS JOIN message ON message.key = wanted.value ORDER BY 1
 
 -- name: to_file
--- What the messages of a day are searched by, without those that were copied before a crash and are filed already.
-SELECT message.key, account, sender, options, accepted_ms, mail_json FROM json_each(?1) AS wanted
+-- What the messages of a day are searched by, without those that were copied before a crash and are filed already;
+-- of their deliveries, recipients and states in turn.
+SELECT message.key, account, sender, options, accepted_ms, mail_json, (
+    SELECT json_group_array(json_array(CAST(recipient AS TEXT), CAST(state AS INTEGER))) FROM main.delivery
+    WHERE delivery.key >= message.key << 16 AND delivery.key < (message.key + 1) << 16
+) FROM json_each(?1) AS wanted
 CROSS JOIN main.message ON message.key = wanted.value
 WHERE message.accepted_ms / 86400000 = ?2
 AND NOT EXISTS (SELECT 1 FROM history.message AS copied WHERE copied.key = message.key)
-
--- name: recipients_to_file
--- Recipient and state of the deliveries of a message.
-SELECT recipient, state FROM main.delivery WHERE key >= ?1 << 16 AND key < (?1 + 1) << 16
 
 -- name: copy_messages
 -- Copy the messages of a day; one that is there already was copied before a crash.

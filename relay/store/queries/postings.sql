@@ -1,8 +1,8 @@
 -- Statements of the index of a file that is searched (relay/store/postings.py); in an attached file, too.
 
 -- name: add
--- File one key under one term, unsorted.
-INSERT INTO fresh (term, key) VALUES (?, ?)
+-- File keys under terms, unsorted.
+INSERT INTO fresh (term, key) VALUES /*row*/ (?, ?) /*row*/
 
 -- name: fresh_rows
 -- How many rows wait to be sorted.

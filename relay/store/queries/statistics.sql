@@ -22,8 +22,8 @@ SELECT EXISTS (SELECT 1 FROM point WHERE account = ? AND dimension = ? AND name 
 SELECT count(*) FROM (SELECT DISTINCT name FROM point WHERE account = ? AND dimension = ? LIMIT ?)
 
 -- name: cell_of
--- The cell that begins at or before a time, with how many messages it holds, and whether a later one exists.
-SELECT start_ms, max(sent, reporting), EXISTS (
+-- The cell that begins at or before a time, with what it holds, and whether a later one exists.
+SELECT start_ms, sent, reporting, EXISTS (
     SELECT 1 FROM cell AS later WHERE later.account = ?1 AND later.name = ?2 AND later.start_ms > cell.start_ms)
 FROM cell WHERE account = ?1 AND name = ?2 AND start_ms <= ?3 ORDER BY start_ms DESC LIMIT 1
 

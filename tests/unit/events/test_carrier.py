@@ -267,6 +267,57 @@ def test_events_gather_at_the_end_of_a_log_instead_of_costing_a_transaction_each
     asyncio.run(play())
 
 
+def test_who_comes_later_gets_what_others_read_in_one_batch():
+    log = Log(1, 2)
+    reader = carrying.SharedReader(log)
+    first = reader.read(0)
+    log.rows = Log(1, 5).rows
+    second = reader.read(2)
+    assert [event.seq for event in reader.read(0)] == [1, 2, 3, 4, 5]
+    assert reader.read(0)[:2] == first
+    assert reader.read(2) == second
+    assert log.reads == 2
+    reader.forget(2)
+    assert reader.read(2) == second
+
+
+def test_what_others_read_is_joined_up_to_a_batch():
+    log = Log(1, batches.BATCH_EVENTS - 1)
+    reader = carrying.SharedReader(log)
+    first = reader.read(0)
+    log.rows = Log(1, batches.BATCH_EVENTS + 1).rows
+    reader.read(first[-1].seq)
+    assert reader.read(0) == first
+    assert reader.goes_on(first)
+
+
+def test_whom_nobody_waits_for_lets_many_events_gather(monkeypatch):
+    monkeypatch.setattr(carrying, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(carrying, "GATHER_SECONDS", 3600)
+    many = carrying.MANY_EVENTS
+
+    async def play():
+        log, prompt, patient = Log(1, many), Ledger("prompt"), Ledger("patient")
+        made = Carrier({1: log}, [prompt, patient], MemoryLog(), Counts(), patient=("patient",))
+        await made.open()
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(30):
+            while patient.places.get(1) != many:  # noqa: ASYNC110 - set on another thread
+                await asyncio.sleep(0.01)
+            for last in range(many + 1, many + 4):
+                log.rows = Log(1, last).rows
+                while prompt.places.get(1) != last:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+        assert patient.places[1] == many
+        running.cancel()
+        await asyncio.wait([running])
+        await made.drain()
+        assert patient.taken == prompt.taken
+        await made.close()
+
+    asyncio.run(play())
+
+
 def test_a_batch_that_was_as_large_as_may_be_is_followed_at_once(monkeypatch):
     monkeypatch.setattr(carrying, "POLL_SECONDS", 3600)
 

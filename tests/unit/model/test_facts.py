@@ -32,7 +32,7 @@ def test_of_a_send():
     assert (facts.account, facts.configuration_set, facts.identity) == ("000000000001", "news", "example.com")
     assert facts.recipients == ("b@example.net", "c@example.net")
     assert (facts.at_ms, facts.accepted_ms) == (ACCEPTED_MS, ACCEPTED_MS)
-    assert (facts.tags["color"], facts.outgoing_ip, event.note) == (("red",), "", {})
+    assert (facts.tags["color"], facts.outgoing_ip, event.note) == (["red"], "", {})
 
 
 def test_of_a_bounce():

@@ -84,7 +84,7 @@ def test_a_send_counts_each_recipient_at_the_time_it_was_accepted():
     found = count("Send", payload.send(mail("a@remote.example", "trap@remote.example")))
     assert (found.points, found.moment_ms, found.cell) == ({Count.SENDS: 2}, ACCEPTED, Cell(ACCEPTED, sent=2))
     assert found.trap_hits == 1
-    assert [(dimension, name) for dimension, name, _ in found.series()] == [
+    assert [(dimension, name) for dimension, name, _ in found.shape(1).series()] == [
         (Dimension.ACCOUNT, ""),
         (Dimension.CONFIGURATION_SET, "news"),
         (Dimension.IDENTITY, "example.com"),
@@ -105,7 +105,7 @@ def test_a_delivery_counts_when_it_happened_and_in_the_cell_of_its_message():
     found = delivery("user@remote.example", notes=lane_notes("yahoo", "bulk"))
     assert (found.moment_ms, found.points) == (LATER, {Count.DELIVERIES: 1})
     assert found.cell == Cell(ACCEPTED, reporting=1)
-    lanes = {dimension: (name, amounts) for dimension, name, amounts in found.series()}
+    lanes = {dimension: (name, dict(amounts)) for dimension, name, amounts in found.shape(1).series()}
     assert lanes[Dimension.PROVIDER] == ("yahoo", {Count.DELIVERIES: 1, Count.SENDS: 1})
     assert lanes[Dimension.POOL] == ("bulk", {Count.DELIVERIES: 1, Count.SENDS: 1})
     assert delivery("user@remote.example").cell is None

@@ -213,6 +213,25 @@ def test_a_bounce_of_mail_before_all_cells_is_kept_with_its_own_time(made, reade
     assert reader.cells(A) == [Cell(NOW, sent=1), Cell(NOW - 5000, hard_bounces=1)]
 
 
+def test_cells_are_the_same_for_many_events_at_a_time_and_for_one(tmp_path, clock):
+    moments = [NOW + (n * 7919) % 90_000 for n in range(900)] + [NOW + CELL_LONG_MS + n for n in range(50)]
+    events = logged([send(at) for at in moments] + [bounce(at, later_ms=5) for at in moments[::9]])
+    found = []
+    for size in (len(events), 1, 100):
+        directory = tmp_path / str(size)
+        one = Statistics(directory, Rules(), lambda *_: False, clock.now_ms, MemoryLog())
+        one.open()
+        one.follow(1, 1, len(events))
+        in_turn = sorted(events, key=lambda event: event.outline["mail"]["timestamp"])  # as one transaction has them
+        renumbered = [LoggedEvent(1, seq, event.event) for seq, event in enumerate(in_turn, 1)]
+        for at in range(0, len(events), size):
+            one.apply(1, renumbered[at : at + size])
+        one.close()
+        found.append(StatisticsReader(directory).cells(A))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) > 2
+
+
 @pytest.mark.req("REP-013")
 def test_a_fresh_start_divides_cells_to_the_millisecond(tmp_path, clock, reader):
     begun = {"": 0}
