@@ -19,9 +19,9 @@ import uvloop
 from relay.model.content import Content
 from relay.net.connection import TcpConnector
 from relay.ports import LinkOptions
-from relay.smtp.client import Client
-from relay.smtp.client_envelope import Transaction
-from relay.smtp.client_options import ClientOptions
+from relay.smtp.client.envelope import Transaction
+from relay.smtp.client.options import ClientOptions
+from relay.smtp.client.session import Client
 from relay.testing.internet import write_certificate
 
 BODY = (b"0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n" * 160)[:10_000] + b"\r\n"

@@ -25,12 +25,12 @@ import uvloop
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Refusal
 from relay.ports import AuthGate
-from relay.smtp.reply import Reply
-from relay.smtp.server import Session
-from relay.smtp.server_content import BodySink
-from relay.smtp.server_dialect import Dialect
-from relay.smtp.server_door import AuthAnswer
-from relay.smtp.server_policy import SessionPolicy, TlsMode
+from relay.smtp.server.content import BodySink
+from relay.smtp.server.dialect import Dialect
+from relay.smtp.server.door import AuthAnswer
+from relay.smtp.server.policy import SessionPolicy, TlsMode
+from relay.smtp.server.reply import Reply
+from relay.smtp.server.session import Session
 from relay.smtpd.door import SmtpDoor
 from relay.smtpd.gate import LocalGate
 from relay.smtpd.services import Services

@@ -21,7 +21,7 @@ from relay.net.link_stream import BodyStream
 from relay.net.link_tls import CLOSED, JudgeChain, TlsLayer
 from relay.net.reason import reason
 from relay.ports import LinkUser
-from relay.smtp.client_body import DotStuffer
+from relay.smtp.client.body import DotStuffer
 
 _BLOCKS_A_TURN = 4
 _WRITE_HIGH_BYTES = 256 * 1024

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from relay.model.content import BodyFile
-from relay.smtp.client_body import DotStuffer
+from relay.smtp.client.body import DotStuffer
 
 _BLOCK_BYTES = 64 * 1024
 

@@ -3,7 +3,7 @@
 import os
 import ssl
 
-from relay.smtp.client_reply import printable
+from relay.smtp.client.reply import printable
 
 
 def reason(error: BaseException) -> str:

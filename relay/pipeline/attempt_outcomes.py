@@ -20,7 +20,7 @@ from relay.pipeline.site_item import Item, Target
 from relay.pipeline.site_session import Session
 from relay.ports import Clock, Job, Log, Metrics, Release
 from relay.schedule.effects import NO_REACTION
-from relay.smtp.client_answer import Answer, local_failure
+from relay.smtp.client.answer import Answer, local_failure
 
 
 class Outcomes:

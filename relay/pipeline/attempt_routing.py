@@ -21,7 +21,7 @@ from relay.pipeline.site_item import Item
 from relay.ports import MailHost, MailHosts, Resolver, ResolverError, StsAnswer, StsPolicies
 from relay.schedule import mx
 from relay.schedule.route import RouteTable, TlsMode, literal_address, unroutable
-from relay.smtp.client_answer import Answer, local_failure, local_refusal
+from relay.smtp.client.answer import Answer, local_failure, local_refusal
 
 _POLICY_SECONDS = 300.0  # how long what a domain wants of TLS is not asked again
 

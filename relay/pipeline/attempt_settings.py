@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from relay.policy.tls_policy import TlsRules
 from relay.schedule.route import Route, TlsMode
 from relay.schedule.shaping import Shape
-from relay.smtp.client_envelope import Downgrade
-from relay.smtp.client_options import Timeouts
+from relay.smtp.client.envelope import Downgrade
+from relay.smtp.client.options import Timeouts
 
 ATTEMPT_SESSIONS_MAX = 2  # sessions that may break under one delivery in one attempt
 RECIPIENTS_MAX = 100  # RFC 5321 section 4.5.3.1.8: every host takes as many

@@ -18,7 +18,7 @@ from relay.pipeline.site_item import Item
 from relay.pipeline.site_targets import WalkContext
 from relay.ports import Clock, Json
 from relay.schedule.effects import EffectKind
-from relay.smtp.client_answer import Answer
+from relay.smtp.client.answer import Answer
 
 _SITES_KEPT = 5_000
 _SITES_SHOWN = 200

@@ -17,7 +17,7 @@ from relay.model.outcome import Outcome, Stage
 from relay.ports import MailHost
 from relay.schedule.effects import NO_REACTION, Effect, Reaction, Standing
 from relay.schedule.shaping import Shape
-from relay.smtp.client_answer import Answer, local_failure
+from relay.smtp.client.answer import Answer, local_failure
 
 IPV4 = frozenset({4})
 IPV6 = frozenset({6})

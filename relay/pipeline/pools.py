@@ -24,7 +24,7 @@ from relay.ports import Clock, Directory, Log, Metrics
 from relay.schedule.backlog import Backlog
 from relay.schedule.effects import EffectKind
 from relay.schedule.pools import Candidate, Plan, PoolBook, Turns, source_of, unusable
-from relay.smtp.client_answer import Answer, local_failure
+from relay.smtp.client.answer import Answer, local_failure
 
 LOOK_SECONDS = 0.25  # how old what is known of the catalog may be
 GONE_SECONDS = 5.0  # longer than the office takes to notice

@@ -35,7 +35,7 @@ from relay.schedule.fair import Flow
 from relay.schedule.mx import Deck
 from relay.schedule.route import Route, TlsMode
 from relay.schedule.shaping import Shape
-from relay.smtp.client_answer import Answer, Fault
+from relay.smtp.client.answer import Answer, Fault
 
 DOMAINS_NOTED = 20
 TRIES_MAX = 8  # connections of one attempt that are told of

@@ -9,7 +9,7 @@ from relay.model.dialogue import Skipped, Try
 from relay.pipeline.site_item import Item, Target
 from relay.ports import Json
 from relay.schedule.shaping import Shape
-from relay.smtp.client_answer import Answer
+from relay.smtp.client.answer import Answer
 
 _Story = tuple[tuple[Try, ...], tuple[Skipped, ...]]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from relay.model.dialogue import Dialogue, Try
 from relay.model.outcome import Outcome, Stage
 from relay.pipeline.site_item import Item, Target
-from relay.smtp.client_answer import Answer
+from relay.smtp.client.answer import Answer
 
 if TYPE_CHECKING:
     from relay.pipeline.site_session import Session

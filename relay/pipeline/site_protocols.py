@@ -10,7 +10,7 @@ from relay.pipeline.attempt_settings import OutboundSettings
 from relay.pipeline.site_item import Item, Target
 from relay.ports import Job
 from relay.schedule.fair import Flow
-from relay.smtp.client_answer import Answer
+from relay.smtp.client.answer import Answer
 
 if TYPE_CHECKING:
     from relay.pipeline.site import Site

@@ -16,11 +16,11 @@ from relay.pipeline.site_item import Item, Target
 from relay.pipeline.site_protocols import SessionOwner, SessionSetup
 from relay.pipeline.site_transaction import lesser, together, transaction_of
 from relay.ports import SOURCE_GONE, Clock, Connector, Link, LinkOptions
-from relay.smtp.client import Client
-from relay.smtp.client_answer import Answer, Fault, local_failure
-from relay.smtp.client_envelope import Transaction
-from relay.smtp.client_options import ClientOptions
-from relay.smtp.transcript import Transcript
+from relay.smtp.client.answer import Answer, Fault, local_failure
+from relay.smtp.client.envelope import Transaction
+from relay.smtp.client.options import ClientOptions
+from relay.smtp.client.session import Client
+from relay.smtp.client.transcript import Transcript
 
 _REFUSALS_A_TURN = 10
 

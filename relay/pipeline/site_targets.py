@@ -21,7 +21,7 @@ from relay.policy.tls_policy import HostTls, of_host
 from relay.ports import Clock, Connector, MailHost, Metrics, Resolver, ResolverError
 from relay.schedule import mx
 from relay.schedule.route import ip_address
-from relay.smtp.client_answer import Answer, Fault, local_failure, local_refusal
+from relay.smtp.client.answer import Answer, Fault, local_failure, local_refusal
 
 if TYPE_CHECKING:
     from relay.pipeline.site import Site

@@ -6,8 +6,8 @@ from relay.model.content import Content
 from relay.pipeline.attempt_settings import RECIPIENTS_MAX
 from relay.pipeline.site_item import Item
 from relay.policy.notification import next_hop_told
-from relay.smtp.client_envelope import Transaction
-from relay.smtp.client_extensions import Extensions
+from relay.smtp.client.envelope import Transaction
+from relay.smtp.client.extensions import Extensions
 
 if TYPE_CHECKING:
     from relay.pipeline.site_protocols import SessionOwner

@@ -21,8 +21,8 @@ from relay.pipeline.site_tls_notes import count_failure, count_session
 from relay.policy import dane
 from relay.policy.tls_policy import HostTls, TlsNeed, after_testing, result_of
 from relay.ports import LinkOptions
-from relay.smtp.client_answer import Answer, Fault, local_failure
-from relay.smtp.client_options import ClientOptions, TlsUse
+from relay.smtp.client.answer import Answer, Fault, local_failure
+from relay.smtp.client.options import ClientOptions, TlsUse
 
 if TYPE_CHECKING:
     from relay.pipeline.site import Site

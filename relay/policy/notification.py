@@ -9,7 +9,7 @@ from relay.mail.feedback import Cause
 from relay.model.message import Delivery
 from relay.model.notification import Notice, notify_words, passed_on, wants
 from relay.model.outcome import Outcome
-from relay.smtp.client_envelope import Parameters
+from relay.smtp.client.envelope import Parameters
 
 
 def next_hop_told(deliveries: Sequence[Delivery], now_ms: int, *, return_path_is_ours: bool) -> Parameters | None:

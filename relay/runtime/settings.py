@@ -40,9 +40,9 @@ from relay.schedule.warmup import OTHER, SHARES, Schedule
 from relay.schedule.warmup import Rules as WarmUpRules
 from relay.signing.sealed_file import FileSealer, key_of
 from relay.signing.secrets import decode_master_key, derive
-from relay.smtp.client_envelope import Downgrade
-from relay.smtp.client_options import Timeouts
-from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.client.envelope import Downgrade
+from relay.smtp.client.options import Timeouts
+from relay.smtp.server.policy import ListenerKind, SessionPolicy, TlsMode
 from relay.store.catalog_address_values import Declared
 from relay.store.housekeeping import Retention
 from relay.store.retention import Bounds, Keep

@@ -6,7 +6,7 @@ judged anew. Whatever was counted here is counted out by `leave`, once.
 
 from typing import TYPE_CHECKING
 
-from relay.smtp import reply
+from relay.smtp.server import reply
 
 if TYPE_CHECKING:
     from relay.smtpd.door import SmtpDoor

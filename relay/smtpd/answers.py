@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from relay.model.refusal import Reason, Refusal
-from relay.smtp.reply import TOO_MANY_CONNECTIONS, Reply
-from relay.smtp.server_door import AuthAnswer, Blocked
+from relay.smtp.server.door import AuthAnswer, Blocked
+from relay.smtp.server.reply import TOO_MANY_CONNECTIONS, Reply
 from relay.smtpd.login import check_login, report_login
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from relay.smtp import reply
-from relay.smtp.proxy_protocol import BadHeader, read_header
-from relay.smtp.server import Session
-from relay.smtp.server_policy import TlsMode
+from relay.smtp.server import reply
+from relay.smtp.server.policy import TlsMode
+from relay.smtp.server.proxy_protocol import BadHeader, read_header
+from relay.smtp.server.session import Session
 from relay.smtpd.admission import Admission
 from relay.smtpd.answers import Answers
 from relay.smtpd.deadlines import PHASE_LIMITS, Phase, Progress

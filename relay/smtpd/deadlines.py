@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Final
 
-from relay.smtp.server import Session
-from relay.smtp.server_policy import SessionPolicy
+from relay.smtp.server.policy import SessionPolicy
+from relay.smtp.server.session import Session
 
 LINGER_SECONDS: Final = 2.0
 # How long a client waits for our answer at the end of data (RFC 5321 section 4.5.3.2.6). Permits answer in seconds

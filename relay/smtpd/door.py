@@ -6,7 +6,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING
 
-from relay.smtp.server_policy import ListenerKind, SessionPolicy
+from relay.smtp.server.policy import ListenerKind, SessionPolicy
 from relay.smtpd.incoming import IncomingBodies
 from relay.smtpd.listener import SmtpListener
 from relay.smtpd.services import Services

@@ -4,12 +4,12 @@ import asyncio
 import ipaddress
 from typing import TYPE_CHECKING
 
-from relay.smtp.command import in_networks
-from relay.smtp.server_dialect import Dialect
+from relay.smtp.server.command import in_networks
+from relay.smtp.server.dialect import Dialect
 from relay.smtpd.connection import SmtpConnection
 
 if TYPE_CHECKING:
-    from relay.smtp.server_policy import SessionPolicy
+    from relay.smtp.server.policy import SessionPolicy
     from relay.smtpd.door import SmtpDoor
 
 

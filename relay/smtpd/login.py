@@ -1,8 +1,8 @@
 """Whether a user name and a password are right, and how long the answer waits."""
 
 from relay.model.refusal import Reason, Refusal
-from relay.smtp.server_dialogue import HARD_ERROR
-from relay.smtp.server_door import Blocked
+from relay.smtp.server.dialogue import HARD_ERROR
+from relay.smtp.server.door import Blocked
 from relay.smtpd.services import Services
 
 

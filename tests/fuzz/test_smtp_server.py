@@ -2,9 +2,9 @@
 
 import random
 
-from relay.smtp.server import Session
-from relay.smtp.server_dialect import Dialect
-from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server.dialect import Dialect
+from relay.smtp.server.policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server.session import Session
 from tests.unit.smtp.test_server import Product
 
 SEEDS = [

@@ -19,7 +19,7 @@ from relay.model.content import BodyFile
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Reason, Refusal
 from relay.ports import AuthGate
-from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server.policy import ListenerKind, SessionPolicy, TlsMode
 from relay.smtpd.door import SmtpDoor
 from relay.smtpd.gate import LocalGate
 from relay.smtpd.services import Services

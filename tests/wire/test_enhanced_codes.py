@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from relay.model.refusal import Reason
-from relay.smtp.server import Session
-from relay.smtp.server_dialect import Dialect
+from relay.smtp.server.dialect import Dialect
+from relay.smtp.server.session import Session
 from tests.unit.smtp.test_server import Product
 from tests.wire.door import POLICIES
 from tests.wire.test_dialogs import FILES, _bytes

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server.policy import ListenerKind, SessionPolicy, TlsMode
 from tests.wire.door import ACCOUNT, HOST, POLICIES, USER, Client, client_context
 
 LOOPBACK = ("127.0.0.0/8",)

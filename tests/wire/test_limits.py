@@ -18,7 +18,7 @@ import pytest
 from relay.model.content import MEMORY_BODY_MAX_BYTES, BodyFile
 from relay.model.refusal import Reason, Refusal
 from relay.ports import AuthGate
-from relay.smtp.server import Session
+from relay.smtp.server.session import Session
 from relay.smtpd.connection import SmtpConnection
 from tests.wire.door import ACCOUNT, POLICIES, USER, Client, Door
 

@@ -13,7 +13,7 @@ from relay.net.connection import TcpConnector
 from relay.pipeline.downgrade import Downgrader
 from relay.pipeline.promise import AcceptRules
 from relay.schedule.route import Route, TlsMode
-from relay.smtp.client_options import Timeouts
+from relay.smtp.client.options import Timeouts
 from relay.testing.directory import MemoryDirectory
 from relay.testing.internet import write_certificate
 from tests.unit.pipeline.outbound_harness import CONTENT, SystemClock, bench, until

@@ -6,7 +6,7 @@ from relay.model.outcome import Stage
 from relay.pipeline.site_health import Health
 from relay.pipeline.site_item import Target
 from relay.schedule.shaping import Shape
-from relay.smtp.client_answer import local_failure
+from relay.smtp.client.answer import local_failure
 from tests.unit.pipeline.test_site_queue import item_of
 
 SHAPE = Shape(connections=20, connections_start=5)

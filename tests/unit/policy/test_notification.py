@@ -8,9 +8,9 @@ from relay.mail.feedback import Cause
 from relay.model.message import Delivery, SendOptions
 from relay.model.outcome import Outcome, Stage, Verdict
 from relay.policy.notification import delay_due_ms, failure_told, next_hop_told, report_forwarded, success_told
-from relay.smtp.client_envelope import Parameters, Transaction, mail_command, rcpt_commands
-from relay.smtp.client_extensions import Extensions, parse
-from relay.smtp.client_reply import Reply
+from relay.smtp.client.envelope import Parameters, Transaction, mail_command, rcpt_commands
+from relay.smtp.client.extensions import Extensions, parse
+from relay.smtp.client.reply import Reply
 from tests.unit.mail.messages import message
 
 TAKEN = Outcome(Verdict.DELIVERED, Stage.FINAL_DOT, 250, "2.0.0", "ok")

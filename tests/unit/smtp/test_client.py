@@ -4,11 +4,11 @@ import pytest
 
 from relay.model.content import BodyFile, Content
 from relay.model.outcome import Stage, Verdict
-from relay.smtp.client import Client
-from relay.smtp.client_answer import Fault
-from relay.smtp.client_envelope import Transaction
-from relay.smtp.client_options import ClientOptions, Timeouts, TlsUse
-from relay.smtp.client_steps import STEPS, Step
+from relay.smtp.client.answer import Fault
+from relay.smtp.client.envelope import Transaction
+from relay.smtp.client.options import ClientOptions, Timeouts, TlsUse
+from relay.smtp.client.session import Client
+from relay.smtp.client.steps import STEPS, Step
 
 CONTENT = Content(b"Subject: x\r\n\r\n", b".y\r\n")
 WIRE = b"Subject: x\r\n\r\n..y\r\n.\r\n"

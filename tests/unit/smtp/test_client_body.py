@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtp.client_body import DotStuffer, stuffed
+from relay.smtp.client.body import DotStuffer, stuffed
 
 ALPHABET = st.lists(st.sampled_from([b".", b"\r\n", b"a", b"..", b"\r\n.", b"x.y"]), max_size=30).map(b"".join)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from relay.model.content import Content
-from relay.smtp.client_envelope import Transaction, Unfit, fit, mail_command, rcpt_commands, sound_path
-from relay.smtp.client_extensions import Extensions
+from relay.smtp.client.envelope import Transaction, Unfit, fit, mail_command, rcpt_commands, sound_path
+from relay.smtp.client.extensions import Extensions
 
 ASCII = Content(b"Subject: x\r\n\r\n", b"y\r\n")
 RAW = Content("Subject: é\r\n\r\n".encode(), b"y\r\n")

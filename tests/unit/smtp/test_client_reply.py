@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.model.outcome import Stage, Verdict
-from relay.smtp import client_extensions
-from relay.smtp.client_answer import from_reply
-from relay.smtp.client_reply import LINES_MAX, Reply, ReplyError, ReplyReader, printable
+from relay.smtp.client import extensions
+from relay.smtp.client.answer import from_reply
+from relay.smtp.client.reply import LINES_MAX, Reply, ReplyError, ReplyReader, printable
 
 
 def read(data):
@@ -133,10 +133,10 @@ def test_only_the_first_digit_decides(code, verdict):
     ],
 )
 def test_extensions(lines, expected):
-    found = client_extensions.parse(Reply(250, lines))
+    found = extensions.parse(Reply(250, lines))
     assert (found.name, found.pipelining, found.size, found.size_max_bytes) == expected
 
 
 def test_authentication_mechanisms_in_old_and_new_form():
-    found = client_extensions.parse(Reply(250, [b"x", b"AUTH=LOGIN", b"AUTH plain CRAM-MD5"]))
+    found = extensions.parse(Reply(250, [b"x", b"AUTH=LOGIN", b"AUTH plain CRAM-MD5"]))
     assert found.auth == {"LOGIN", "PLAIN", "CRAM-MD5"}

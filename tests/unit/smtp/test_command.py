@@ -4,8 +4,8 @@ import ipaddress
 
 import pytest
 
-from relay.smtp.command import MailFrom, RcptTo, in_networks, parse_hello, parse_mail, parse_path, parse_rcpt
-from relay.smtp.reply import Reply
+from relay.smtp.server.command import MailFrom, RcptTo, in_networks, parse_hello, parse_mail, parse_path, parse_rcpt
+from relay.smtp.server.reply import Reply
 
 OFFERED = frozenset({"SMTPUTF8"})
 

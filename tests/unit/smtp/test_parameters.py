@@ -15,8 +15,8 @@ from relay.model.notification import (
     recipient_wishes,
     wants,
 )
-from relay.smtp.parameters import mail_parameters, rcpt_parameters
-from relay.smtp.reply import Reply
+from relay.smtp.server.parameters import mail_parameters, rcpt_parameters
+from relay.smtp.server.reply import Reply
 
 ALL = frozenset({"DSN", "SMTPUTF8", "FUTURERELEASE", "DELIVERBY"})
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.smtp.proxy_protocol import HEADER_MAX_BYTES, BadHeader, ProxyHeader, read_header
+from relay.smtp.server.proxy_protocol import HEADER_MAX_BYTES, BadHeader, ProxyHeader, read_header
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from relay.model.content import BodyFile, Content
 from relay.model.message import Submission
 from relay.model.refusal import Accepted, Reason, Refusal
-from relay.smtp import reply, server_text
-from relay.smtp.server import Session
-from relay.smtp.server_dialect import Dialect
-from relay.smtp.server_door import AuthAnswer, Blocked
-from relay.smtp.server_envelope import Envelope
-from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server import reply
+from relay.smtp.server import text as server_text
+from relay.smtp.server.dialect import Dialect
+from relay.smtp.server.door import AuthAnswer, Blocked
+from relay.smtp.server.envelope import Envelope
+from relay.smtp.server.policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server.session import Session
 
 TRUSTED = SessionPolicy("h.example", tls=TlsMode.NONE, trusted_networks=("x",), trusted_account="1")
 SCRIPT = (

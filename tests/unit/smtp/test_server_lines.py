@@ -2,10 +2,10 @@
 
 import pytest
 
-from relay.smtp import reply
-from relay.smtp.command import ANY_LINE_MAX_BYTES
-from relay.smtp.reply import Reply
-from relay.smtp.server_lines import LineReader
+from relay.smtp.server import reply
+from relay.smtp.server.command import ANY_LINE_MAX_BYTES
+from relay.smtp.server.lines import LineReader
+from relay.smtp.server.reply import Reply
 
 
 def _read(*pieces: bytes) -> list[bytes | Reply]:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from relay.smtp.server import Session
-from relay.smtp.server_client import Client
-from relay.smtp.server_dialect import Dialect
-from relay.smtp.server_policy import ListenerKind, SessionPolicy, TlsMode
-from relay.smtp.server_state import State
-from relay.smtp.server_table import TABLE
+from relay.smtp.server.client import Client
+from relay.smtp.server.dialect import Dialect
+from relay.smtp.server.policy import ListenerKind, SessionPolicy, TlsMode
+from relay.smtp.server.session import Session
+from relay.smtp.server.state import State
+from relay.smtp.server.table import TABLE
 from tests.unit.smtp.test_server import Product
 
 SUBMISSION = SessionPolicy("h.example")

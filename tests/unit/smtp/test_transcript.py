@@ -5,11 +5,11 @@ import base64
 import pytest
 
 from relay.model.content import Content
-from relay.smtp.client import Client
-from relay.smtp.client_envelope import Transaction
-from relay.smtp.client_options import ClientOptions, TlsUse
-from relay.smtp.client_reply import Reply
-from relay.smtp.transcript import HEAD_ENTRIES, PART_MAX_CHARACTERS, Transcript
+from relay.smtp.client.envelope import Transaction
+from relay.smtp.client.options import ClientOptions, TlsUse
+from relay.smtp.client.reply import Reply
+from relay.smtp.client.session import Client
+from relay.smtp.client.transcript import HEAD_ENTRIES, PART_MAX_CHARACTERS, Transcript
 
 USER, PASSWORD = "relay-user", "s3cret password"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from relay.smtp import reply
-from relay.smtp.xclient import XClient, offer, parse_xclient
+from relay.smtp.server import reply
+from relay.smtp.server.xclient_attributes import XClient, offer, parse_xclient
 
 
 @pytest.mark.parametrize(
