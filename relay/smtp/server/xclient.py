@@ -1,6 +1,6 @@
 """XCLIENT: a trusted front end says who its client is, and the session begins anew with that one, as in Postfix.
 
-What the attributes mean says `xclient_attributes`; whether this client may name another the door (`Session.may_name`).
+`xclient_attributes` reads the attributes; the door says whether this client may name another (`Session.may_name`).
 """
 
 from relay.model.refusal import Reason
