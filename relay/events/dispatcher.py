@@ -1,15 +1,11 @@
 """Sends what waits in the queue: each target by a courier of its kind, at its own pace (DEST-011).
 
-A target that is down delays no other and costs little: after `FAILURES` failed tries in a row it *rests*. Of the
-posts that were never tried one goes out each time a rest ends, and with the first success all do; posts that failed
-are tried again as their courier's policy says, or, where that has no end, wait for the end of the rest, too. So a
-destination may be down for days with a million posts waiting, and neither they nor memory are used up.
+A target that is down delays no other and costs little: it *rests* (`relay.events.rests`). So a destination may be
+down for days with a million posts waiting, and neither they nor memory are used up.
 
 Turns are of a second, and half of them are for targets that did not fail lately: many that hang, or have much to
-take, keep no other waiting.
-
-Posts that a working target never takes are in nobody's way: only the failure of a post that was new makes a rest
-longer, and beside posts that failed there is always room for new ones.
+take, keep no other waiting. Within its turn a target is sent as many posts at a time as its courier allows, and a
+slow one holds up no other.
 
 A batch (`GatheringCourier`) is all or nothing for its target: what was not taken stays as it is while the target
 rests. What is settled is noted after the other side has it: at least once.
@@ -24,10 +20,10 @@ from functools import partial
 from typing import Any, Final
 
 from relay.errors import RelayError
+from relay.events.rests import REST_MAX_SECONDS, Look, Rests
 from relay.ports import Clock, Log, Metrics
 from relay.ports.events import (
     Courier,
-    Gathering,
     GatheringCourier,
     Post,
     Sent,
@@ -37,9 +33,6 @@ from relay.ports.events import (
     Waiting,
 )
 
-FAILURES: Final = 3
-REST_FIRST_SECONDS: Final = 1.0
-REST_MAX_SECONDS: Final = 60.0
 SERVED_MAX: Final = 64  # targets at a time
 AILING_MAX: Final = 32  # of them that failed lately, so that consumers which hang leave room for the others
 TURN_SECONDS: Final = 1.0  # then a target with more due takes its place behind the others that are due
@@ -52,16 +45,6 @@ GATHER_SECONDS: Final = (
 )
 
 AnyCourier = Courier | GatheringCourier
-
-
-@dataclass(slots=True)
-class _Rest:
-    """How a target has failed lately: `until_ms` nothing fresh goes out, `tried_until_ms` nothing of the patient."""
-
-    failures: int = 0
-    rests: int = 0
-    until_ms: int = 0
-    tried_until_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +90,7 @@ class Dispatcher:
         self._clock = clock
         self._log = log
         self._metrics = metrics
-        self._jitter = jitter
-        self._rests: dict[str, _Rest] = {}
+        self._rests = Rests(jitter)
         self._next_ms: dict[str, int] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._tried: dict[str, asyncio.Queue[_Try | None]] = {}  # of those served; None: there may be more to send
@@ -239,7 +221,7 @@ class Dispatcher:
     def _room(self) -> tuple[int, int]:
         """Return how many more targets may be served, and how many of them may be such that failed lately."""
         room = SERVED_MAX - len(self._serving)
-        return room, max(0, min(room, AILING_MAX - sum(name in self._rests for name in self._serving)))
+        return room, max(0, min(room, AILING_MAX - self._rests.count(self._serving)))
 
     def _may_go(self, target: str, room: int, ailing_room: int) -> bool:
         """Say whether more may be sent to a target when it is due; a batch looks by itself when it ended."""
@@ -291,16 +273,7 @@ class Dispatcher:
 
     def _due_ms(self, state: TargetState) -> int | None:
         courier = self._couriers.get(state.name.partition(":")[0])
-        rest = self._rests.get(state.name)
-        until = rest.until_ms if rest is not None else 0
-        if courier is None or not state.waiting:
-            return None
-        if isinstance(courier, GatheringCourier):
-            return max(until, _full_ms(state, courier.gathering(state.name), self._clock.now_ms()))
-        tried_until = rest.tried_until_ms if rest is not None and courier.patient(state.name) else 0
-        fresh = max(until, state.fresh_due_ms) if state.fresh_due_ms is not None else None
-        tried = max(tried_until, state.tried_due_ms) if state.tried_due_ms is not None else None
-        return min((due for due in (fresh, tried) if due is not None), default=None)
+        return self._rests.due_ms(state, courier, self._clock.now_ms()) if courier is not None else None
 
     async def _serve(self, target: str) -> None:
         """Send what is due to a target, until nothing is or its turn ends; by the courier of now (`replace`).
@@ -384,39 +357,20 @@ class Dispatcher:
             return Sent(Verdict.AGAIN, f"a fault of the relay: {type(error).__name__}")
 
     async def _due_posts(self, target: str, courier: Courier, under_way: "Mapping[int, _OnItsWay]") -> Sequence[Post]:
-        """Return posts for which there is room beside those of the items that are on their way.
-
-        Those tried before get half of the places; while the target rests, one that is new gets a place of its own.
-        """
-        rest = self._rests.get(target)
-        now, parallel = self._clock.now_ms(), courier.parallel(target)
-        room = parallel - len(under_way)
-        if room <= 0:
-            return ()
+        """Return posts for which there is room beside those of the items that are on their way."""
         again = sum(one.again for one in under_way.values())
-        if rest is None or rest.failures < FAILURES:
-            return await self._read(target, now, room, under_way, tried_max=max(1, parallel // 2) - again)
-        fresh: Sequence[Post] = ()
-        if rest.until_ms <= now and again == len(under_way):
-            fresh = await self._read(target, now, 1, under_way, tried_max=0)
-        if courier.patient(target):
-            room = 1 if rest.tried_until_ms <= now and not again else 0
-        if room <= len(fresh):
-            return fresh
-        return (*fresh, *await self._read(target, now, room - len(fresh), under_way, fresh=False))
+        now = self._clock.now_ms()
+        found: list[Post] = []
+        for look in self._rests.looks(target, courier, now, fresh=len(under_way) - again, again=again):
+            if look.limit > len(found):
+                found += await self._read(target, now, look, look.limit - len(found), under_way)
+        return found
 
     async def _read(
-        self,
-        target: str,
-        now_ms: int,
-        limit: int,
-        besides: Collection[int],
-        *,
-        tried_max: int | None = None,
-        fresh: bool = True,
+        self, target: str, now_ms: int, look: Look, limit: int, besides: Collection[int]
     ) -> Sequence[Post]:
         others = tuple(besides)  # those on their way change while the thread reads
-        read = partial(self._queue.due, tried_max=tried_max, fresh=fresh, besides=others)
+        read = partial(self._queue.due, tried_max=look.tried_max, fresh=look.fresh, besides=others)
         return tuple(await self._call(read, target, now_ms, limit, BYTES_MAX))
 
     async def _serve_batch(self, target: str, courier: GatheringCourier) -> bool:
@@ -470,27 +424,16 @@ class Dispatcher:
         again = [answer for answer in sent if answer.verdict is Verdict.AGAIN]
         if done:
             self._metrics.count("relay_events_published_total", target, amount=done)
-            self._rests.pop(target, None)
+            self._rests.worked(target)
         if not again:
             return
         self._metrics.count("relay_events_failures_total", target, amount=len(again))
         if done:
             return
-        rest = self._rests.setdefault(target, _Rest())
-        rest.failures += len(again)
-        if rest.failures >= FAILURES or isinstance(self._courier(target), GatheringCourier):
-            self._let_rest(target, rest, again[-1].detail, fresh=fresh)
-
-    def _let_rest(self, target: str, rest: _Rest, reason: str, *, fresh: bool) -> None:
-        """Begin a rest. Posts that failed before may be what the target never takes: they keep no new one back."""
-        if (rest.until_ms if fresh else rest.tried_until_ms) > self._clock.now_ms():
-            return  # what was on its way when the rest began failed too
-        seconds = min(REST_FIRST_SECONDS * 2.0**rest.rests, REST_MAX_SECONDS) * (0.8 + 0.4 * self._jitter())
-        rest.rests = min(rest.rests + 1, 16)
-        rest.tried_until_ms = self._clock.now_ms() + int(seconds * 1000)
-        if fresh or not rest.until_ms:
-            rest.until_ms = rest.tried_until_ms
-        self._log.warning("events wait", target=target, error=reason, seconds=round(seconds, 1))
+        at_once = isinstance(self._courier(target), GatheringCourier)
+        seconds = self._rests.failed(target, len(again), self._clock.now_ms(), fresh=fresh, at_once=at_once)
+        if seconds is not None:
+            self._log.warning("events wait", target=target, error=again[-1].detail, seconds=round(seconds, 1))
 
     # --- small things --------------------------------------------------------------------------------------------
 
@@ -517,10 +460,3 @@ async def _gathered(tried: "asyncio.Queue[_Try | None]") -> Sequence[_Try]:
     while not tried.empty():
         found.append(tried.get_nowait())
     return [one for one in found if one is not None]
-
-
-def _full_ms(state: TargetState, gathering: Gathering, now_ms: int) -> int:
-    """Return when a batch is to go: now when it is full, else when its first has waited long enough."""
-    if state.waiting_bytes + state.waiting >= gathering.size_bytes or state.waiting >= gathering.count:
-        return now_ms
-    return (state.oldest_ms or now_ms) + int(gathering.age_seconds * 1000)
