@@ -100,7 +100,7 @@ def test_every_answer_follows_a_sync_of_the_log(tmp_path):
 def test_a_body_file_and_its_directory_are_synced_before_the_row(tmp_path):
     trace = tmp_path / "trace"
     watch = ["strace", "-f", "-y", "-e", "trace=fdatasync,fsync,write,rename", "-o", str(trace)]
-    ended = child(tmp_path / "data", "after commit", 3, "large", before=watch)
+    ended = child(tmp_path / "data", "after commit", 9, "large", before=watch)  # in the second round of four
     first = min(keys(ended.stdout, "accepted"))
     lines = trace.read_text().splitlines()
     accepted = next(n for n, line in enumerate(lines) if "write(1<" in line and "accepted" in line)
