@@ -85,6 +85,10 @@ class SharedReader:
         """Say whether more is behind a batch: another applier has read it, or it is about as large as may be."""
         return batch[-1].seq in self._batches or is_large([event.event for event in batch])
 
+    def drop(self) -> None:
+        """Read everything anew: what waits for one that fails may be erased from the log meanwhile (PRIV-006)."""
+        self._batches.clear()
+
     def forget(self, lowest: int) -> None:
         """Drop batches that every applier has."""
         for after in [key for key, batch in self._batches.items() if batch[-1].seq <= lowest]:
@@ -190,6 +194,7 @@ class Carrier:
                     await asyncio.sleep(POLL_SECONDS)
             except RelayError as error:
                 lane.ask_places()
+                reader.drop()
                 self._count("relay_events_applier_failures_total", lane)
                 self._log.warning("effects wait", applier=lane.applier.name, shard=reader.shard, error=str(error))
                 await backoff.wait()

@@ -161,6 +161,31 @@ def test_batches_are_bounded_in_octets(monkeypatch):
     asyncio.run(play())
 
 
+@pytest.mark.req("PRIV-006")
+def test_what_was_erased_from_the_log_never_comes_to_one_that_failed(monkeypatch):
+    monkeypatch.setattr(batches, "BACKOFF_FIRST_SECONDS", 0.01)
+
+    async def play():
+        log = Log(1, 2)
+
+        def fails(event):
+            if log.rows[0][1].payload != b'{"n":0}':
+                log.rows = [(n, NewEvent(f"id-{n}", "Send", f"m{n}", b'{"n":0}')) for n in (1, 2)]
+                raise StorageError("disk full")
+
+        ledger = Ledger("broken", fails)
+        carrier, _ = _carry([log], [ledger])
+        await carrier.open()
+        running = asyncio.create_task(carrier.run())
+        async with asyncio.timeout(30):
+            while len(ledger.taken) < 2:  # noqa: ASYNC110 (threads have no event)
+                await asyncio.sleep(0.01)
+        running.cancel()
+        assert ledger.taken == [(1, 1, 0), (1, 2, 0)]
+
+    asyncio.run(play())
+
+
 def test_one_that_fails_is_called_again_and_holds_up_nobody(monkeypatch):
     monkeypatch.setattr(batches, "BACKOFF_FIRST_SECONDS", 0.01)
 
