@@ -18,8 +18,7 @@ from relay.runtime import settings
 from relay.runtime.audit import forget_before, record
 from relay.runtime.children import ChildContext, Role
 from relay.runtime.clock import SteadyClock
-from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Scheduled
 from relay.runtime.peers import worker_socket
 from relay.runtime.privacy_places import FORGET_ACCOUNT, REMOVE_ITEMS
 from relay.runtime.queue_work import Order
@@ -39,32 +38,17 @@ DAY_SECONDS: Final = 86_400.0
 FILES: Final = ("events/*.db", "office/*.db", "permits/*.db", "suppression.db")
 
 
-class AccountService:
+class AccountService(Scheduled):
     """The service that the office runs (`relay.runtime.service.Service`). Tests may give the clock."""
 
     def __init__(self, context: ChildContext, *, clock: Clock | None = None) -> None:
-        self._context = context
         self._data_dir = context.config.data_dir
         self._clock = clock or SteadyClock()
         jobs = (
             Job("closed accounts", EVERY_SECONDS, self.look, timeout_seconds=DAY_SECONDS),
             Job("audit retention", AUDIT_SECONDS, self._forget_records),
         )
-        self._schedule = Schedule(jobs, context.log)
-
-    async def start(self) -> None:
-        """Begin with what came due while the relay was stopped."""
-        self._schedule.start()
-
-    async def reload(self, config: Config) -> None:
-        """Do nothing."""
-
-    async def close(self) -> None:
-        """End; what is not deleted yet is deleted after the next start."""
-        await self._schedule.close()
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
+        super().__init__(context, jobs)
 
     async def look(self) -> None:
         """Delete what was closed 90 days ago."""

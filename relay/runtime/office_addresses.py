@@ -18,7 +18,7 @@ from relay.runtime.catalog_thread import CatalogThread
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Scheduled
 from relay.store.catalog import Catalog
 
 PRESENCE_SECONDS = 1.0
@@ -27,11 +27,10 @@ TOGETHER_MAX = 20  # addresses looked at in DNS at a time
 CALLER = "relay"
 
 
-class AddressService:
+class AddressService(Scheduled):
     """The service that the office runs (`relay.runtime.office.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
-        self._context = context
         self._config = context.config
         self._told = False
         self._read = True  # what the configuration names was taken on (at the start by the supervisor)
@@ -41,24 +40,15 @@ class AddressService:
             Job("source addresses", PRESENCE_SECONDS, self._presence),
             Job("reverse dns", REVERSE_SECONDS, self._reverse),
         )
-        self._schedule = Schedule(jobs, context.log)
-
-    async def start(self) -> None:
-        """Begin to look."""
-        self._schedule.start()
+        super().__init__(context, jobs)
 
     async def reload(self, config: Config) -> None:
         """Take on the addresses that the configuration names now, in the next round."""
         self._config = config
         self._read = False
 
-    async def close(self) -> None:
-        """End."""
-        await self._schedule.close()
+    async def _release(self) -> None:
         await self._catalog.close()
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     # --- presence ------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask, dns_checks, letters, look, looked_at, records_for, records_of
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Scheduled
 from relay.store.catalog import Catalog, open_existing_catalog
 from relay.store.catalog_checks import Look
 from relay.store.catalog_identities import IdentityDetails
@@ -44,30 +44,17 @@ class _Work:
     records: tuple[Expected, ...]
 
 
-class CheckService:
+class CheckService(Scheduled):
     """The service that the office runs (`relay.runtime.office.Service`). Tests may give the clock and the answers."""
 
     def __init__(self, context: ChildContext, *, clock: Clock | None = None, ask: Ask | None = None) -> None:
-        self._context = context
+        super().__init__(context, (Job("identity checks", EVERY_SECONDS, self._round),))
         self._clock = clock or SteadyClock()
         self._ask = ask
         self._thread = ThreadPoolExecutor(1, "catalog")
-        self._schedule = Schedule((Job("identity checks", EVERY_SECONDS, self._round),), context.log)
 
-    async def start(self) -> None:
-        """Begin to look at what is due."""
-        self._schedule.start()
-
-    async def reload(self, config: Config) -> None:
-        """Do nothing: every round reads the configuration as it is then."""
-
-    async def close(self) -> None:
-        """End; a look under way is forgotten, and done again after the next start."""
-        await self._schedule.close()
+    async def _release(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     async def _round(self) -> None:
         await self.run_due()

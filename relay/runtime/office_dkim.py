@@ -23,7 +23,7 @@ from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
 from relay.runtime.identity_look import Ask
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Scheduled
 from relay.store.catalog import Catalog, open_existing_catalog
 
 EVERY_SECONDS = 3600.0
@@ -45,27 +45,12 @@ class _Domain:
     fates: dict[str, Retired]
 
 
-class DkimService:
+class DkimService(Scheduled):
     """The service that the office runs (`relay.runtime.office.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
-        self._context = context
+        super().__init__(context, (Job("dkim keys", EVERY_SECONDS, self._round, ROUND_SECONDS),))
         self._clock = SteadyClock()
-        self._schedule = Schedule((Job("dkim keys", EVERY_SECONDS, self._round, ROUND_SECONDS),), context.log)
-
-    async def start(self) -> None:
-        """Begin to look at what is due."""
-        self._schedule.start()
-
-    async def reload(self, config: Config) -> None:
-        """Do nothing: every round reads the configuration as it is then."""
-
-    async def close(self) -> None:
-        """End; what was not done is due at the next start."""
-        await self._schedule.close()
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     async def _round(self) -> None:
         config = self._context.config

@@ -51,20 +51,38 @@ class Schedule:
             await asyncio.sleep(job.every_seconds)
 
 
-class Rounds(ABC):
-    """A service of the office that is nothing but jobs by its settings: made anew whenever those change."""
+class Scheduled:
+    """A service of the office that is nothing but jobs."""
 
-    def __init__(self, context: ChildContext) -> None:
+    def __init__(self, context: ChildContext, jobs: Sequence[Job] = ()) -> None:
         self._context = context
-        self._schedule = Schedule((), context.log)
+        self._schedule = Schedule(jobs, context.log)
+
+    async def start(self) -> None:
+        """Begin, with what came due while the relay was stopped."""
+        self._schedule.start()
+
+    async def reload(self, config: Config) -> None:
+        """Do nothing: every round reads the configuration as it is then."""
+
+    async def close(self) -> None:
+        """End; what runs is cut off, and what was not done is due at the next start."""
+        await self._schedule.close()
+        await self._release()
+
+    async def _release(self) -> None:
+        """Close what the jobs used."""
+
+    def check(self) -> None:
+        """Do nothing: a round that fails is logged and tried again."""
+
+
+class Rounds(Scheduled, ABC):
+    """One whose jobs are by its settings: made anew whenever those change."""
 
     @abstractmethod
     def _jobs(self, config: Config) -> Sequence[Job]:
         """Return what the settings want."""
-
-    @abstractmethod
-    async def _release(self) -> None:
-        """Close what the jobs used."""
 
     async def start(self) -> None:
         """Begin."""
@@ -74,14 +92,6 @@ class Rounds(ABC):
         """Go by new settings, at once; what runs is cut off."""
         await self._schedule.close()
         self._begin(config)
-
-    async def close(self) -> None:
-        """End; what runs is cut off."""
-        await self._schedule.close()
-        await self._release()
-
-    def check(self) -> None:  # noqa: B027 (there is nothing to do, in none of them)
-        """Do nothing: a round that fails is logged and tried again."""
 
     def _begin(self, config: Config) -> None:
         self._schedule = Schedule(self._jobs(config), self._context.log)

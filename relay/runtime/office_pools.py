@@ -15,7 +15,7 @@ from relay.runtime.catalog_thread import CatalogThread
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Scheduled
 from relay.runtime.office_metrics import Gathering
 from relay.schedule.managed import HOUR_MS, ManagedRules, Volume, change
 from relay.store.catalog import Catalog
@@ -28,11 +28,11 @@ Totals = dict[tuple[str, str], tuple[float, float]]
 """Delivered and deferred attempts, by account and name of the pool."""
 
 
-class ManagedPoolService:
+class ManagedPoolService(Scheduled):
     """The service that the office runs (`relay.runtime.office.Service`)."""
 
     def __init__(self, context: ChildContext, gathering: Gathering) -> None:
-        self._context = context
+        super().__init__(context, (Job("managed pools", EVERY_SECONDS, self._round),))
         self._gathering = gathering
         self._rules = rules_of(context.config)
         self._clock = SteadyClock()
@@ -40,23 +40,13 @@ class ManagedPoolService:
         self._volumes: dict[tuple[str, str], Volume] = {}
         self._told_ms = 0
         self._began_ms = self._clock.now_ms()
-        self._schedule = Schedule((Job("managed pools", EVERY_SECONDS, self._round),), context.log)
-
-    async def start(self) -> None:
-        """Begin to look."""
-        self._schedule.start()
 
     async def reload(self, config: Config) -> None:
         """Go by new settings from the next round on."""
         self._rules = rules_of(config)
 
-    async def close(self) -> None:
-        """End."""
-        await self._schedule.close()
+    async def _release(self) -> None:
         await self._catalog.close()
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     async def _round(self) -> None:
         pools = await self._catalog.run(_managed)

@@ -18,8 +18,7 @@ from relay.runtime import settings
 from relay.runtime.audit import record
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
-from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Scheduled
 from relay.store.catalog import SUPPRESSION_FILE, Catalog, open_existing_catalog
 from relay.store.directory_file import ReadFile
 
@@ -31,11 +30,10 @@ PAUSED_MAX_MS = 90 * 86_400_000  # SUPP-011
 Result = TypeVar("Result")
 
 
-class SuppressionService:
+class SuppressionService(Scheduled):
     """The service that the office runs (`relay.runtime.service.Service`). Tests may give the clock."""
 
     def __init__(self, context: ChildContext, *, clock: Clock | None = None) -> None:
-        self._context = context
         self._clock = clock or SteadyClock()
         self._importing = ThreadPoolExecutor(1, "imports")
         self._upkeep = ThreadPoolExecutor(1, "suppression")
@@ -45,25 +43,17 @@ class SuppressionService:
             Job("suppression imports", IMPORTS_SECONDS, self._imports, timeout_seconds=DAY_SECONDS),
             Job("suppression upkeep", UPKEEP_SECONDS, self._look_after, timeout_seconds=DAY_SECONDS),
         )
-        self._schedule = Schedule(jobs, context.log)
-
-    async def start(self) -> None:
-        """Begin with what waited while the relay was stopped."""
-        self._schedule.start()
-
-    async def reload(self, config: Config) -> None:
-        """Do nothing: every round reads the configuration as it is then."""
+        super().__init__(context, jobs)
 
     async def close(self) -> None:
         """End; an import stops behind its next transaction, and goes on from there after the next start."""
         self._stopping.set()
-        await self._schedule.close()
+        await super().close()
+
+    async def _release(self) -> None:
         await asyncio.to_thread(self._importing.shutdown)
         await asyncio.to_thread(self._upkeep.shutdown)
         self._list.close()
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     async def _imports(self) -> None:
         if not await self._on_thread(self._importing, self._anything_waits):

@@ -9,7 +9,7 @@ from relay.runtime.catalog_thread import CatalogThread
 from relay.runtime.children import ChildContext
 from relay.runtime.clock import SteadyClock
 from relay.runtime.config.model import Config
-from relay.runtime.office_jobs import Job, Schedule
+from relay.runtime.office_jobs import Job, Scheduled
 from relay.runtime.tls_fetching import Fetching
 from relay.runtime.tls_reporting import Reporting
 from relay.runtime.tls_thread import TlsThread
@@ -19,7 +19,7 @@ REPORT_SECONDS = 300.0
 ROUND_SECONDS = 3600.0
 
 
-class TlsService:
+class TlsService(Scheduled):
     """The service that the office runs (`relay.runtime.office.Service`)."""
 
     def __init__(self, context: ChildContext) -> None:
@@ -45,25 +45,16 @@ class TlsService:
             Job("MTA-STS policies", REFRESH_SECONDS, fetching.refresh, ROUND_SECONDS),
             Job("TLS reports", REPORT_SECONDS, reporting.run_due, ROUND_SECONDS),
         )
-        self._schedule = Schedule(jobs, context.log)
-
-    async def start(self) -> None:
-        """Begin to refresh and to report."""
-        self._schedule.start()
+        super().__init__(context, jobs)
 
     async def reload(self, config: Config) -> None:
         """Take on a new configuration."""
         self._config = config
         self._made = self._make()
 
-    async def close(self) -> None:
-        """End; what was not done is due at the next start."""
-        await self._schedule.close()
+    async def _release(self) -> None:
         await self._book.close()
         await self._catalog.close()
-
-    def check(self) -> None:
-        """Do nothing: a round that fails is logged and tried again."""
 
     def _tools(self) -> tuple[Web, Resolver]:
         return self._made
