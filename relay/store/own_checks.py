@@ -45,7 +45,7 @@ class OwnChecks:
             connection = open_reader(path, "own") if log is None else open_or_anew(path, "own", log, _WHAT)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"{path} cannot be opened: {error}") from error
-        self._file = SmallFile(connection, _OWN, str(path))
+        self._file = SmallFile(connection, str(path))
 
     def close(self) -> None:
         """Close the file."""
@@ -53,15 +53,15 @@ class OwnChecks:
 
     def checks(self) -> list[KeptCheck]:
         """Return the last result of every check, faults first."""
-        return [_kept(row) for row in self._file.run("checks", ())]
+        return [_kept(row) for row in self._file.run(_OWN["checks"])]
 
     def lasting(self) -> list[Listing]:
         """Return the listings that last."""
-        return [Listing(*row) for row in self._file.run("lasting", ())]
+        return [Listing(*row) for row in self._file.run(_OWN["lasting"])]
 
     def listings(self, limit: int = 1000) -> list[Listing]:
         """Return all listings that are known, those that last first."""
-        return [Listing(*row) for row in self._file.run("listings", (min(limit, LISTINGS_MAX),))]
+        return [Listing(*row) for row in self._file.run(_OWN["listings"], (min(limit, LISTINGS_MAX),))]
 
     def keep(self, checks: Iterable[OwnCheck], now_ms: int) -> Sequence[tuple[Grade | None, OwnCheck]]:
         """Keep the results of one round, whole; return each with the grade before it. Others are forgotten."""
@@ -69,28 +69,28 @@ class OwnChecks:
             (one.check.kind, one.check.subject): one.check.grade for one in self.checks()
         }
         kept: list[tuple[Grade | None, OwnCheck]] = []
-        with self._file.writing():
+        with self._file.whole():
             for one in checks:
                 kept.append((before.get((one.kind, one.subject)), one))
                 if one.grade is Grade.UNKNOWN:
-                    self._file.run("put_no_answer", (one.kind, one.subject, one.detail, now_ms))
+                    self._file.run(_OWN["put_no_answer"], (one.kind, one.subject, one.detail, now_ms))
                 else:
                     values = (one.kind, one.subject, one.grade.value, one.detail, one.next_step, now_ms)
-                    self._file.run("put_check", values)
-            self._file.run("forget_checks", (now_ms,))
+                    self._file.run(_OWN["put_check"], values)
+            self._file.run(_OWN["forget_checks"], (now_ms,))
         return kept
 
     def change(self, changes: Iterable[Change], now_ms: int) -> None:
         """Keep what changed about listings."""
-        with self._file.writing():
+        with self._file.whole():
             for one in changes:
                 listing = one.listing
                 if one.began:
                     values = (listing.address, listing.list_name, listing.began_ms, listing.detail)
-                    self._file.run("begin_listing", values)
+                    self._file.run(_OWN["begin_listing"], values)
                 else:
-                    self._file.run("end_listing", (listing.address, listing.list_name, listing.ended_ms))
-            self._file.run("forget_listings", (now_ms - KEPT_MS,))
+                    self._file.run(_OWN["end_listing"], (listing.address, listing.list_name, listing.ended_ms))
+            self._file.run(_OWN["forget_listings"], (now_ms - KEPT_MS,))
 
 
 def _kept(row: Sequence[Any]) -> KeptCheck:

@@ -55,40 +55,21 @@ def _set_aside(path: Path, log: Log, what: str) -> None:
             damaged.rename(damaged.with_name(damaged.name + ".damaged"))
 
 
-class OwnedFile:
-    """Such a file, open for its one writer; used by one thread at a time. All calls raise StorageError.
+class SmallFile:
+    """An open file, for one thread at a time; `what` names it in errors. All calls raise StorageError.
 
-    `what` names it in the log and in errors.
+    As it is, for files that are opened for each look (`own_checks`, `snds`): their damage is met at the next one.
     """
 
-    def __init__(
-        self, path: Path, schema: str, log: Log, what: str, *, checkpoint_pages: int = CHECKPOINT_PAGES
-    ) -> None:
-        self.path = path
-        self._schema = schema
-        self._log = log
+    def __init__(self, connection: sqlite3.Connection | None, what: str) -> None:
+        self._connection = connection
         self._what = what
-        self._checkpoint_pages = checkpoint_pages
-        self._connection: sqlite3.Connection | None = None
-        self._is_damaged = False
-
-    def open(self) -> None:
-        """Open or create the file. Raise ConfigurationError when the place cannot be used, NewerVersionError."""
-        try:
-            self._connection = self._opened()
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the {self._what} {self.path} cannot be opened: {error}") from error
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The open file; a new one after damage was found."""
+        """The open file."""
         if self._connection is None:
-            raise StorageError(f"the {self._what} {self.path} is not open")
-        if self._is_damaged:
-            try:
-                self._begin_anew(self._connection)
-            except (OSError, sqlite3.Error) as error:
-                raise StorageError(f"the {self._what} {self.path} cannot be begun anew: {error}") from error
+            raise StorageError(f"{self._what} is not open")
         return self._connection
 
     @contextlib.contextmanager
@@ -108,9 +89,8 @@ class OwnedFile:
             raise self.failed(error) from error
 
     def failed(self, error: sqlite3.Error) -> StorageError:
-        """Return what to raise for an error of the file, which is begun anew with its next use if it is damaged."""
-        self._is_damaged = self._is_damaged or _shows_damage(error)
-        return StorageError(f"the {self._what} {self.path} cannot be used: {error}")
+        """Return what to raise for an error of the file."""
+        return StorageError(f"{self._what} cannot be used: {error}")
 
     def close(self) -> None:
         """Close the file."""
@@ -118,16 +98,55 @@ class OwnedFile:
             self._connection.close()
             self._connection = None
 
+
+class OwnedFile(SmallFile):
+    """One that its writer keeps open, begun anew when damage shows. `what` names it in the log, too."""
+
+    def __init__(
+        self, path: Path, schema: str, log: Log, what: str, *, checkpoint_pages: int = CHECKPOINT_PAGES
+    ) -> None:
+        super().__init__(None, f"the {what} {path}")
+        self.path = path
+        self._schema = schema
+        self._log = log
+        self._name = what
+        self._checkpoint_pages = checkpoint_pages
+        self._is_damaged = False
+
+    def open(self) -> None:
+        """Open or create the file. Raise ConfigurationError when the place cannot be used, NewerVersionError."""
+        try:
+            self._connection = self._opened()
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"{self._what} cannot be opened: {error}") from error
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open file; a new one after damage was found."""
+        found = super().connection
+        if not self._is_damaged:
+            return found
+        try:
+            return self._begun_anew(found)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"{self._what} cannot be begun anew: {error}") from error
+
+    def failed(self, error: sqlite3.Error) -> StorageError:
+        """Return what to raise for an error of the file, which is begun anew with its next use if it is damaged."""
+        self._is_damaged = self._is_damaged or _shows_damage(error)
+        return super().failed(error)
+
     def _opened(self) -> sqlite3.Connection:
         pages = self._checkpoint_pages
-        return open_or_anew(self.path, self._schema, self._log, self._what, checkpoint_pages=pages)
+        return open_or_anew(self.path, self._schema, self._log, self._name, checkpoint_pages=pages)
 
-    def _begin_anew(self, damaged: sqlite3.Connection) -> None:
+    def _begun_anew(self, damaged: sqlite3.Connection) -> sqlite3.Connection:
         damaged.close()
         if self.path.exists():  # not when a try before this one came so far
-            _set_aside(self.path, self._log, self._what)
-        self._connection = self._opened()
+            _set_aside(self.path, self._log, self._name)
+        self._connection = opened = self._opened()
         self._is_damaged = False
+        return opened
 
 
 class KeptReader:
@@ -180,41 +199,3 @@ def whole(connection: sqlite3.Connection) -> Iterator[None]:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         raise
-
-
-class SmallFile:
-    """An open file and its named statements; `what` names it in errors, which are StorageError. For one thread.
-
-    For files that are opened for each look (`own_checks`, `snds`): their damage is met at the next one.
-    """
-
-    __slots__ = ("_queries", "_what", "connection")
-
-    def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, str], what: str) -> None:
-        self.connection = connection
-        self._queries = statements
-        self._what = what
-
-    def run(self, name: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
-        """Run a named statement; return its rows."""
-        try:
-            return self.connection.execute(self._queries[name], values).fetchall()
-        except sqlite3.Error as error:
-            raise self.failed(error) from error
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Run a block as one transaction, synced at its end, all or nothing."""
-        try:
-            with whole(self.connection):
-                yield
-        except sqlite3.Error as error:
-            raise self.failed(error) from error
-
-    def failed(self, error: sqlite3.Error) -> StorageError:
-        """Return what an error of SQLite is to whoever asked."""
-        return StorageError(f"{self._what} cannot be used: {error}")
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()

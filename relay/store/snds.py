@@ -42,7 +42,7 @@ class SndsFile:
             connection = open_reader(path, "snds") if log is None else open_or_anew(path, "snds", log, "file of SNDS")
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"{path} cannot be opened: {error}") from error
-        self._file = SmallFile(connection, _SNDS, str(path))
+        self._file = SmallFile(connection, str(path))
 
     def __enter__(self) -> Self:
         return self
@@ -56,29 +56,29 @@ class SndsFile:
 
     def figures(self, address: str | None = None, since_ms: int = 0, limit: int = ROWS_MAX) -> list[Figures]:
         """Return figures that came since a time, by address, newest first."""
-        return [Figures(*row) for row in self._file.run("figures", (address, since_ms, limit))]
+        return [Figures(*row) for row in self._file.run(_SNDS["figures"], (address, since_ms, limit))]
 
     def last(self) -> list[Figures]:
         """Return the newest figures of each address."""
-        return [Figures(*row) for row in self._file.run("last", ())]
+        return [Figures(*row) for row in self._file.run(_SNDS["last"])]
 
     def reading(self) -> Reading:
         """Return how the last try went."""
-        rows = self._file.run("reading", ())
+        rows = self._file.run(_SNDS["reading"])
         return Reading(*rows[0]) if rows else Reading()
 
     def keep(self, figures: Iterable[Figures], bad_lines: int, now_ms: int) -> None:
         """Keep what was read, and drop what is too old, in one transaction."""
-        with self._file.writing():
+        with self._file.whole():
             for one in figures:
-                self._file.run("put", (*astuple(one), now_ms))
-            self._file.run("note_read", (now_ms, bad_lines))
-            self._file.run("forget", (now_ms - KEPT_MS,))
+                self._file.run(_SNDS["put"], (*astuple(one), now_ms))
+            self._file.run(_SNDS["note_read"], (now_ms, bad_lines))
+            self._file.run(_SNDS["forget"], (now_ms - KEPT_MS,))
 
     def note_failure(self, failure: str, now_ms: int) -> None:
         """Keep why the feed could not be read."""
-        with self._file.writing():
-            self._file.run("note_failure", (now_ms, failure))
+        with self._file.whole():
+            self._file.run(_SNDS["note_failure"], (now_ms, failure))
 
 
 def read_snds(data_dir: Path) -> SndsFile | None:
