@@ -33,6 +33,7 @@ from relay.smtpd.wire import Wire
 if TYPE_CHECKING:
     from relay.smtpd.door import SmtpDoor
     from relay.smtpd.listener import SmtpListener
+    from relay.smtpd.tls import TlsChannel
 
 _WRITE_BUFFER_MAX_BYTES = 64 * 1024
 
@@ -208,9 +209,7 @@ class SmtpConnection(asyncio.Protocol):
         except ssl.SSLError as error:
             self._tls_failed(error)
             return
-        self._take_text(text)
-        if tls.finished:
-            self._client_ended()
+        self._take_inside(tls, text)
 
     def _take_ciphertext(self, data: bytes) -> None:
         tls = self._wire.tls
@@ -220,6 +219,10 @@ class SmtpConnection(asyncio.Protocol):
         except ssl.SSLError as error:
             self._tls_failed(error)
             return
+        self._take_inside(tls, text)
+
+    def _take_inside(self, tls: "TlsChannel", text: bytes) -> None:
+        """Take what came inside TLS, and the client's end if it said so."""
         self._take_text(text)
         if tls.finished:
             self._client_ended()
