@@ -105,10 +105,10 @@ def configuration_set_of(mail: Mapping[str, Any]) -> str:
 
 def milliseconds(text: str) -> int:
     """Return a timestamp of ours, such as 2026-11-26T01:02:03.004Z, as milliseconds since 1970."""
-    return second_of(text[:19]) * 1000 + int(text[20:23] or "0")
+    return _second_of(text[:19]) * 1000 + int(text[20:23] or "0")
 
 
 @lru_cache(maxsize=256)
-def second_of(text: str) -> int:
+def _second_of(text: str) -> int:
     """Return the second of a time such as 2026-11-26T01:02:03, since 1970. Raise ValueError."""
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())

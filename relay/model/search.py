@@ -16,7 +16,7 @@ import orjson
 
 from relay.model.delivery import DeliveryState
 from relay.model.event import LoggedEvent
-from relay.model.facts import second_of
+from relay.model.facts import milliseconds
 from relay.model.ids import is_message_id
 
 Json = dict[str, Any]
@@ -220,7 +220,7 @@ def _milliseconds(text: object) -> int:
     if not isinstance(text, str):
         return 0
     try:
-        return second_of(text[:19]) * 1000 + int(text[20:23] or "0")
+        return milliseconds(text)
     except ValueError:
         return 0
 
