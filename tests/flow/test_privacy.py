@@ -116,6 +116,18 @@ def settled(relay):
     eventually(lambda: relay.rows("queue", "list", "--state", "queued") == [])
 
 
+def erased(relay):
+    """Erase an address, again while something is under way, and assert that it is nowhere."""
+    done = eventually(
+        lambda: (
+            (done := relay.run("privacy", "erase", ANN, "--yes", "--json", check=False)).returncode == 0
+            and json.loads(done.stdout)
+        )
+    )
+    assert done["left"] == []
+    assert places_with(relay.data_dir, ANN) == []
+
+
 @pytest.mark.req("PRIV-004", "PRIV-005", "PRIV-006", "PRIV-007")
 def test_an_address_is_erased_everywhere_while_the_relay_runs(relay):
     shared = fill(relay)
@@ -201,14 +213,7 @@ def test_a_killed_erasure_is_finished_by_the_next(relay):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
-    done = eventually(
-        lambda: (
-            (done := relay.run("privacy", "erase", ANN, "--yes", "--json", check=False)).returncode == 0
-            and json.loads(done.stdout)
-        )
-    )
-    assert done["left"] == []
-    assert places_with(relay.data_dir, ANN) == []
+    erased(relay)
     assert relay.send(BOB)
 
 
@@ -344,14 +349,7 @@ def test_mail_to_others_on_its_way_is_left_whole_and_named():
         relay.run("queue", "retry", "--all")
         receiver.wait(2)
         assert b"Ask " + ANN.encode() in receiver.messages[-1][2]  # what was signed is what arrived
-        done = eventually(
-            lambda: (
-                (done := relay.run("privacy", "erase", ANN, "--yes", "--json", check=False)).returncode == 0
-                and json.loads(done.stdout)
-            )
-        )
-        assert done["left"] == []
-        assert places_with(relay.data_dir, ANN) == []
+        erased(relay)
 
 
 @pytest.mark.req("PRIV-007", "SEC-003")

@@ -15,6 +15,7 @@ from relay.events.bucket import BucketSettings, BucketStore
 from relay.events.kafka import KafkaSink
 from relay.events.stream import DirectoryStore, FileSink, Stream, StreamCourier, file_name, lines_of
 from relay.ports.events import DONE, Gathering, Item, Post, Sent, Verdict
+from tests.bucket_server import bucket_server
 
 CREATED_MS = 1_795_658_461_007  # 2026-11-26T02:01:01.007Z
 
@@ -88,13 +89,8 @@ def test_a_stream_that_is_not_configured_any_more_keeps_its_events(tmp_path):
 
 @pytest.fixture(scope="module")
 def s3():
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with bucket_server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from relay.runtime.buckets import bucket_store
 from relay.runtime.config.publishing import Stream
 from relay.runtime.privacy_bucket import StoredObjects
 from relay.signing.sealed_file import NONCE_BYTES, FileSealer, key_of
+from tests.bucket_server import bucket_server
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.req("PRIV-006")]
 
@@ -24,13 +25,8 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 
 @pytest.fixture(scope="module")
 def s3():
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with bucket_server() as url:
+        yield url
 
 
 @pytest.fixture
